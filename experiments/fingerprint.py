@@ -1,0 +1,42 @@
+"""Hashes that name things: a task, data, a run. Equal content, equal name, on every machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Rises whenever a change moves numbers, so that old runs are never compared with new ones; see CHANGELOG.md.
+RESULTS_VERSION = 1
+
+
+def fingerprint_of(content: Any, /) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of `content` as canonical JSON."""
+    text = json.dumps(plain(content), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def fingerprint_of_arrays(arrays: dict[str, NDArray[Any]], /) -> str:
+    """The same for named arrays: name, type, shape and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def plain(content: Any, /) -> Any:
+    """Dataclasses as dicts with their `kind`, tuples as lists: what JSON and YAML can hold."""
+    if dataclasses.is_dataclass(content) and not isinstance(content, type):
+        kind = {"kind": content.kind} if hasattr(content, "kind") else {}
+        return kind | {field.name: plain(getattr(content, field.name)) for field in dataclasses.fields(content)}
+    if isinstance(content, dict):
+        return {str(key): plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [plain(value) for value in content]
+    return content

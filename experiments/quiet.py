@@ -1,0 +1,14 @@
+"""Importing this module sends the process's standard streams to the file that PRELOAD_LOG names.
+
+The forkserver preloads it before the frameworks, so that their banners reach a log and not the terminal.
+"""
+
+import os
+
+PRELOAD_LOG = "TANDEM_PRELOAD_LOG"
+
+if PRELOAD_LOG in os.environ:
+    _log = os.open(os.environ[PRELOAD_LOG], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(_log, 1)
+    os.dup2(_log, 2)
+    os.close(_log)

@@ -1,0 +1,22 @@
+"""Names as a page or figure can bear them: users' text may hold anything."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Control characters make ill-formed XML, bidirectional overrides misleading text.
+FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(name: Any, limit: int = 60) -> str:
+    """A name without control characters, cut in the middle where it is longer than `limit`."""
+    text = FORBIDDEN.sub("", str(name))
+    half = limit // 2 - 1
+    return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"
+
+
+def markdown(name: Any, limit: int = 2000) -> str:
+    """Text that Markdown leaves alone."""
+    text = clean(name, limit).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\|`\[\]*_])", r"\\\1", text)

@@ -1,0 +1,39 @@
+"""The report's first page on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from experiments.report import numbers
+from experiments.report.analysis import SCORES, Analysis
+
+
+def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) -> None:
+    """Table, verdict sentences, warnings, and where the rest is."""
+    table = Table(
+        title=escape(f"{analysis.record.experiment}: mean ± half-width of the 95 % interval"), title_justify="left"
+    )
+    table.add_column("arm")
+    table.add_column("n", justify="right")
+    for metric in SCORES:
+        table.add_column(numbers.TITLES[metric], justify="right")
+    for arm in analysis.arms:
+        lost = f" ({arm.n_lost} lost)" if arm.n_lost else ""
+        cells = [numbers.interval(arm.interval(metric), metric) for metric in SCORES]
+        table.add_row(escape(arm.name), f"{len(arm.runs)}{lost}", *cells)
+    console.print()
+    console.print(table)
+    console.print(numbers.MEMORY_NOTE, style="dim", highlight=False)
+    console.print()
+    for sentence in analysis.sentences:
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
+    for warning in analysis.warnings:
+        console.print(f"[yellow]! {escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
+    console.print()
+    console.print(f"Report:    {report}", highlight=False, soft_wrap=True)
+    backend = "" if store_uri == "sqlite:///mlflow.db" else f" --backend-store-uri {store_uri}"
+    console.print(f"Dashboard: mlflow ui{backend}", highlight=False, soft_wrap=True)

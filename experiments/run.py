@@ -1,0 +1,254 @@
+"""One run inside a worker: build, load weights, fit, time, score. The only clock."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments import data, metrics
+from experiments.contract import Framework, Model
+from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
+from experiments.initialization import initial_weights
+from experiments.plan import BatchPlan
+from experiments.schedules import learning_rates
+from experiments.task import Task
+
+Array = NDArray[Any]
+GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the generalization gap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training of one task by one framework with one seed.
+
+    `data_path` is what `data.write` wrote, `folder` where the run leaves its files.
+    """
+
+    task: Task
+    framework: str
+    seed: int
+    device: str
+    data_fingerprint: str
+    data_path: Path
+    folder: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """The run's name: hash of everything that its numbers depend on, and of nothing else."""
+        task = plain(self.task)
+        asked = {key: task[key] for key in ("network", "optimizer", "schedule", "regularization", "training")}
+        return fingerprint_of(
+            {
+                "task": asked,
+                "data": self.data_fingerprint,
+                "framework": self.framework,
+                "seed": self.seed,
+                "device": self.device,
+                "results_version": RESULTS_VERSION,
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The network is built and holds its initial weights."""
+
+    pid: int
+    versions: dict[str, str]
+    n_parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochEnded:
+    """Metrics of epoch 1, 2, ...; `step` counts optimizer steps so far."""
+
+    epoch: int
+    step: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """The final scores, the time ledger (seconds) and the memory (MiB)."""
+
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diverged:
+    """A loss or weight stopped being finite; the run is over and stays in n."""
+
+    epoch: int
+    reason: str
+
+
+Event = Started | EpochEnded | Finished | Diverged
+
+
+def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], None]) -> None:
+    """Do one run and tell its events. Leaves test logits and the model in `run.folder`."""
+    started = time.perf_counter()
+    framework = load(run.framework)
+    imported = time.perf_counter()
+    start_mib = _peak_mib()
+    dataset = data.read(run.data_path)
+    model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device)
+    plan = plan_for(run.task, dataset, seed=run.seed)
+    recorder = _Recorder(run=run, model=model, dataset=dataset, tell=tell)
+    built = time.perf_counter()
+    n_parameters = sum(weight.size for weight in model.weights().values())
+    tell(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
+    recorder.begin()
+    model.fit(plan, on_step_end=recorder.step_ended, on_epoch_end=recorder.epoch_ended)
+    if recorder.diverged:
+        return
+    scores = recorder.final_scores()
+    fitted = time.perf_counter()
+    (run.folder / "model").mkdir()
+    model.save(run.folder / "model")
+    ended = time.perf_counter()
+    ledger = recorder.ledger() | {
+        "time/import": imported - started,
+        "time/build": built - imported,
+        "time/checkpoint": ended - fitted,
+        "time/total": ended - started,
+        "memory/peak_mib": _peak_mib() - start_mib,
+        "memory/process_peak_mib": _peak_mib(),
+    }
+    tell(Finished(metrics=scores | ledger))
+
+
+def build(task: Task, dataset: data.Dataset, *, framework: Framework, seed: int, device: str) -> Model:
+    """The framework's network with the seed's initial weights."""
+    model = framework.build(
+        task, input_shape=dataset.input_shape, n_outputs=dataset.n_outputs, seed=seed, device=device
+    )
+    shapes = {name: weight.shape for name, weight in model.weights().items()}
+    dtype = task.training.precision
+    model.load_weights(initial_weights(shapes, settings=task.network.initialization, seed=seed, dtype=dtype))
+    return model
+
+
+def plan_for(task: Task, dataset: data.Dataset, *, seed: int) -> BatchPlan:
+    """The task's batches on the training part."""
+    steps_per_epoch = -(-len(dataset.y_train) // task.training.batch_size)
+    rates = learning_rates(
+        task.schedule, learning_rate=task.optimizer.learning_rate, n_steps=task.training.epochs * steps_per_epoch
+    )
+    return BatchPlan(
+        inputs=dataset.x_train.astype(task.training.precision, copy=False),
+        targets=dataset.y_train,
+        batch_size=task.training.batch_size,
+        epochs=task.training.epochs,
+        seed=seed,
+        learning_rates=rates,
+    )
+
+
+@dataclass(kw_only=True)
+class _Recorder:
+    """Listens to one fit: keeps the clock, scores each epoch, tells events."""
+
+    run: Run
+    model: Model
+    dataset: data.Dataset
+    tell: Callable[[Event], None]
+    diverged: bool = False
+    epoch_seconds: list[float] = field(default_factory=list)
+    step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
+    evaluation_seconds: float = 0.0
+    telling_seconds: float = 0.0
+    _epoch_began: float = 0.0
+    _step_began: float = 0.0
+    _step: int = 0
+
+    def begin(self) -> None:
+        self.model.synchronize()
+        self._epoch_began = self._step_began = time.perf_counter()
+
+    def step_ended(self) -> None:
+        now = time.perf_counter()
+        self.step_seconds[-1].append(now - self._step_began)
+        self._step_began = now
+        self._step += 1
+
+    def epoch_ended(self, epoch: int, losses: Array) -> bool:
+        self.model.synchronize()
+        ended = time.perf_counter()
+        self.epoch_seconds.append(ended - self._epoch_began)
+        reason = self._not_finite(losses)
+        if reason:
+            self.diverged = True
+            self.tell(Diverged(epoch=epoch + 1, reason=reason))
+            return True
+        scores = self._epoch_scores(losses)
+        scored = time.perf_counter()
+        self.evaluation_seconds += scored - ended
+        self.tell(EpochEnded(epoch=epoch + 1, step=self._step, metrics=scores))
+        self.telling_seconds += time.perf_counter() - scored
+        self.step_seconds.append([])
+        self.begin()
+        return False
+
+    def _not_finite(self, losses: Array) -> str:
+        """Why the run cannot go on, or nothing. TensorFlow's fused kernels can hide a NaN weight from the loss."""
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size:
+            return f"the training loss became {losses[bad[0]]} at step {self._step - len(losses) + int(bad[0]) + 1}"
+        lost = [name for name, weight in self.model.weights().items() if not np.isfinite(weight).all()]
+        return f"weights became not finite: {', '.join(lost)}" if lost else ""
+
+    def _epoch_scores(self, losses: Array) -> dict[str, float]:
+        batch_size, n_train = self.run.task.training.batch_size, len(self.dataset.y_train)
+        sizes = np.minimum(batch_size, n_train - batch_size * np.arange(len(losses)))
+        scores = self._score("validation")
+        return {
+            "train/loss": float(np.average(losses.astype(np.float64), weights=sizes)),
+            "train/first_batch_loss": float(losses[0]),
+            "val/loss": scores["loss"],
+            "val/accuracy": scores["accuracy"],
+            "time/epoch": self.epoch_seconds[-1],
+        }
+
+    def _score(self, part: str, limit: int | None = None) -> dict[str, float]:
+        inputs, targets = getattr(self.dataset, f"x_{part}")[:limit], getattr(self.dataset, f"y_{part}")[:limit]
+        return metrics.evaluate(self.model.logits(inputs.astype(self.run.task.training.precision, copy=False)), targets)
+
+    def final_scores(self) -> dict[str, float]:
+        """Test scores (the test set is read here, once) and evaluation-mode scores on training examples."""
+        began = time.perf_counter()
+        inputs = self.dataset.x_test.astype(self.run.task.training.precision, copy=False)
+        logits = self.model.logits(inputs)
+        np.savez_compressed(self.run.folder / "test_logits.npz", logits=logits, targets=self.dataset.y_test)
+        scores = {f"test/{name}": value for name, value in metrics.evaluate(logits, self.dataset.y_test).items()}
+        train = {f"train_eval/{name}": value for name, value in self._score("train", GAP_EXAMPLES).items()}
+        self.evaluation_seconds += time.perf_counter() - began
+        return scores | train
+
+    def ledger(self) -> dict[str, float]:
+        """Seconds, never merged: the first step holds compilation, the steady step is the median of the others."""
+        steady = [seconds for epoch in self.step_seconds for seconds in epoch[1:]]
+        return {
+            "time/first_step": self.step_seconds[0][0],
+            "time/steady_step": statistics.median(steady) if steady else self.step_seconds[0][0],
+            "time/steady_epoch": statistics.median(self.epoch_seconds[1:] or self.epoch_seconds),
+            "time/fit": sum(self.epoch_seconds),
+            "time/evaluation": self.evaluation_seconds,
+            "time/logging": self.telling_seconds,
+        }
+
+
+def _peak_mib() -> float:
+    """Peak resident memory of this process so far, MiB (kilobytes on Linux, bytes on macOS)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,255 @@
+"""conf -> Job: plain, checked settings. The only module that imports omegaconf.
+
+A job is what one composed config asks for. All problems of a config are told at once, each with its key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+
+from experiments import task as words
+from experiments.sources import SOURCES
+from experiments.task import Task, require
+
+Action = Literal["train"]
+
+
+class SettingsError(ValueError):
+    """What a person asked for cannot be done; the message says the rule, the value and the fix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSettings:
+    """Where and how runs are executed."""
+
+    workers: int
+    threads: int
+    device: Literal["auto", "cpu", "gpu"]
+    start_method: Literal["auto", "forkserver", "spawn"]
+    time_limit_seconds: float
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        require(self.workers >= 1, "workers >= 1", self.workers)
+        require(self.threads >= 1, "threads >= 1", self.threads)
+        require(self.time_limit_seconds > 0, "time_limit_seconds > 0", self.time_limit_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """Where runs are kept."""
+
+    uri: str
+    reuse: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameworkSettings:
+    """Who trains: a name in frameworks.MODULES."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one composed config asks for: a task, who does it, with which seed, and where."""
+
+    task: Task
+    description: str
+    framework: FrameworkSettings
+    seed: int
+    action: Action
+    output: str
+    executor: ExecutorSettings
+    tracking: TrackingSettings
+
+
+TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
+KINDS: dict[str, dict[str, type]] = {
+    "network": dict(words.NETWORKS),
+    "optimizer": dict(words.OPTIMIZERS),
+    "schedule": dict(words.SCHEDULES),
+}
+
+
+def job_from(config: DictConfig, *, frameworks: tuple[str, ...]) -> Job:
+    """Check a composed config and turn it into a Job.
+
+    Args:
+        config: The composed config, without Hydra's own node.
+        frameworks: Names that `framework.name` may take.
+
+    Raises:
+        SettingsError: Names every key that is wrong, missing or unknown.
+    """
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    problems: list[str] = []
+    task = {key: content.pop(key) for key in TASK_KEYS if key in content}
+    known = {*TASK_KEYS, *(field.name for field in dataclasses.fields(Job))} - {"task"}
+    problems += [unknown(key, known) for key in content if key not in known]
+    settled = {key: value for key, value in content.items() if key in known}
+    job: Job | None = _build(Job, settled | {"task": task}, "", problems)
+    if job is not None:
+        problems += _check_names(job, frameworks)
+    if problems or job is None:
+        raise SettingsError("\n".join(problems))
+    return job
+
+
+def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
+    problems = []
+    source = SOURCES.get(job.task.data.source)
+    if source is None:
+        problems.append(f"data.source: {unknown(job.task.data.source, SOURCES)}")
+    else:
+        try:
+            job.task.network.check_input(source.input_shape)
+        except ValueError as error:
+            problems.append(str(error))
+    if job.framework.name not in frameworks:
+        problems.append(f"framework.name: {unknown(job.framework.name, frameworks)}")
+    if job.seed < 0:
+        problems.append(f"`seed >= 0` must hold, but got {job.seed}")
+    return problems
+
+
+def unknown(name: Any, known: typing.Iterable[str]) -> str:
+    """Say that a name is unknown, which one may have been meant, and which there are."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"unknown {name!r}" + (f"; did you mean {near[0]}?" if near else "") + f" Available: {', '.join(known)}"
+
+
+def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
+    """An instance of dataclass `cls` from nested dicts, or None and at least one more problem."""
+    if not isinstance(content, dict):
+        problems.append(f"{path}: must be a group of settings, but got {content!r}")
+        return None
+    content = {key: value for key, value in content.items() if not (key == "kind" and hasattr(cls, "kind"))}
+    hints = typing.get_type_hints(cls)
+    names = [field.name for field in dataclasses.fields(cls)]
+    before = len(problems)
+    prefix = f"{path}." if path else ""
+    problems += [f"{prefix}{unknown(key, names)}" for key in content if key not in names]
+    problems += [f"{prefix}{name}: is missing; state it in conf/" for name in names if name not in content]
+    values = {
+        name: _value(hints[name], content[name], f"{prefix}{name}".removeprefix("task."), problems)
+        for name in names
+        if name in content
+    }
+    if len(problems) > before:
+        return None
+    try:
+        return cls(**values)
+    except ValueError as error:
+        problems.append(f"{path}: {error}")
+        return None
+
+
+def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
+    """`value` as `hint` wants it; no string is taken for a number, no fraction for a count."""
+    if path in KINDS:
+        kind = value.get("kind") if isinstance(value, dict) else value
+        if kind not in KINDS[path]:
+            problems.append(f"{path}.kind: {unknown(kind, KINDS[path])}")
+            return None
+        return _build(KINDS[path][kind], value, path, problems)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), value, path, problems)
+    if typing.get_origin(hint) is Literal:
+        if value not in typing.get_args(hint):
+            problems.append(f"{path}: {unknown(value, map(str, typing.get_args(hint)))}")
+        return value
+    if isinstance(hint, types.UnionType):
+        if value is None and type(None) in typing.get_args(hint):
+            return None
+        return _value(typing.get_args(hint)[0], value, path, problems)
+    return _scalar(hint, value, path, problems)
+
+
+def _scalar(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
+    fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not fits:
+        problems.append(f"{path}: must be {names[hint]}, but got {value!r}")
+        return None
+    return value
+
+
+def cache_folder() -> Path:
+    """Where downloads and prepared arrays are kept: $TANDEM_CACHE, else the user's cache folder."""
+    stated = os.environ.get("TANDEM_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(stated) if stated else Path(base).expanduser() / "tandem"
+
+
+def check_choices(choices: Mapping[str, str | None], *, conf: Path) -> None:
+    """Check which files of conf/ a config was composed of.
+
+    Raises:
+        SettingsError: If no experiment was chosen, or a launcher of Hydra's was.
+    """
+    if choices["experiment"] is None:
+        raise SettingsError(
+            f"`experiment` must be chosen: experiment=NAME, one of {', '.join(_choices(conf, 'experiment'))}"
+        )
+    if choices["hydra/launcher"] != "basic":
+        raise SettingsError(_refuse_launcher(str(choices["hydra/launcher"])))
+
+
+def _refuse_launcher(name: str) -> str:
+    return (
+        f"hydra/launcher={name}: Hydra's jobs only collect configs here, workers of our own train them; "
+        "leave the launcher alone and set executor.workers=N to train N at a time"
+    )
+
+
+def explain(error: Exception, *, conf: Path) -> str:
+    """A composition error of Hydra's in our words: the rule, the value, the fix, and what may have been meant."""
+    message = str(error)
+    if "hydra/launcher" in message:
+        return _refuse_launcher(_first(r"hydra/launcher/(\w+)", message))
+    if name := _first(r"Could not find '([^']+)'", message):
+        group, _, choice = name.rpartition("/")
+        return f"{group}: {unknown(choice, _choices(conf, group))}" if group else message
+    if key := _first(r"Could not override '([^']+)'", message):
+        group, _, leaf = key.rpartition(".")
+        near = difflib.get_close_matches(key, _known_keys(conf), n=1, cutoff=0.5)
+        return f"{key}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "; see --cfg job")
+    return message.splitlines()[0] if message else type(error).__name__
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found.group(1) if found else ""
+
+
+def _choices(conf: Path, group: str) -> list[str]:
+    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+
+
+def _known_keys(conf: Path) -> list[str]:
+    """Every key that some file of conf/ states, dotted."""
+    keys = set()
+    for path in sorted(conf.rglob("*.yaml")):
+        group = path.parent.relative_to(conf).parts
+        prefix = ".".join(group) + "." if group and group[0] != "experiment" else ""
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        for key, value in content.items() if isinstance(content, dict) else ():
+            keys.add(f"{prefix}{key!s}")
+            keys |= {f"{prefix}{key!s}.{leaf}" for leaf in value} if isinstance(value, dict) else set()
+    return sorted(keys)

@@ -1,0 +1,80 @@
+"""What tuning buys: the score to expect from the best of b trials, and whether the search space was wide enough."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments.statistics.checks import Array, require_finite, require_positive, require_share
+from experiments.statistics.intervals import Estimate, mean_interval
+
+
+def budget_curve(scores: Array, *, higher_is_better: bool) -> Array:
+    """Expected best score after b = 1 ... n random trials, drawn without replacement from the n that were run.
+
+    V(b) = sum_i C(i - 1, b - 1) / C(n, b) * v_(i), with v sorted from worst to best; unbiased, unlike the form with
+    replacement of Dodge et al. 2019, which is low for b near n.
+
+    Args:
+        scores: Validation scores of n trials of RANDOM search, shape (n,); a guided sampler such as TPE breaks it.
+            Score diverged trials first (`score_failures`).
+        higher_is_better: False for losses.
+
+    Returns:
+        V(1) ... V(n), shape (n,), unit of the metric.
+
+    Raises:
+        ValueError: If there is no trial, or a score is not finite.
+
+    Source:
+        Tang et al. 2020, Showing Your Work Doesn't Always Work.
+    """
+    require_finite(scores=scores)
+    ordered = np.sort(scores) if higher_is_better else np.sort(scores)[::-1]
+    n = ordered.size
+    expected = [
+        math.fsum(math.comb(i, b - 1) / math.comb(n, b) * ordered[i] for i in range(b - 1, n)) for b in range(1, n + 1)
+    ]
+    return np.array(expected)
+
+
+def budget_band(studies: Sequence[Array], *, higher_is_better: bool, level: float = 0.95) -> list[Estimate]:
+    """Budget curve averaged over independent tuning studies, with a t interval over studies at each b.
+
+    Args:
+        studies: Scores of the trials of each study, shape (n_trials,), equally many.
+        higher_is_better: False for losses.
+        level: Level at each b, not of the whole curve.
+
+    Returns:
+        One estimate for each b; without bounds below 3 studies: it is then conditional on the studies at hand.
+
+    Raises:
+        ValueError: If studies differ in size, or a score is not finite.
+    """
+    if len({study.size for study in studies}) != 1:
+        raise ValueError(f"studies must have equal budgets, but got {[study.size for study in studies]} trials")
+    curves = np.array([budget_curve(study, higher_is_better=higher_is_better) for study in studies])
+    return [mean_interval(column, level=level) for column in curves.T]
+
+
+def near_edge(value: float, *, low: float, high: float, share: float = 0.1) -> bool:
+    """Whether a tuned value lies in the outer `share` of its log range: then the search space was too narrow.
+
+    Args:
+        value: Best value found, such as a learning rate.
+        low: Lower end of the searched range, > 0.
+        high: Upper end.
+        share: Part of the log range on each side that counts as the edge.
+
+    Raises:
+        ValueError: If `0 < low < high` or `low <= value <= high` does not hold.
+    """
+    require_share(share=share)
+    require_positive(low=low)
+    if not low <= value <= high or low == high:
+        raise ValueError(f"`low <= value <= high` must hold, but got (low={low}, value={value}, high={high})")
+    position = math.log(value / low) / math.log(high / low)
+    return position <= share or position >= 1 - share

@@ -1,0 +1,182 @@
+"""How many seeds a claim needs, from the exact power of the two t tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy import optimize, special
+
+from experiments.statistics.checks import Array, require_positive, require_share
+
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
+
+
+def tost_power(
+    *,
+    standard_error: float,
+    degrees_of_freedom: float,
+    margin: float,
+    true_difference: float = 0.0,
+    alpha: float = 0.05,
+) -> float:
+    """Exact probability that two one-sided t tests show equivalence.
+
+    power = int_0^{(m/se)/t} [Phi((m - delta)/se - t u) - Phi((-m - delta)/se + t u)] * 2 nu u f_chi2(nu u^2; nu) du,
+    with t = t_{1-alpha, nu}.
+
+    Args:
+        standard_error: True standard error of the mean difference, unit of the metric: sd / sqrt(n) for n pairs,
+            sd * sqrt(2 / n) for two independent groups of n.
+        degrees_of_freedom: n - 1 for pairs, 2 n - 2 for two groups.
+        margin: Equivalence margin m, same unit.
+        true_difference: delta, same unit.
+        alpha: Level of each one-sided test.
+
+    Raises:
+        ValueError: If a standard error, margin or df is not positive, or alpha is not in (0, 1).
+
+    Source:
+        Phillips 1990, J. Pharmacokinet. Biopharm. 18:137-144; agrees with PASS (tests, R4).
+    """
+    require_positive(standard_error=standard_error, degrees_of_freedom=degrees_of_freedom, margin=margin)
+    require_share(alpha=alpha)
+    critical = float(special.stdtrit(degrees_of_freedom, 1 - alpha))
+    upper, lower = (margin - true_difference) / standard_error, (-margin - true_difference) / standard_error
+
+    def accepted(spread: Array) -> Array:
+        return np.asarray(special.ndtr(upper - critical * spread) - special.ndtr(lower + critical * spread))
+
+    return _mean_over_spread(accepted, degrees_of_freedom, limit=margin / standard_error / critical)
+
+
+def equivalence_power(
+    n_pairs: int, *, margin: float, sd: float, true_difference: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Exact power of the paired TOST with `n_pairs` whose differences have standard deviation `sd`."""
+    return tost_power(
+        standard_error=sd / math.sqrt(n_pairs),
+        degrees_of_freedom=n_pairs - 1,
+        margin=margin,
+        true_difference=true_difference,
+        alpha=alpha,
+    )
+
+
+def difference_power(n_pairs: int, *, difference: float, sd: float, alpha: float = 0.05) -> float:
+    """Exact power of the two-sided paired t test to detect a true `difference`.
+
+    Raises:
+        ValueError: If `sd` is not positive, `n_pairs < 2`, or alpha is not in (0, 1).
+
+    Source:
+        Noncentral t, as the average over the chi distribution of the observed spread.
+    """
+    require_positive(sd=sd, n_pairs_minus_1=n_pairs - 1)
+    require_share(alpha=alpha)
+    critical = float(special.stdtrit(n_pairs - 1, 1 - alpha / 2))
+    shift = abs(difference) / (sd / math.sqrt(n_pairs))
+
+    def rejected(spread: Array) -> Array:
+        return np.asarray(special.ndtr(shift - critical * spread) + special.ndtr(-shift - critical * spread))
+
+    return _mean_over_spread(rejected, n_pairs - 1, limit=math.inf)
+
+
+def pairs_for_equivalence(
+    *, margin: float, sd: float, true_difference: float = 0.0, power: float = 0.8, alpha: float = 0.05
+) -> int:
+    """Fewest pairs (at least 3) that show equivalence with probability `power`.
+
+    Args:
+        margin: Equivalence margin, unit of the metric; from the task's config, never from the observed spread.
+        sd: Standard deviation of the paired differences, same unit; a pilot of 5 seeds may estimate it.
+        true_difference: Assumed true difference, same unit.
+        power: Wanted probability.
+        alpha: Level; divide it by the number of claims.
+
+    Raises:
+        ValueError: If `|true_difference| < margin` does not hold, or an argument is out of range.
+    """
+    require_positive(margin=margin, sd=sd)
+    require_share(power=power, alpha=alpha)
+    if not abs(true_difference) < margin:
+        raise ValueError(f"`|true_difference| < margin` must hold, but got {true_difference!r} and {margin!r}")
+
+    def reached(n_pairs: int) -> bool:
+        found = equivalence_power(n_pairs, margin=margin, sd=sd, true_difference=true_difference, alpha=alpha)
+        return found >= power
+
+    return _fewest(reached)
+
+
+def pairs_for_difference(*, difference: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Fewest pairs (at least 3) whose two-sided paired t test detects `difference` with probability `power`.
+
+    Raises:
+        ValueError: If `difference` is 0, `sd` is not positive, or a share is not in (0, 1).
+    """
+    require_positive(absolute_difference=abs(difference), sd=sd)
+    require_share(power=power, alpha=alpha)
+    return _fewest(lambda n_pairs: difference_power(n_pairs, difference=difference, sd=sd, alpha=alpha) >= power)
+
+
+def smallest_provable_margin(n_pairs: int, *, sd: float, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest margin within which `n_pairs` show equivalence with probability `power`, if nothing truly differs.
+
+    Raises:
+        ValueError: If `n_pairs < 3`, `sd` is not positive, or a share is not in (0, 1).
+    """
+    require_positive(sd=sd, n_pairs_minus_2=n_pairs - 2)
+    require_share(power=power, alpha=alpha)
+    critical = float(special.stdtrit(n_pairs - 1, 1 - alpha)) / math.sqrt(n_pairs)
+    ratio = optimize.brentq(
+        lambda margin: equivalence_power(n_pairs, margin=margin, sd=1.0, alpha=alpha) - power,
+        critical * 1e-3,
+        critical * 1e3,
+    )
+    return float(ratio) * sd
+
+
+def runs_for_outperforming(*, probability: float = 0.75, alpha: float = 0.05, power: float = 0.95) -> int:
+    """Pairs needed to show P(A > B) > 1/2 when it truly is `probability` (Noether).
+
+    N >= [(Phi^-1(1 - alpha) - Phi^-1(1 - power)) / (sqrt(6) (1/2 - probability))]^2
+
+    Raises:
+        ValueError: If `probability` is 1/2, or a share is not in (0, 1).
+
+    Source:
+        Noether 1987, J. Am. Stat. Assoc. 82:645-647, as used by Bouthillier et al. 2021.
+    """
+    require_share(probability=probability, alpha=alpha, power=power)
+    require_positive(distance_from_one_half=abs(probability - 0.5))
+    quantiles = float(special.ndtri(1 - alpha) - special.ndtri(1 - power))
+    return math.ceil((quantiles / (math.sqrt(6) * (0.5 - probability))) ** 2)
+
+
+def _mean_over_spread(function: Callable[[Array], Array], degrees_of_freedom: float, *, limit: float) -> float:
+    """Mean of `function` of u = observed sd / true sd, over u <= limit; u^2 is chi-square over its df."""
+    width = 1 / math.sqrt(2 * degrees_of_freedom)  # about the sd of u; beyond 9 of them the density is below 1e-16
+    low, high = max(0.0, 1 - 9 * width), min(limit, 1 + 9 * width)
+    if not high > low:
+        return 0.0
+    spread = (high - low) / 2 * (_NODES + 1) + low
+    half = degrees_of_freedom / 2
+    log_density = (
+        math.log(2) + half * math.log(half) - math.lgamma(half) + (2 * half - 1) * np.log(spread) - half * spread**2
+    )
+    total = np.sum(_WEIGHTS * function(spread) * np.exp(log_density)) * (high - low) / 2
+    return max(0.0, min(1.0, float(total)))
+
+
+def _fewest(reached: Callable[[int], bool]) -> int:
+    """Smallest n >= 3 that satisfies a condition which stays true once it is true."""
+    low, high = 2, 3
+    while not reached(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high

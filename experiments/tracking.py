@@ -1,0 +1,318 @@
+"""Events <-> MLflow: the only writer and the only reader. The only module that imports mlflow.
+
+One parent run per sweep, one child run per training. Metric names are the same for every framework; the step of
+a metric is its epoch. Tags that begin with "tandem." are ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from experiments import environment
+from experiments.fingerprint import plain
+from experiments.records import Outcome, RunRecord, SweepRecord
+from experiments.run import EpochEnded, Run
+
+# A dead server must not hold a sweep for minutes (MLflow's own defaults wait 246 s), and nothing is sent home.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+import mlflow
+from mlflow.entities import (
+    Dataset,
+    DatasetInput,
+    InputTag,
+    Metric,
+    Param,
+    RunTag,
+)
+from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
+
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+TAG = "tandem."
+STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "running": "RUNNING"}
+NOTE = "mlflow.note.content"
+PARENT = "mlflow.parentRunId"
+PARAM_LIMIT = 500
+
+
+class StoreUnavailable(RuntimeError):
+    """The tracking store cannot be reached or opened."""
+
+
+class SweepLocked(RuntimeError):
+    """Another living process works on the same sweep."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, named so that its death can be told from a new process under the same number."""
+
+    host: str
+    boot: str
+    pid: int
+    start: str
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """The process that asks."""
+        pid = os.getpid()
+        host = environment.facts()["host"]
+        return cls(host=host, boot=environment.boot_id(), pid=pid, start=environment.process_start(pid))
+
+    @classmethod
+    def from_tag(cls, text: str, /) -> Owner:
+        """Read what `tag` wrote."""
+        return cls(**json.loads(text))
+
+    @property
+    def tag(self) -> str:
+        """The owner as a tag's value."""
+        return json.dumps(plain(self))
+
+    def is_dead(self) -> bool:
+        """Whether it can be shown to be dead from here; a process on another host is left alone."""
+        if self.host != environment.facts()["host"]:
+            return False
+        return self.boot != environment.boot_id() or environment.process_start(self.pid) != self.start
+
+
+class Store:
+    """A tracking store, open."""
+
+    def __init__(self, uri: str, /) -> None:
+        """Open it; a database that is not there is made, once, under a lock.
+
+        Raises:
+            StoreUnavailable: If it cannot be reached or opened.
+        """
+        self.uri = uri
+        self.owner = Owner.this_process()
+        mlflow.set_tracking_uri(uri)
+        try:
+            with _creation_lock(uri):
+                self.client = mlflow.MlflowClient(tracking_uri=uri)
+                self.client.search_experiments(max_results=1)
+            _use_write_ahead_log(uri)
+        except (MlflowException, OSError, sqlite3.Error) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreUnavailable(f"the tracking store {uri} cannot be opened: {reason}") from error
+
+    def experiment(self, name: str, *, description: str) -> str:
+        """Identifier of the MLflow experiment of that name, made if need be."""
+        found = self.client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        return str(self.client.create_experiment(name, tags={NOTE: description}))
+
+    def close_orphans(self, experiment_id: str) -> int:
+        """Mark runs that dead processes left RUNNING as KILLED; return how many."""
+        runs = self._search(experiment_id, "attributes.status = 'RUNNING'")
+        orphans = [run for run in runs if TAG + "owner" in run.data.tags]
+        orphans = [run for run in orphans if Owner.from_tag(run.data.tags[TAG + "owner"]).is_dead()]
+        for run in orphans:
+            self.client.set_tag(run.info.run_id, TAG + "reason", "its process died")
+            self.client.set_terminated(run.info.run_id, "KILLED")
+        return len(orphans)
+
+    def open_sweep(
+        self, experiment_id: str, *, name: str, fingerprint: str, command: str, description: str, reuse: bool
+    ) -> str:
+        """Parent run of the sweep: the one that asked for the same runs before, or a new one.
+
+        Raises:
+            SweepLocked: If another living process has it open.
+        """
+        found = self._search(experiment_id, f"tags.`{TAG}sweep_fingerprint` = '{fingerprint}'") if reuse else []
+        tags = {TAG + "owner": self.owner.tag, TAG + "command": command, NOTE: description}
+        if found:
+            sweep_id = str(found[0].info.run_id)
+            if found[0].info.status == "RUNNING":
+                owner = Owner.from_tag(found[0].data.tags[TAG + "owner"])
+                raise SweepLocked(f"process {owner.pid} on {owner.host} is at work on this sweep (run {sweep_id})")
+            self.client.update_run(sweep_id, status="RUNNING")
+            self._tag(sweep_id, tags)
+            return sweep_id
+        tags |= {TAG + "sweep_fingerprint": fingerprint, TAG + "kind": "sweep"}
+        return str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
+
+    def done(self, experiment_id: str, fingerprint: str) -> str | None:
+        """Identifier of a run that has its result under that fingerprint."""
+        for outcome in ("finished", "diverged"):
+            query = f"tags.`{TAG}fingerprint` = '{fingerprint}' and tags.`{TAG}outcome` = '{outcome}'"
+            found = self._search(experiment_id, query)
+            if found:
+                return str(found[0].info.run_id)
+        return None
+
+    def start_run(
+        self,
+        experiment_id: str,
+        run: Run,
+        *,
+        sweep_id: str,
+        name: str,
+        facts: Mapping[str, str],
+        dataset: Mapping[str, str],
+    ) -> str:
+        """A child run with its parameters, tags and dataset; return its identifier."""
+        tags = {PARENT: sweep_id, TAG + "kind": "run", TAG + "fingerprint": run.fingerprint, TAG + "outcome": "running"}
+        tags |= {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
+        run_id = str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
+        params = flatten(config_of(run))
+        self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
+        entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
+        self.client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "train and test")])])
+        return run_id
+
+    def log_epoch(self, run_id: str, event: EpochEnded) -> None:
+        """One batch per epoch."""
+        self._log_metrics(run_id, event.metrics | {"step": float(event.step)}, step=event.epoch)
+
+    def log_facts(self, run_id: str, facts: Mapping[str, str]) -> None:
+        """More tags of a run."""
+        self._tag(run_id, {TAG + key: value for key, value in facts.items()})
+
+    def end_run(
+        self,
+        run_id: str,
+        *,
+        outcome: Outcome,
+        reason: str,
+        metrics: Mapping[str, float],
+        step: int,
+        folder: Path,
+        config: Mapping[str, Any],
+    ) -> None:
+        """Final metrics, all files of `folder`, the outcome and the end."""
+        self._log_metrics(run_id, metrics, step=step)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+        self.client.log_artifacts(run_id, str(folder))
+        self._tag(run_id, {TAG + "outcome": outcome, TAG + "reason": reason})
+        self.client.set_terminated(run_id, STATUS[outcome])
+
+    def kill_run(self, run_id: str, reason: str) -> None:
+        """Close a run that was interrupted."""
+        self._tag(run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
+        self.client.set_terminated(run_id, "KILLED")
+
+    def end_sweep(self, sweep_id: str, *, status: str, run_ids: Sequence[str], n_planned: int) -> None:
+        """Write down which runs the sweep consists of, and end it."""
+        self.client.log_dict(sweep_id, {"run_ids": list(run_ids), "n_planned": n_planned}, "sweep.json")
+        self.client.set_terminated(sweep_id, status)
+
+    def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:
+        """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags."""
+        self.client.log_artifacts(sweep_id, str(folder), "report")
+        self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
+
+    def read_sweep(self, sweep_id: str) -> SweepRecord:
+        """Everything the report needs, from the store alone."""
+        parent = self.client.get_run(sweep_id)
+        experiment = self.client.get_experiment(parent.info.experiment_id)
+        content = self._read_json(sweep_id, "sweep.json")
+        return SweepRecord(
+            sweep_id=sweep_id,
+            experiment=experiment.name,
+            description=experiment.tags.get(NOTE, ""),
+            command=parent.data.tags.get(TAG + "command", ""),
+            n_planned=content["n_planned"],
+            runs=tuple(self.read_run(run_id) for run_id in content["run_ids"]),
+        )
+
+    def read_run(self, run_id: str) -> RunRecord:
+        """One run."""
+        run = self.client.get_run(run_id)
+        tags = run.data.tags
+        config = self._read_yaml(run_id, "config.yaml")
+        return RunRecord(
+            run_id=run_id,
+            name=run.info.run_name,
+            fingerprint=tags[TAG + "fingerprint"],
+            framework=config["framework"],
+            seed=int(config["seed"]),
+            outcome=cast(Outcome, tags[TAG + "outcome"]),
+            reason=tags.get(TAG + "reason", ""),
+            config=config,
+            metrics=dict(run.data.metrics),
+            curves={name: self._curve(run_id, name) for name in run.data.metrics if _is_per_epoch(name)},
+            facts={key.removeprefix(TAG): value for key, value in tags.items() if key.startswith(TAG)},
+        )
+
+    def artifact(self, run_id: str, path: str) -> Path:
+        """Local path of an artifact."""
+        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, tracking_uri=self.uri))
+
+    def _curve(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        history = self.client.get_metric_history(run_id, name)
+        return sorted((metric.step, metric.value) for metric in history)
+
+    def _read_json(self, run_id: str, path: str) -> Any:
+        return json.loads(self.artifact(run_id, path).read_text())
+
+    def _read_yaml(self, run_id: str, path: str) -> Any:
+        return yaml.safe_load(self.artifact(run_id, path).read_text())
+
+    def _search(self, experiment_id: str, query: str) -> list[MlflowRun]:
+        return list(self.client.search_runs([experiment_id], query, max_results=1000))
+
+    def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        self.client.log_batch(run_id, tags=[RunTag(key, str(value)[:8000]) for key, value in tags.items()])
+
+    def _log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int) -> None:
+        now = int(time.time() * 1000)
+        self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
+
+
+def config_of(run: Run) -> dict[str, Any]:
+    """The run's task with who trains it: the artifact config.yaml, flattened the parameters."""
+    return {"framework": run.framework, "seed": run.seed, "device": run.device, **plain(run.task)}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as {"optimizer.learning_rate": 0.001, ...}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _is_per_epoch(name: str) -> bool:
+    return name.startswith(("train/", "val/")) or name in ("time/epoch", "step")
+
+
+@contextlib.contextmanager
+def _creation_lock(uri: str) -> Iterator[None]:
+    """Two processes that make the same SQLite file at once break each other's migrations."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _use_write_ahead_log(uri: str) -> None:
+    """Five times the metrics per second, and readers do not wait; the setting stays with the file."""
+    if uri.startswith("sqlite:///"):
+        with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")

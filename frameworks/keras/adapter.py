@@ -1,0 +1,77 @@
+"""Keras 3 (TensorFlow) under the contract of experiments/contract.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from experiments.initialization import Weights
+from experiments.plan import BatchPlan
+from experiments.task import Task
+from frameworks.keras import networks, training, weights
+
+Array = NDArray[Any]
+EVALUATION_BATCH = 1000
+
+
+class KerasModel:
+    """A compiled keras.Model."""
+
+    def __init__(self, model: keras.Model, task: Task, *, device: str) -> None:
+        self.model = model
+        self.task = task
+        self.device = device
+
+    def weights(self) -> Weights:
+        return weights.read(self.model)
+
+    def load_weights(self, new: Weights, /) -> None:
+        weights.write(self.model, new)
+
+    def logits(self, inputs: Array, /) -> Array:
+        # Not `predict`: inside `fit` it would build a new input pipeline for every evaluation.
+        starts = range(0, len(inputs), EVALUATION_BATCH)
+        return np.concatenate([self.model.predict_on_batch(inputs[at : at + EVALUATION_BATCH]) for at in starts])
+
+    def fit(
+        self,
+        plan: BatchPlan,
+        *,
+        on_step_end: Callable[[], None],
+        on_epoch_end: Callable[[int, Array], bool],
+    ) -> None:
+        training.fit(self.model, plan, task=self.task, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+
+    def synchronize(self) -> None:
+        if self.device == "gpu":
+            tf.test.experimental.sync_devices()
+
+    def save(self, folder: Path, /) -> None:
+        self.model.save(folder / "model.keras", include_optimizer=False)  # open with safe_mode=True
+
+
+class KerasFramework:
+    """Builds KerasModels."""
+
+    def build(self, task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int, device: str) -> KerasModel:
+        if device == "gpu" and not tf.config.list_physical_devices("GPU"):
+            raise RuntimeError("`executor.device=gpu` needs a GPU that TensorFlow sees, but it sees none")
+        tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
+        tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(seed)
+        # Before building: a dtype policy alone would leave the learning rate in float32.
+        keras.config.set_floatx(task.training.precision)
+        network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
+        return KerasModel(network, task, device=device)
+
+    def versions(self) -> dict[str, str]:
+        return {"keras": keras.__version__, "tensorflow": tf.__version__}
+
+
+FRAMEWORK = KerasFramework()

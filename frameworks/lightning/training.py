@@ -1,0 +1,144 @@
+"""Training with a LightningModule, a LightningDataModule and the Trainer."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from experiments.plan import BatchPlan
+from experiments.task import AdamSettings, SgdSettings, Task
+
+Array = NDArray[Any]
+Batch = tuple[torch.Tensor, torch.Tensor]
+PRECISIONS = {"float32": "32-true", "float64": "64-true"}
+
+
+def inputs_to_tensor(inputs: Array) -> torch.Tensor:
+    """(n, h, w, c) -> NCHW in channels_last memory, which is the same bytes; other shapes as they are."""
+    tensor = torch.from_numpy(inputs)
+    return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
+
+
+def optimizer(task: Task, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
+    """The task's optimizer. Its learning rate is 1: the plan's table multiplies it (see LambdaLR below)."""
+    match task.optimizer:
+        case SgdSettings() as sgd:
+            return torch.optim.SGD(parameters, lr=1.0, momentum=sgd.momentum, nesterov=sgd.nesterov, dampening=0.0)
+        case AdamSettings() as adam:
+            return torch.optim.Adam(parameters, lr=1.0, betas=(adam.beta1, adam.beta2), eps=adam.epsilon)
+
+
+def loss(task: Task) -> nn.Module:
+    """The task's loss, on logits, averaged over the batch."""
+    return nn.CrossEntropyLoss(reduction="mean")
+
+
+class Classifier(pl.LightningModule):
+    """A network with the task's loss and optimizer; keeps the loss of each batch of the running epoch."""
+
+    def __init__(self, network: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.network = network
+        self.task = task
+        self.loss = loss(task)
+        self.step_losses: list[torch.Tensor] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.network(inputs)
+
+    def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        inputs, targets = batch
+        batch_loss = self.loss(self(inputs), targets)
+        self.step_losses.append(batch_loss.detach())
+        return batch_loss
+
+    def predict_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
+        return self(batch)
+
+    def configure_optimizers(self) -> Any:
+        table = self.trainer.datamodule.plan.learning_rates
+        task_optimizer = optimizer(self.task, self.parameters())
+        # One step beyond the end: the scheduler also computes a rate for the step that never comes.
+        scheduler = torch.optim.lr_scheduler.LambdaLR(task_optimizer, lambda step: table[min(step, len(table) - 1)])
+        return {"optimizer": task_optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class PlannedBatches(IterableDataset[Batch]):
+    """One epoch of a plan, whole batches at a time."""
+
+    def __init__(self, plan: BatchPlan, epoch: int) -> None:
+        self.plan = plan
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.plan.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for inputs, targets in self.plan.batches(self.epoch):
+            yield inputs_to_tensor(inputs), torch.from_numpy(targets)
+
+
+class PlannedData(pl.LightningDataModule):
+    """The plan's batches, epoch by epoch."""
+
+    def __init__(self, plan: BatchPlan) -> None:
+        super().__init__()
+        self.plan = plan
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        assert self.trainer is not None
+        # Workers would only copy arrays that are in memory already.
+        return DataLoader(PlannedBatches(self.plan, self.trainer.current_epoch), batch_size=None, num_workers=0)
+
+
+class Progress(pl.Callback):
+    """Tells the harness about steps and epochs, and stops when it says so."""
+
+    def __init__(self, on_step_end: Callable[[], None], on_epoch_end: Callable[[int, Array], bool]) -> None:
+        self.step_ended = on_step_end
+        self.epoch_ended = on_epoch_end
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Classifier, *_: Any) -> None:
+        self.step_ended()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Classifier) -> None:
+        losses = torch.stack(module.step_losses).cpu().numpy()
+        module.step_losses.clear()
+        trainer.should_stop = self.epoch_ended(trainer.current_epoch, losses)
+
+
+def fit(
+    module: Classifier,
+    plan: BatchPlan,
+    *,
+    device: str,
+    on_step_end: Callable[[], None],
+    on_epoch_end: Callable[[int, Array], bool],
+) -> None:
+    """Train `module` on the plan with a Trainer that does nothing else: no logger, checkpoint, bar or sanity check."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        trainer = pl.Trainer(
+            accelerator=device,
+            devices=1,
+            precision=PRECISIONS[module.task.training.precision],
+            max_epochs=plan.epochs,
+            reload_dataloaders_every_n_epochs=1,
+            deterministic=True,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            callbacks=[Progress(on_step_end, on_epoch_end)],
+        )
+        trainer.fit(module, datamodule=PlannedData(plan))

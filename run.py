@@ -1,0 +1,104 @@
+"""The command: conf -> settings -> sweep -> report. Wiring only; importing it imports no framework.
+
+Hydra composes and expands; its jobs only collect configs. Then the sweep starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+import frameworks
+from experiments import settings
+from experiments.settings import Job, SettingsError
+
+CONF = Path(__file__).resolve().parent / "conf"
+ALL_GOOD, SOME_FAILED, BAD_INPUT, SERVICE_MISSING, LOCKED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
+COLLECTED: list[tuple[DictConfig, dict[str, str | None]]] = []
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def collect(config: DictConfig) -> None:
+    """What Hydra takes for the job: keep the composed config and the choice in each group."""
+    COLLECTED.append((config, dict(HydraConfig.get().runtime.choices)))
+
+
+def jobs_from_command_line() -> list[Job]:
+    """Compose and check all configs of the command line.
+
+    Raises:
+        SettingsError: If anything is wrong with them.
+    """
+    told_full_error = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
+    try:
+        collect()
+    except (HydraException, OmegaConfBaseException) as error:
+        if told_full_error == "1":
+            raise
+        raise SettingsError(settings.explain(error, conf=CONF)) from error
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR")
+    if not COLLECTED:
+        sys.exit(ALL_GOOD)  # --help, --cfg, --info
+    for _, choices in COLLECTED:
+        settings.check_choices(choices, conf=CONF)
+    return [settings.job_from(config, frameworks=tuple(frameworks.MODULES)) for config, _ in COLLECTED]
+
+
+def carry_out(jobs: list[Job]) -> int:
+    """Do what the jobs ask for; return the exit code."""
+    from rich.console import Console
+
+    from experiments import sweep as sweeps
+
+    console = Console()
+    sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
+    sweep.executor.prepare()
+
+    from experiments import report, tracking
+
+    try:
+        store = tracking.Store(jobs[0].tracking.uri)
+        record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)
+    except tracking.StoreUnavailable as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        return SERVICE_MISSING
+    except tracking.SweepLocked as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        return LOCKED
+    report.publish(record, store=store, folder=sweep.folder / "report", console=console)
+    return SOME_FAILED if record.is_partial else ALL_GOOD
+
+
+class Terminated(BaseException):
+    """The process got SIGTERM, as a scheduler sends it."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
+
+
+def main() -> int:
+    """Run the command; return its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return carry_out(jobs_from_command_line())
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return BAD_INPUT
+    except (KeyboardInterrupt, Terminated) as error:
+        sys.stderr.write("\nStopped. The same command goes on where it stopped.\n")
+        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""Functions that tests run inside a worker, where one framework is imported. Each ends with `tell`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from experiments import data
+from experiments.run import build, plan_for
+
+
+def _model(load, name, task, path, seed=0):
+    dataset = data.read(path)
+    return build(task, dataset, framework=load(name), seed=seed, device="cpu"), dataset
+
+
+def weights_twice(load, name, task, path, tell):
+    """Initial weights, and what comes back after loading their negatives."""
+    model, _ = _model(load, name, task, path)
+    first = model.weights()
+    model.load_weights({key: -value for key, value in first.items()})
+    tell((first, model.weights()))
+
+
+def load_incomplete(load, name, task, path, tell):
+    """What load_weights raises when a weight is missing, and when one is unknown."""
+    model, _ = _model(load, name, task, path)
+    weights = model.weights()
+    raised = []
+    for wrong in (dict(list(weights.items())[1:]), weights | {"nobody/kernel": np.zeros(1)}):
+        try:
+            model.load_weights(wrong)
+            raised.append("nothing")
+        except KeyError as error:
+            raised.append(str(error))
+    tell(raised)
+
+
+def logits(load, name, task, path, tell):
+    """Evaluation-mode logits of the test part, twice."""
+    model, dataset = _model(load, name, task, path)
+    inputs = dataset.x_test.astype(task.training.precision)
+    tell((model.logits(inputs), model.logits(inputs)))
+
+
+def trained(load, name, task, path, tell, stop_after=None, seed=0):
+    """Losses of each epoch, number of steps told, weights before and after."""
+    model, dataset = _model(load, name, task, path, seed)
+    before, losses, steps = model.weights(), [], []
+
+    def on_epoch_end(epoch, step_losses):
+        losses.append((epoch, step_losses))
+        return epoch == stop_after
+
+    model.fit(plan_for(task, dataset, seed=seed), on_step_end=lambda: steps.append(1), on_epoch_end=on_epoch_end)
+    tell({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights()})
+
+
+def stopped_after_first_epoch(load, name, task, path, tell):
+    trained(load, name, task, path, tell, stop_after=0)
+
+
+def saved(load, name, task, path, folder, tell):
+    model, _ = _model(load, name, task, path)
+    model.save(Path(folder))
+    tell(sorted(file.name for file in Path(folder).iterdir()))
+
+
+def threads(load, name, tell):
+    """How many threads the framework's kernels use."""
+    load(name)
+    if name == "lightning":
+        import torch
+
+        tell(torch.get_num_threads())
+    else:
+        import tensorflow as tf
+
+        tf.matmul(np.ones((500, 500)), np.ones((500, 500)))
+        tell(int(os.environ["TF_NUM_INTRAOP_THREADS"]))
+
+
+def gpu(load, name, task, tell):
+    try:
+        load(name).build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="gpu")
+        tell("built")
+    except RuntimeError as error:
+        tell(str(error))
+
+
+def say(words, tell):
+    for word in words:
+        tell(word)
+
+
+def complain(tell):
+    raise ValueError("three is not two\nand a second line")
+
+
+def chatter(tell):
+    os.write(1, b"a banner\n")
+    os.write(2, b"a warning\n")
+    tell("done")
+
+
+def run_out_of_memory(tell):
+    raise MemoryError
+
+
+def sleep(seconds, tell):
+    tell(os.getpid())
+    time.sleep(seconds)
+
+
+def die(signal_number, tell):
+    tell("alive")
+    os.kill(os.getpid(), signal_number)
+
+
+def environment(tell):
+    tell(dict(os.environ))

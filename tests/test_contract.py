@@ -1,0 +1,113 @@
+"""Every framework keeps every clause of the contract; each is asked in a worker of its own."""
+
+import numpy as np
+import pytest
+from conftest import change
+from probes import (
+    gpu,
+    load_incomplete,
+    logits,
+    saved,
+    stopped_after_first_epoch,
+    threads,
+    trained,
+    weights_twice,
+)
+
+import frameworks
+
+each_framework = pytest.mark.parametrize("name", list(frameworks.MODULES))
+
+
+@each_framework
+def test_weights_come_back_as_they_were_loaded(in_worker, name, task, digits_path):
+    first, second = in_worker(weights_twice, frameworks.load, name, task, digits_path)
+    assert {key: value.shape for key, value in first.items()} == {
+        "dense1/kernel": (64, 64),
+        "dense1/bias": (64,),
+        "dense2/kernel": (64, 32),
+        "dense2/bias": (32,),
+        "logits/kernel": (32, 10),
+        "logits/bias": (10,),
+    }
+    for key in first:
+        np.testing.assert_array_equal(second[key], -first[key])
+
+
+@each_framework
+def test_a_missing_and_an_unknown_weight_are_refused(in_worker, name, task, digits_path):
+    missing, unknown = in_worker(load_incomplete, frameworks.load, name, task, digits_path)
+    assert "weights must be" in missing
+    assert "nobody/kernel" in unknown
+
+
+@each_framework
+def test_logits_are_in_evaluation_mode(in_worker, name, task, digits_path, digits):
+    with_dropout = change(task, regularization={"dropout": 0.5})
+    first, second = in_worker(logits, frameworks.load, name, with_dropout, digits_path)
+    assert first.shape == (len(digits.y_test), 10)
+    np.testing.assert_array_equal(first, second)
+
+
+@each_framework
+def test_fit_takes_every_step_and_tells_every_epoch(in_worker, name, task, digits_path, digits):
+    told = in_worker(trained, frameworks.load, name, task, digits_path)
+    steps_per_epoch = -(-len(digits.y_train) // 32)
+    assert told["n_steps"] == 2 * steps_per_epoch
+    assert [(epoch, losses.shape) for epoch, losses in told["losses"]] == [
+        (0, (steps_per_epoch,)),
+        (1, (steps_per_epoch,)),
+    ]
+    assert all((told["before"][key] != told["after"][key]).any() for key in told["before"])
+
+
+@each_framework
+def test_fit_stops_when_it_is_told_to(in_worker, name, task, digits_path):
+    told = in_worker(stopped_after_first_epoch, frameworks.load, name, task, digits_path)
+    assert [epoch for epoch, _ in told["losses"]] == [0]
+
+
+@each_framework
+def test_the_same_seed_gives_the_same_bits_with_dropout(in_worker, name, task, digits_path):
+    with_dropout = change(task, regularization={"dropout": 0.5})
+    first = in_worker(trained, frameworks.load, name, with_dropout, digits_path)
+    second = in_worker(trained, frameworks.load, name, with_dropout, digits_path)
+    without = in_worker(trained, frameworks.load, name, task, digits_path)
+    for key in first["after"]:
+        np.testing.assert_array_equal(first["after"][key], second["after"][key])
+    assert (first["after"]["dense1/kernel"] != without["after"]["dense1/kernel"]).any()
+
+
+@each_framework
+def test_save_writes_the_frameworks_own_format(in_worker, name, task, digits_path, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    names = in_worker(saved, frameworks.load, name, task, digits_path, str(folder))
+    assert names == [{"lightning": "model.pt", "keras": "model.keras"}[name]]
+
+
+@each_framework
+def test_threads_are_pinned(in_worker, name):
+    assert in_worker(threads, frameworks.load, name) == 1
+
+
+@each_framework
+def test_a_gpu_that_is_not_there_is_refused(in_worker, name, task):
+    assert "needs a GPU that" in in_worker(gpu, frameworks.load, name, task)
+
+
+def test_the_frameworks_take_the_same_first_step(in_worker, task, digits_path):
+    """The first batch's loss to 1e-5 relative, as float32 rounding leaves it (measured 1e-7)."""
+    first, second = (in_worker(trained, frameworks.load, name, task, digits_path) for name in ("lightning", "keras"))
+    losses = [told["losses"][0][1][0] for told in (first, second)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    np.testing.assert_array_equal(first["before"]["dense1/kernel"], second["before"]["dense1/kernel"])
+
+
+def test_the_frameworks_train_alike_in_float64(in_worker, task, digits_path):
+    """Two epochs of Adam: 82 losses equal to 1e-12 relative (measured 1e-15); float32 would miss by 1e-7."""
+    exact = change(task, training={"precision": "float64"})
+    first, second = (in_worker(trained, frameworks.load, name, exact, digits_path) for name in ("lightning", "keras"))
+    losses = [np.concatenate([step_losses for _, step_losses in told["losses"]]) for told in (first, second)]
+    assert losses[0].dtype == np.float64
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)

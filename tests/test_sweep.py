@@ -1,0 +1,337 @@
+"""The whole way with real workers and a real store: recorded, resumed, partial, locked."""
+
+import dataclasses
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+from conftest import PROJECT, change
+from rich.console import Console
+
+import frameworks
+from experiments import report, settings, sweep, tracking
+from experiments.executor import LocalExecutor
+from experiments.settings import FrameworkSettings, Job, SettingsError, TrackingSettings
+
+
+@pytest.fixture
+def console(tmp_path):
+    return Console(file=(tmp_path / "screen.txt").open("w"), width=120)
+
+
+def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor=None):
+    return [
+        Job(
+            task=task,
+            description="a test",
+            framework=FrameworkSettings(name=name),
+            seed=seed,
+            action="train",
+            output=str(tmp_path / "outputs"),
+            executor=executor
+            or settings.ExecutorSettings(
+                workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
+            ),
+            tracking=TrackingSettings(uri="unused", reuse=True),
+        )
+        for seed in seeds
+        for name in names
+    ]
+
+
+def planned(all_jobs, cache, console):
+    return sweep.plan(all_jobs, modules=frameworks.MODULES, cache=cache, console=console)
+
+
+def carried_out(all_jobs, *, cache, store, console):
+    return sweep.carry_out(planned(all_jobs, cache, console), store=store, load=frameworks.load, console=console)
+
+
+@pytest.fixture
+def quick(task):
+    return change(task, training={"epochs": 2})
+
+
+def test_a_sweep_is_recorded_the_same_way_for_both_frameworks(local, quick, tmp_path, cache, store, console):
+    record = carried_out(jobs(quick, tmp_path), cache=cache, store=store, console=console)
+    assert not record.is_partial
+    assert [(run.framework, run.seed) for run in record.runs] == [
+        ("lightning", 0),
+        ("keras", 0),
+        ("keras", 1),
+        ("lightning", 1),
+    ]
+    first, second = record.runs[:2]
+    assert set(first.metrics) == set(second.metrics)
+    assert {"train/loss", "val/loss", "val/accuracy", "test/loss", "test/accuracy", "memory/peak_mib"} <= set(
+        first.metrics
+    )
+    assert [epoch for epoch, _ in first.curves["val/loss"]] == [1, 2]
+    assert first.metrics["train/first_batch_loss"] > 0
+    assert first.facts["threads"] == "1"
+    assert "version.torch" in first.facts
+    assert "version.tensorflow" in second.facts
+    assert first.metrics["time/total"] > first.metrics["time/fit"] > first.metrics["time/steady_step"] > 0
+
+
+def test_the_store_holds_what_mlflow_users_expect(local, quick, tmp_path, cache, store, console):
+    record = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    run = store.client.get_run(record.runs[0].run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == record.sweep_id
+    assert run.info.run_name == "lightning · adam · seed 0"
+    assert run.data.params["framework"] == "lightning"
+    assert run.data.params["optimizer.learning_rate"] == "0.001"
+    assert run.inputs.dataset_inputs[0].dataset.digest == record.runs[0].facts["data"].rpartition(" ")[2]
+    paths = {artifact.path for artifact in store.client.list_artifacts(record.runs[0].run_id)}
+    assert {"config.yaml", "model", "test_logits.npz", "worker.log"} <= paths
+    logits = np.load(store.artifact(record.runs[0].run_id, "test_logits.npz"))
+    share = np.mean(logits["logits"].argmax(axis=1) == logits["targets"])
+    assert share == pytest.approx(record.runs[0].metrics["test/accuracy"], abs=1e-12)
+
+
+def test_the_same_command_again_trains_nothing_and_another_seed_only_itself(
+    local, quick, tmp_path, cache, store, console
+):
+    first = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    again = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    more = carried_out(jobs(quick, tmp_path, seeds=(0, 1)), cache=cache, store=store, console=console)
+    ids = [{run.run_id for run in record.runs} for record in (first, again, more)]
+    assert ids[0] == ids[1]
+    assert again.sweep_id == first.sweep_id
+    assert ids[0] < ids[2]
+    assert len(ids[2]) == 4
+
+
+def test_reuse_false_trains_again(local, quick, tmp_path, cache, store, console):
+    once = jobs(quick, tmp_path, seeds=(0,), names=("lightning",))
+    anew = [dataclasses.replace(job, tracking=TrackingSettings(uri="unused", reuse=False)) for job in once]
+    first = carried_out(once, cache=cache, store=store, console=console)
+    second = carried_out(anew, cache=cache, store=store, console=console)
+    assert first.runs[0].run_id != second.runs[0].run_id
+    assert first.runs[0].metrics["test/loss"] == second.runs[0].metrics["test/loss"]
+
+
+def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, task, tmp_path, cache, store, console):
+    slow = change(task, training={"epochs": 40})
+    alone = settings.ExecutorSettings(
+        workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
+    )
+    plan = planned(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache, console)
+    events = plan.executor.run
+
+    def run_and_kill_the_first(works):
+        for index, event in events(works):
+            yield index, event
+            if index == 0 and isinstance(event, sweep.Started):
+                time.sleep(0.3)  # in mid-epoch
+                os.kill(event.pid, signal.SIGKILL)
+
+    plan.executor.run = run_and_kill_the_first
+    record = sweep.carry_out(plan, store=store, load=frameworks.load, console=console)
+    assert [run.outcome for run in record.runs] == ["failed", "finished"]
+    assert "killed by SIGKILL" in record.runs[0].reason
+    assert store.client.get_run(record.runs[0].run_id).info.status == "FAILED"
+    assert record.is_partial
+    html = report.page.write(report.analyse(record), tmp_path / "report").read_text()
+    assert "partial: 1 of 2 runs" in html
+
+    mended = carried_out(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache=cache, store=store, console=console)
+    assert [run.outcome for run in mended.runs] == ["finished", "finished"]
+    assert mended.sweep_id == record.sweep_id
+    assert mended.runs[1].run_id == record.runs[1].run_id
+
+
+def test_a_diverged_run_is_stopped_and_stays_in_the_sweep(local, quick, tmp_path, cache, store, console):
+    wild = change(quick, optimizer={"learning_rate": 1e30})
+    record = carried_out(jobs(wild, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    assert [run.outcome for run in record.runs] == ["diverged", "diverged"]
+    assert all("not finite" in run.reason or "became" in run.reason for run in record.runs)
+    assert not record.is_partial
+    again = carried_out(jobs(wild, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    assert [run.run_id for run in again.runs] == [run.run_id for run in record.runs]
+
+
+def test_runs_on_different_data_have_different_names(quick, tmp_path, cache, console):
+    other = change(quick, data={"split_seed": 5})
+    names = {
+        run.fingerprint for settled in (quick, other) for run in planned(jobs(settled, tmp_path), cache, console).runs
+    }
+    assert len(names) == 8
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"optimizer": {"epsilon": 1e-7}},
+        {"training": {"batch_size": 64}},
+        {"regularization": {"dropout": 0.5}},
+        {"network": {"width": 65}},
+    ],
+)
+def test_whatever_moves_numbers_changes_the_name(quick, tmp_path, cache, console, parts):
+    same = planned(jobs(quick, tmp_path), cache, console).runs[0].fingerprint
+    margins = planned(jobs(change(quick, margins={"accuracy": 0.02}), tmp_path), cache, console).runs[0].fingerprint
+    other = planned(jobs(change(quick, **parts), tmp_path), cache, console).runs[0].fingerprint
+    assert same == margins
+    assert same != other
+
+
+def test_settings_of_the_whole_command_must_agree(quick, tmp_path, cache, console):
+    first, second = jobs(quick, tmp_path)[:2]
+    with pytest.raises(SettingsError, match="`output` must be the same for all runs"):
+        sweep.plan(
+            [first, dataclasses.replace(second, output="elsewhere")],
+            modules=frameworks.MODULES,
+            cache=cache,
+            console=console,
+        )
+
+
+def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(store):
+    experiment_id = store.experiment("orphans", description="")
+    dead = tracking.Owner(host=store.owner.host, boot=store.owner.boot, pid=2**22 - 1, start="1")
+    runs = [
+        store.client.create_run(experiment_id, tags={"tandem.owner": owner.tag}).info.run_id
+        for owner in (dead, store.owner)
+    ]
+    assert store.close_orphans(experiment_id) == 1
+    assert [store.client.get_run(run_id).info.status for run_id in runs] == ["KILLED", "RUNNING"]
+
+
+def test_a_sweep_that_is_open_elsewhere_is_refused(store):
+    experiment_id = store.experiment("locked", description="")
+    arguments = {"name": "s", "fingerprint": "f", "command": "c", "description": "", "reuse": True}
+    store.open_sweep(experiment_id, **arguments)
+    with pytest.raises(tracking.SweepLocked, match=f"process {os.getpid()} on"):
+        store.open_sweep(experiment_id, **arguments)
+
+
+def test_the_database_is_in_wal_mode(store):
+    with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_two_processes_make_one_database(tmp_path):
+    code = f"from experiments.tracking import Store; Store('sqlite:///{tmp_path}/mlflow.db'); print('open')"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    assert [process.communicate()[0].strip() for process in running] == [b"open"] * 3
+
+
+def test_a_dead_server_is_said_within_seconds():
+    began = time.monotonic()
+    with pytest.raises(tracking.StoreUnavailable, match=r"the tracking store http://127\.0\.0\.1:9 cannot be opened"):
+        tracking.Store("http://127.0.0.1:9")
+    assert time.monotonic() - began < 20  # MLflow's own defaults wait 246 s
+
+
+def environment(cache):
+    return os.environ | {"TANDEM_CACHE": str(cache)}
+
+
+def command(*arguments, cwd, cache):
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), *arguments],
+        cwd=cwd,
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_command_from_config_to_verdict(tmp_path, cache, empty_database):
+    """4 runs, exit code 0, a table, a sentence, a report; no framework's chatter; hydra.mode=RUN makes one run."""
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    sweep_of_4 = ("experiment=digits_mlp", "framework=keras", "seed=5,6", "regularization.dropout=0,0.5")
+    done = command(*sweep_of_4, "training.epochs=1", cwd=tmp_path, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert "4/4" in done.stdout
+    assert "dropout 0.5" in done.stdout
+    assert "keras · dropout 0.5 against keras · dropout 0.0: " in done.stdout
+    assert done.stderr == ""
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("digits_mlp")
+    runs = client.search_runs([experiment.experiment_id], "tags.`tandem.kind` = 'run'")
+    assert sorted((run.data.params["seed"], run.data.params["regularization.dropout"]) for run in runs) == [
+        ("5", "0.0"),
+        ("5", "0.5"),
+        ("6", "0.0"),
+        ("6", "0.5"),
+    ]
+    parent = client.get_run(runs[0].data.tags["mlflow.parentRunId"])
+    assert parent.info.status == "FINISHED"
+    assert "accuracy" in parent.data.tags["mlflow.note.content"]
+    assert {"report", "sweep.json"} <= {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+
+    one = command("experiment=digits_mlp", "hydra.mode=RUN", "training.epochs=1", cwd=tmp_path, cache=cache)
+    assert one.returncode == 0, one.stderr
+    assert len(client.search_runs([experiment.experiment_id], "tags.`tandem.kind` = 'run'")) == 5
+
+
+@pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_database, stop, code):
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    arguments = ("experiment=digits_mlp", "framework=lightning", "seed=0,1", "training.epochs=30")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+
+    def runs(query="tags.`tandem.kind` = 'run'"):
+        experiment = client.get_experiment_by_name("digits_mlp")
+        return client.search_runs([experiment.experiment_id], query) if experiment else []
+
+    with subprocess.Popen(
+        [sys.executable, str(PROJECT / "run.py"), *arguments],
+        cwd=tmp_path,
+        env=environment(cache),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        deadline = time.monotonic() + 60
+        while len(runs()) < 2 and time.monotonic() < deadline:  # the second run has begun
+            time.sleep(0.05)
+        running.send_signal(stop)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == code, said
+    if stop != signal.SIGKILL:
+        assert "The same command goes on where it stopped" in said
+        assert {run.info.status for run in runs()} == {"FINISHED", "KILLED"}
+    finished = {run.info.run_id for run in runs("tags.`tandem.outcome` = 'finished'")}
+    assert len(finished) == 1
+
+    done = command(*arguments, cwd=tmp_path, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 runs are done already" in done.stdout
+    after = runs("tags.`tandem.outcome` = 'finished'")
+    assert len(after) == 2
+    assert finished < {run.info.run_id for run in after}
+    assert not runs("attributes.status = 'RUNNING'")
+    assert len(runs("tags.`tandem.kind` = 'sweep'")) == 1
+    sweep_json = store_json(client, after[0].data.tags["mlflow.parentRunId"])
+    assert len(sweep_json["run_ids"]) == 2
+
+
+def store_json(client, run_id):
+    return json.loads(Path(client.download_artifacts(run_id, "sweep.json")).read_text())
+
+
+def test_names_fit_file_systems():
+    assert sweep._slug("../../x\x00‮ é" + "y" * 200) == "x-" + "y" * 78
+    assert sweep._slug("…") == "unnamed"
+
+
+def test_a_local_executor_starts_methods_by_device(tmp_path):
+    for device, method in (("cpu", "forkserver"), ("gpu", "spawn")):
+        auto = settings.ExecutorSettings(workers=1, threads=1, device="auto", start_method="auto", time_limit_seconds=1)
+        assert LocalExecutor(settings=auto, device=device, preload=[], folder=tmp_path).start_method == method
