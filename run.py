@@ -64,14 +64,20 @@ def carry_out(jobs: list[Job]) -> int:
     sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
     sweep.executor.prepare()
 
-    from experiments import report, tracking
+    from experiments import certificates, parity, report, tracking
 
     try:
         store = tracking.Store(jobs[0].tracking.uri)
+        if jobs[0].action == "parity":
+            found = certificates.carry_out(sweep, store=store, load=frameworks.load, console=console)
+            return ALL_GOOD if all(certificate.passed for certificate in found) else SOME_FAILED
         record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)
     except tracking.StoreUnavailable as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return SERVICE_MISSING
+    except parity.ProbeFailed as error:
+        console.print(f"[red]No certificate: {error}[/red]", highlight=False)
+        return SOME_FAILED
     except tracking.SweepLocked as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return LOCKED

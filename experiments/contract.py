@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from experiments.initialization import Weights
-from experiments.plan import BatchPlan
+from experiments.plan import Plan
 from experiments.task import Task
 
 Array = NDArray[Any]
@@ -19,17 +19,24 @@ class Model(Protocol):
     """One trainable network. Arrays cross this border as NumPy, channels last, in the task's precision."""
 
     def weights(self) -> Weights:
-        """Copies, under canonical names: dense kernels (in, out), convolutions (h, w, in, out)."""
+        """Copies, under canonical names "layer/role": dense kernels (in, out), convolutions (h, w, in, out).
+
+        Roles: kernel, bias, recurrent_kernel, embeddings, gamma, beta, moving_mean, moving_variance. The gates of an
+        lstm stand in the order input, forget, cell, output, those of a gru update, reset, candidate, side by side.
+        """
 
     def load_weights(self, weights: Weights, /) -> None:
         """Replace every weight; raise KeyError on a missing or unknown name."""
 
     def logits(self, inputs: Array, /) -> Array:
-        """Evaluation-mode scores before softmax: (n, *input_shape) -> (n, n_outputs)."""
+        """Evaluation-mode outputs of the last layer: (n, *input_shape) -> (n, n_outputs)."""
+
+    def activations(self, inputs: Array, /) -> Mapping[str, Array]:
+        """Evaluation-mode output of every layer that has a name in both frameworks, in order, channels last."""
 
     def fit(
         self,
-        plan: BatchPlan,
+        plan: Plan,
         *,
         on_step_end: Callable[[], None],
         on_epoch_end: Callable[[int, Array], bool],
@@ -37,8 +44,15 @@ class Model(Protocol):
         """Take the plan's batches in the plan's order at the plan's learning rates.
 
         `on_step_end()` is called after each optimizer step has been queued. `on_epoch_end(epoch, losses)` gets
-        the training loss of each batch of epoch 0, 1, ..., shape (steps_per_epoch,); training stops once it is true.
+        the training loss of each batch of epoch 0, 1, ..., penalties not included, shape (steps_per_epoch,);
+        training stops once it is true. It may read and replace the weights.
         """
+
+    def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
+        """Let the task's optimizer, decay and clipping take one step per element of `gradients`; no data is seen."""
+
+    def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
+        """From now on drop what `experiments.masks.keep_mask` says, for at most `n_steps` steps; for certificates."""
 
     def synchronize(self) -> None:
         """Return when queued device work is done, so that run.py can read its clock."""
@@ -55,6 +69,7 @@ class Framework(Protocol):
 
         Raises:
             RuntimeError: If `device` is "gpu" and the framework sees none.
+            ValueError: If the framework lacks a word of the task; it says which.
         """
 
     def versions(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Examples, split in three. Inputs are float32, channels last; classification targets int64.
+    """Examples, split in three. Inputs are float32, channels last; targets int64 (n,) or float32 (n, n_outputs).
 
     `origin` says in one line where they came from; `fingerprint` is the hash of their bytes and split.
     """
@@ -32,6 +32,7 @@ class Dataset:
     x_test: Array
     y_test: Array
     class_names: tuple[str, ...]
+    n_outputs: int
     origin: str
     fingerprint: str
 
@@ -39,11 +40,6 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example, channels last."""
         return self.x_train.shape[1:]
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of logits."""
-        return len(self.class_names)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -65,18 +61,23 @@ def load(settings: DataSettings, *, cache: Path) -> Dataset:
     source = SOURCES[settings.source]
     raw = source.read(settings, cache)
     check(raw.arrays, source=source)
-    parts = split(raw.arrays, settings=settings)
+    parts = _everywhere(raw.arrays) if source.whole else split(raw.arrays, settings=settings)
     for part in PARTS:
         x = parts[f"x_{part}"]
         shaped = x.reshape(len(x), *source.input_shape)
         parts[f"x_{part}"] = shaped.astype(np.float32) / np.float32(source.scale)
-        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.int64)
+        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.int64 if source.targets == "classes" else np.float32)
     return Dataset(
         **parts,
         class_names=source.class_names,
+        n_outputs=source.n_outputs,
         origin=raw.origin,
         fingerprint=fingerprint_of_arrays(parts),
     )
+
+
+def _everywhere(arrays: dict[str, Array]) -> dict[str, Array]:
+    return {f"{axis}_{part}": arrays[f"{axis}_train"] for axis in "xy" for part in PARTS}
 
 
 def check(arrays: dict[str, Array], *, source: Source) -> None:
@@ -94,6 +95,9 @@ def check(arrays: dict[str, Array], *, source: Source) -> None:
                 f"`x_{part}` of {source.title} must hold examples of shape {source.input_shape}, but got {x.shape[1:]}"
             )
         _check_finite(x, name=f"x_{part}")
+        if source.targets == "values":
+            _check_finite(y, name=f"y_{part}")
+            continue
         outside = np.flatnonzero((y < 0) | (y >= len(source.class_names)))
         if outside.size:
             place = outside[0]
@@ -153,7 +157,7 @@ def _hold_out(indices: Array, *, labels: Array, fraction: float, rng: np.random.
 def write(dataset: Dataset, folder: Path, /) -> Path:
     """Put a dataset where workers can read it; return its path. Same fingerprint, same file."""
     path = folder / f"{dataset.fingerprint}.npz"
-    facts = {"class_names": dataset.class_names, "origin": dataset.origin, "fingerprint": dataset.fingerprint}
+    facts = {name: getattr(dataset, name) for name in ("class_names", "n_outputs", "origin", "fingerprint")}
     arrays = {f"{axis}_{part}": getattr(dataset, f"{axis}_{part}") for axis in "xy" for part in PARTS}
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(path, arrays | {"facts": np.array(json.dumps(facts))})

@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.task import Augmentation
+
 Array = NDArray[Any]
+AUGMENTATION_STREAM = 2**32  # keeps these draws apart from those of the order, which use the epoch's number
+
+
+class Plan(Protocol):
+    """What `Model.fit` follows."""
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of each epoch."""
+
+    @property
+    def learning_rates(self) -> Array:
+        """One value per optimizer step, shape (epochs * steps_per_epoch,)."""
+
+    def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
+        """Inputs and targets of each batch of epoch 0, 1, ...; asking twice gives the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +40,12 @@ class BatchPlan:
 
     Attributes:
         inputs: Training examples, shape (n, *input_shape), channels last.
-        targets: Their labels, shape (n,).
+        targets: Their labels, shape (n,), or values, shape (n, n_outputs).
         batch_size: Examples per batch; the last batch of an epoch keeps what is left.
         epochs: Number of passes over the examples.
-        seed: Together with the epoch's number, all that the order depends on.
+        seed: Together with the epoch's number, all that order and augmentation depend on.
         learning_rates: One value per optimizer step, shape (epochs * steps_per_epoch,).
+        augmentation: How images are changed.
     """
 
     inputs: Array
@@ -31,6 +54,7 @@ class BatchPlan:
     epochs: int
     seed: int
     learning_rates: Array
+    augmentation: Augmentation
 
     @property
     def steps_per_epoch(self) -> int:
@@ -42,12 +66,55 @@ class BatchPlan:
         rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         return rng.permutation(len(self.targets))
 
-    def batch_indices(self, epoch: int) -> list[Array]:
-        """Indices of each batch of `epoch`."""
-        order = self.order(epoch)
-        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-
     def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
         """Inputs and targets of each batch of `epoch`."""
-        for indices in self.batch_indices(epoch):
-            yield self.inputs[indices], self.targets[indices]
+        order = self.order(epoch)
+        rng = np.random.Generator(np.random.Philox(key=[self.seed, AUGMENTATION_STREAM + epoch]))
+        for start in range(0, len(order), self.batch_size):
+            indices = order[start : start + self.batch_size]
+            inputs = self.inputs[indices]
+            if self.augmentation.is_on:
+                inputs = augment(inputs, self.augmentation, rng=rng).astype(self.inputs.dtype, copy=False)
+            yield inputs, self.targets[indices]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedPlan:
+    """Given batches, so many per epoch: what a certificate feeds."""
+
+    given: Sequence[tuple[Array, Array]]
+    steps_per_epoch: int
+    learning_rates: Array
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs; the last may not be short."""
+        return len(self.given) // self.steps_per_epoch
+
+    def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
+        """The batches of `epoch`."""
+        start = epoch * self.steps_per_epoch
+        yield from self.given[start : start + self.steps_per_epoch]
+
+
+def augment(images: Array, settings: Augmentation, *, rng: np.random.Generator) -> Array:
+    """Shift, flip and add noise to a batch of images (n, height, width, channels), each image by its own draw."""
+    if settings.shift:
+        images = _shifted(images, by=rng.integers(-settings.shift, settings.shift + 1, (len(images), 2)))
+    if settings.flip:
+        flipped = rng.random(len(images)) < 0.5
+        images = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+    if settings.noise:
+        images = images + settings.noise * rng.standard_normal(images.shape)
+    return images
+
+
+def _shifted(images: Array, *, by: Array) -> Array:
+    """Each image moved by its (rows, columns); what comes in is 0."""
+    most = int(np.abs(by).max(initial=0))
+    height, width = images.shape[1:3]
+    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+    rows = most - by[:, :1] + np.arange(height)  # (n, height)
+    columns = most - by[:, 1:] + np.arange(width)  # (n, width)
+    moved: Array = padded[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return moved

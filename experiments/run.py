@@ -21,6 +21,7 @@ from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.initialization import initial_weights
 from experiments.plan import BatchPlan
 from experiments.schedules import learning_rates
+from experiments.stopping import Patience
 from experiments.task import Task
 
 Array = NDArray[Any]
@@ -139,19 +140,27 @@ def build(task: Task, dataset: data.Dataset, *, framework: Framework, seed: int,
     return model
 
 
+def as_fed(array: Array, precision: str) -> Array:
+    """Numbers in the task's precision; class numbers and tokens as they are."""
+    return array.astype(precision, copy=False) if np.issubdtype(array.dtype, np.floating) else array
+
+
 def plan_for(task: Task, dataset: data.Dataset, *, seed: int) -> BatchPlan:
     """The task's batches on the training part."""
-    steps_per_epoch = -(-len(dataset.y_train) // task.training.batch_size)
     rates = learning_rates(
-        task.schedule, learning_rate=task.optimizer.learning_rate, n_steps=task.training.epochs * steps_per_epoch
+        task.schedule,
+        learning_rate=task.optimizer.learning_rate,
+        epochs=task.training.epochs,
+        steps_per_epoch=-(-len(dataset.y_train) // task.training.batch_size),
     )
     return BatchPlan(
-        inputs=dataset.x_train.astype(task.training.precision, copy=False),
-        targets=dataset.y_train,
+        inputs=as_fed(dataset.x_train, task.training.precision),
+        targets=as_fed(dataset.y_train, task.training.precision),
         batch_size=task.training.batch_size,
         epochs=task.training.epochs,
         seed=seed,
         learning_rates=rates,
+        augmentation=task.regularization.augmentation,
     )
 
 
@@ -171,6 +180,10 @@ class _Recorder:
     _epoch_began: float = 0.0
     _step_began: float = 0.0
     _step: int = 0
+    _patience: Patience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._patience = Patience(settings=self.run.task.regularization.early_stopping)
 
     def begin(self) -> None:
         self.model.synchronize()
@@ -186,6 +199,11 @@ class _Recorder:
         self.model.synchronize()
         ended = time.perf_counter()
         self.epoch_seconds.append(ended - self._epoch_began)
+        self.step_seconds.append([])
+        training = self.run.task.training
+        if (epoch + 1) % training.evaluate_every and epoch + 1 < training.epochs and np.isfinite(losses).all():
+            self.begin()
+            return False
         reason = self._not_finite(losses)
         if reason:
             self.diverged = True
@@ -196,9 +214,8 @@ class _Recorder:
         self.evaluation_seconds += scored - ended
         self.tell(EpochEnded(epoch=epoch + 1, step=self._step, metrics=scores))
         self.telling_seconds += time.perf_counter() - scored
-        self.step_seconds.append([])
         self.begin()
-        return False
+        return self._patience.is_over(scores["val/loss"])
 
     def _not_finite(self, losses: Array) -> str:
         """Why the run cannot go on, or nothing. TensorFlow's fused kernels can hide a NaN weight from the loss."""
@@ -211,26 +228,25 @@ class _Recorder:
     def _epoch_scores(self, losses: Array) -> dict[str, float]:
         batch_size, n_train = self.run.task.training.batch_size, len(self.dataset.y_train)
         sizes = np.minimum(batch_size, n_train - batch_size * np.arange(len(losses)))
-        scores = self._score("validation")
         return {
             "train/loss": float(np.average(losses.astype(np.float64), weights=sizes)),
             "train/first_batch_loss": float(losses[0]),
-            "val/loss": scores["loss"],
-            "val/accuracy": scores["accuracy"],
             "time/epoch": self.epoch_seconds[-1],
-        }
+        } | {f"val/{name}": value for name, value in self._score("validation").items()}
 
     def _score(self, part: str, limit: int | None = None) -> dict[str, float]:
         inputs, targets = getattr(self.dataset, f"x_{part}")[:limit], getattr(self.dataset, f"y_{part}")[:limit]
-        return metrics.evaluate(self.model.logits(inputs.astype(self.run.task.training.precision, copy=False)), targets)
+        return self._evaluate(self.model.logits(as_fed(inputs, self.run.task.training.precision)), targets)
+
+    def _evaluate(self, logits: Array, targets: Array) -> dict[str, float]:
+        return metrics.evaluate(logits, targets, loss=self.run.task.training.loss)
 
     def final_scores(self) -> dict[str, float]:
         """Test scores (the test set is read here, once) and evaluation-mode scores on training examples."""
         began = time.perf_counter()
-        inputs = self.dataset.x_test.astype(self.run.task.training.precision, copy=False)
-        logits = self.model.logits(inputs)
+        logits = self.model.logits(as_fed(self.dataset.x_test, self.run.task.training.precision))
         np.savez_compressed(self.run.folder / "test_logits.npz", logits=logits, targets=self.dataset.y_test)
-        scores = {f"test/{name}": value for name, value in metrics.evaluate(logits, self.dataset.y_test).items()}
+        scores = {f"test/{name}": value for name, value in self._evaluate(logits, self.dataset.y_test).items()}
         train = {f"train_eval/{name}": value for name, value in self._score("train", GAP_EXAMPLES).items()}
         self.evaluation_seconds += time.perf_counter() - began
         return scores | train

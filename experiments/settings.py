@@ -19,10 +19,11 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import task as words
-from experiments.sources import SOURCES
-from experiments.task import Task, require
+from experiments.requirements import require
+from experiments.sources import SOURCES, Source
+from experiments.task import Task
 
-Action = Literal["train"]
+Action = Literal["train", "parity"]
 
 
 class SettingsError(ValueError):
@@ -108,20 +109,48 @@ def job_from(config: DictConfig, *, frameworks: tuple[str, ...]) -> Job:
     return job
 
 
+def task_from(config: DictConfig) -> Task:
+    """The task of a composed config alone, as a program uses it that brings its own data.
+
+    Raises:
+        SettingsError: As `job_from`, but nothing is checked against a data source.
+    """
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    problems: list[str] = []
+    task: Task | None = _build(Task, {key: content[key] for key in TASK_KEYS if key in content}, "task", problems)
+    if problems or task is None:
+        raise SettingsError("\n".join(problems))
+    return task
+
+
 def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
     problems = []
     source = SOURCES.get(job.task.data.source)
     if source is None:
         problems.append(f"data.source: {unknown(job.task.data.source, SOURCES)}")
     else:
-        try:
-            job.task.network.check_input(source.input_shape)
-        except ValueError as error:
-            problems.append(str(error))
+        problems += _check_fit(job.task, source)
     if job.framework.name not in frameworks:
         problems.append(f"framework.name: {unknown(job.framework.name, frameworks)}")
     if job.seed < 0:
         problems.append(f"`seed >= 0` must hold, but got {job.seed}")
+    return problems
+
+
+def _check_fit(task: Task, source: Source) -> list[str]:
+    """Whether network and loss fit the data."""
+    problems = []
+    try:
+        task.network.check_input(source.input_shape)
+    except ValueError as error:
+        problems.append(str(error))
+    wants = "classes" if task.training.loss == "cross_entropy" else "values"
+    if source.targets != wants:
+        problems.append(f"training.loss: {task.training.loss} needs {wants}, but {source.title} has {source.targets}")
+    weights = task.training.class_weights
+    if weights is not None and len(weights) != source.n_outputs:
+        problems.append(f"training.class_weights: {len(weights)} for {source.n_outputs} classes of {source.title}")
     return problems
 
 
@@ -176,6 +205,11 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         if value is None and type(None) in typing.get_args(hint):
             return None
         return _value(typing.get_args(hint)[0], value, path, problems)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            problems.append(f"{path}: must be a list, but got {value!r}")
+            return None
+        return tuple(_value(typing.get_args(hint)[0], item, f"{path}[{at}]", problems) for at, item in enumerate(value))
     return _scalar(hint, value, path, problems)
 
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,13 @@ class Source:
     class_names: tuple[str, ...]
     scale: float
     read: Callable[[DataSettings, Path], Raw]
+    targets: Literal["classes", "values"] = "classes"
+    whole: bool = False  # train, validation and test are the same examples: there are no others
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a network for it: one per class, or one value."""
+        return len(self.class_names) if self.targets == "classes" else 1
 
 
 def read_idx(path: Path, /) -> NDArray[np.uint8]:
@@ -182,6 +189,11 @@ def _sklearn_digits(settings: DataSettings, cache: Path) -> Raw:
     return Raw(arrays=_without_test_set(x, y), origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships")
 
 
+def _xor(settings: DataSettings, cache: Path) -> Raw:
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    return Raw(arrays=_without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor")
+
+
 def _from_path(path: str) -> Raw:
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -201,6 +213,9 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]], /) -> None:
 
 
 SOURCES = {
+    "xor": Source(
+        title="xor", input_shape=(2,), class_names=("0", "1"), scale=1.0, read=_xor, targets="values", whole=True
+    ),
     "mnist": Source(title="MNIST", input_shape=(28, 28, 1), class_names=DIGITS, scale=255.0, read=_mnist),
     "fashion_mnist": Source(
         title="Fashion-MNIST", input_shape=(28, 28, 1), class_names=FASHION_CLASSES, scale=255.0, read=_fashion_mnist

@@ -156,6 +156,12 @@ def _slug(name: str) -> str:
     return "-".join(part for part in kept.split("-") if part)[:80] or "unnamed"
 
 
+def _headline(metrics: Mapping[str, float], part: str) -> str:
+    """The metric a person looks at first: accuracy where there is one, else the loss."""
+    name = f"{part}/accuracy" if f"{part}/accuracy" in metrics else f"{part}/loss"
+    return f"{name} {metrics[name]:.4f}"
+
+
 @dataclass(kw_only=True)
 class _Open:
     """A run that is being recorded."""
@@ -191,7 +197,7 @@ class _Recording:
                 )
             case EpochEnded():
                 self.open[index].epoch = event.epoch
-                self.display.epoch(index, f"val/accuracy {event.metrics['val/accuracy']:.4f}")
+                self.display.epoch(index, _headline(event.metrics, "val"))
                 self.store.log_epoch(self.open[index].run_id, event)
             case Diverged():
                 self._conclude(index, outcome="diverged", reason=event.reason)
@@ -245,16 +251,11 @@ class _Recording:
         )
         name = escape(self.sweep.names[index])
         if done.outcome == "finished":
-            scores = f"test/accuracy {done.metrics['test/accuracy']:.4f}  {done.metrics['time/total']:.1f} s"
+            scores = f"{_headline(done.metrics, 'test')}  {done.metrics['time/total']:.1f} s"
             self.display.ended(index, f"{name}  {scores}")
         else:
             log = run.folder / "worker.log"
             self.display.ended(index, f"[red]{name}  {done.outcome}: {escape(done.reason)}[/red] (log: {log})")
-
-    def interrupt(self, reason: str) -> None:
-        """Close what is open: the sweep was told to stop."""
-        for done in self.open.values():
-            self.store.kill_run(done.run_id, reason)
 
 
 def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> SweepRecord:
@@ -303,7 +304,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
                 recording.told(missing[position], event)
             status = "FINISHED"
         except BaseException as error:
-            recording.interrupt(f"stopped by {type(error).__name__}")
+            store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
             raise
         finally:
             run_ids = [recording.run_ids[index] for index in sorted(recording.run_ids)]

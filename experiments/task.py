@@ -1,23 +1,24 @@
 """What is learned, in words no framework owns. Settings check themselves and touch nothing.
 
-Every number is required here and stated in `conf/`: no framework's default can slip in.
+Every number is required here and stated in `conf/`: no framework's default can slip in. The formula beside each word is
+its canonical semantics: what every framework is brought to.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-Activation = Literal["relu", "tanh", "sigmoid"]
-LossKind = Literal["cross_entropy"]
+from experiments.networks import NETWORKS, Network
+from experiments.optimizers import OPTIMIZERS, Optimizer
+from experiments.requirements import require, require_share
+from experiments.schedules import SCHEDULES, Schedule
+
+__all__ = ["NETWORKS", "OPTIMIZERS", "SCHEDULES", "Network", "Optimizer", "Schedule", "Task"]
+
+LossKind = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error", "brier_score"]
+ClipKind = Literal["none", "value", "norm", "global_norm"]
 Precision = Literal["float32", "float64"]
-
-
-def require(holds: bool, rule: str, value: Any, fix: str = "") -> None:  # noqa: FBT001
-    """Raise ValueError "`rule` must hold, but got value; fix" unless the rule holds."""
-    if not holds:
-        raise ValueError(f"`{rule}` must hold, but got {value!r}" + (f"; {fix}" if fix else ""))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,190 +45,126 @@ class DataSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Initialization:
-    """How the initial weights are drawn, by role; see `experiments/initialization.py`."""
+class Clip:
+    """What is done to large gradients, before the optimizer sees them.
 
-    kernel: Literal["glorot_uniform", "he_uniform"]
-    bias: Literal["zeros"]
-
-
-def layer_widths(*, depth: int, width: int, width_factor: float) -> tuple[int, ...]:
-    """Widths of successive layers: `width * width_factor**i`, rounded, for i = 0 ... depth - 1."""
-    return tuple(round(width * width_factor**i) for i in range(depth))
-
-
-@dataclass(frozen=True, kw_only=True)
-class MlpSettings:
-    """Multilayer perceptron: `depth` hidden layers, then the logits."""
-
-    kind: ClassVar[str] = "mlp"
-    depth: int
-    width: int
-    width_factor: float
-    activation: Activation
-    initialization: Initialization
-
-    def __post_init__(self) -> None:
-        """Check depth and widths."""
-        _require_widths(self)
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Units of each hidden layer."""
-        return layer_widths(depth=self.depth, width=self.width, width_factor=self.width_factor)
-
-    def check_input(self, shape: tuple[int, ...]) -> None:
-        """Accept every shape: an input is flattened."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CnnSettings:
-    """Blocks of convolution (valid), activation and max-pooling (floor), then one dense layer and the logits."""
-
-    kind: ClassVar[str] = "cnn"
-    depth: int
-    width: int
-    width_factor: float
-    kernel_size: int
-    pool_size: int
-    dense_width: int
-    activation: Activation
-    initialization: Initialization
-
-    def __post_init__(self) -> None:
-        """Check depth, widths and window sizes."""
-        _require_widths(self)
-        for name in ("kernel_size", "pool_size", "dense_width"):
-            require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each block."""
-        return layer_widths(depth=self.depth, width=self.width, width_factor=self.width_factor)
-
-    def image_sizes(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
-        """Height and width after each block, for inputs of `shape` (height, width, channels)."""
-        sizes, (height, width) = [], shape[:2]
-        for _ in range(self.depth):
-            height, width = ((size - self.kernel_size + 1) // self.pool_size for size in (height, width))
-            sizes.append((height, width))
-        return sizes
-
-    def check_input(self, shape: tuple[int, ...]) -> None:
-        """Refuse inputs that are no images, and a depth at which the images run out.
-
-        Raises:
-            ValueError: If `shape` is not (height, width, channels), or a block would have no output.
-        """
-        require(len(shape) == 3, "a cnn takes images (height, width, channels)", shape, "choose network=mlp")
-        fits = sum(1 for size in self.image_sizes(shape) if min(size) >= 1)
-        require(
-            fits == self.depth,
-            f"network.depth <= {fits}",
-            self.depth,
-            f"images of {shape[0]}x{shape[1]} run out after {fits} blocks of {self.kernel_size}x{self.kernel_size} "
-            f"convolution and {self.pool_size}x{self.pool_size} pooling",
-        )
-
-
-def _require_widths(network: MlpSettings | CnnSettings) -> None:
-    require(network.depth >= 1, "depth >= 1", network.depth)
-    require(network.width >= 1, "width >= 1", network.width)
-    require(network.width_factor > 0, "width_factor > 0", network.width_factor)
-    require(min(network.widths) >= 1, "every layer has width >= 1", network.widths, "raise width or width_factor")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SgdSettings:
-    """v <- momentum v + g;  w <- w - rate * (g + momentum v if nesterov else v).
-
-    Source: Sutskever et al. 2013 in the form of `torch.optim.SGD` (the rate outside the velocity).
+    value: each element to [-limit, limit]. norm: each weight's gradient g times min(1, limit / |g|_2).
+    global_norm: all gradients times min(1, limit / |(g1, g2, ...)|_2). Exact: PyTorch adds 1e-6 to the norm.
     """
 
-    kind: ClassVar[str] = "sgd"
-    learning_rate: float
-    momentum: float
-    nesterov: bool
+    kind: ClipKind
+    limit: float
 
     def __post_init__(self) -> None:
-        """Check rate and momentum."""
-        _require_rate(self.learning_rate)
-        _require_decay(momentum=self.momentum)
-        require(
-            self.momentum > 0 or not self.nesterov, "nesterov needs momentum > 0", self.momentum, "set momentum: 0.9"
-        )
+        """Check the limit."""
+        require(self.limit > 0, "clip.limit > 0", self.limit)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdamSettings:
-    """w <- w - rate * m^ / (sqrt(v^) + epsilon), m^ and v^ corrected for their bias.
+class EarlyStopping:
+    """Stop after `patience` epochs in a row without a validation loss below the best one by more than `min_delta`.
 
-    Epsilon stands outside the root and after the correction, as in Kingma & Ba 2015, algorithm 1.
-    Keras falls back to epsilon=1e-7 and adds it before the correction, PyTorch to 1e-8.
+    Patience 0 never stops early. The last weights are kept. One rule for all: the frameworks' own differ by one epoch.
     """
 
-    kind: ClassVar[str] = "adam"
-    learning_rate: float
-    beta1: float
-    beta2: float
-    epsilon: float
+    patience: int
+    min_delta: float
 
     def __post_init__(self) -> None:
-        """Check rate, decays and epsilon."""
-        _require_rate(self.learning_rate)
-        _require_decay(beta1=self.beta1, beta2=self.beta2)
-        _require_epsilon(self.epsilon)
-
-
-def _require_rate(learning_rate: float) -> None:
-    require(
-        0 < learning_rate < math.inf,
-        "learning_rate > 0",
-        learning_rate,
-        "a common choice is 0.001 for adam, 0.01 for sgd",
-    )
-
-
-def _require_decay(**decays: float) -> None:
-    for name, decay in decays.items():
-        require(0 <= decay < 1, f"0 <= {name} < 1", decay)
-
-
-def _require_epsilon(epsilon: float) -> None:
-    require(0 < epsilon < math.inf, "epsilon > 0", epsilon)
+        """Check both."""
+        require(self.patience >= 0, "early_stopping.patience >= 0", self.patience)
+        require(self.min_delta >= 0, "early_stopping.min_delta >= 0", self.min_delta)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstantSchedule:
-    """The learning rate stays as it is."""
+class Augmentation:
+    """Changes of training images, drawn anew each epoch in NumPy: `shift` by up to so many pixels, `flip`, `noise`.
 
-    kind: ClassVar[str] = "constant"
+    Shifted-in pixels are 0; a flip is left to right with probability 1/2; noise is normal with that standard deviation.
+    """
+
+    shift: int
+    flip: bool
+    noise: float
+
+    def __post_init__(self) -> None:
+        """Check both sizes."""
+        require(self.shift >= 0, "augmentation.shift >= 0", self.shift)
+        require(self.noise >= 0, "augmentation.noise >= 0", self.noise)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is changed at all."""
+        return bool(self.shift or self.flip or self.noise)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regularization:
-    """What keeps the network from fitting noise."""
+    """What keeps the network from fitting noise; 0 switches a thing off.
+
+    Attributes:
+        dropout: Share of units dropped; the others are divided by 1 - dropout.
+        spatial_dropout: The same for whole channels, after each block of convolutions.
+        l1: Adds l1 * sum(|w|) to the loss.
+        l2: Adds l2 * sum(w**2) to the loss.
+        weight_decay: Decoupled: w <- (1 - rate * weight_decay) w before each step (Loshchilov & Hutter 2019).
+        exclude: Roles ("bias") or names ("logits/kernel") of weights that l1, l2 and weight_decay leave alone.
+        label_smoothing: e: the target's probability becomes 1 - e + e / n_classes, every other's e / n_classes.
+        weight_averaging: Decay d of an average a <- d a + (1 - d) w over steps, a copy of w after the first;
+            it replaces the trained weights (not the statistics of batch normalization) when training ends.
+    """
 
     dropout: float
+    spatial_dropout: float
+    l1: float
+    l2: float
+    weight_decay: float
+    exclude: tuple[str, ...]
+    label_smoothing: float
+    weight_averaging: float
+    clip: Clip
+    early_stopping: EarlyStopping
+    augmentation: Augmentation
 
     def __post_init__(self) -> None:
-        """Check the rate."""
-        require(0 <= self.dropout < 1, "0 <= dropout < 1", self.dropout, "the rate is the share of units dropped")
+        """Check the shares and strengths."""
+        for name in ("dropout", "spatial_dropout"):
+            require_share(**{name: getattr(self, name)}, fix="the rate is the share of units dropped")
+        require_share(label_smoothing=self.label_smoothing, weight_averaging=self.weight_averaging)
+        for name in ("l1", "l2", "weight_decay"):
+            require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
+
+    def excludes(self, name: str) -> bool:
+        """Whether the weight of that canonical name is left alone by l1, l2 and weight_decay."""
+        return name in self.exclude or name.rpartition("/")[2] in self.exclude
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long, in what batches (the last, smaller one is kept), with what loss and precision."""
+    """How long, in what batches (the last, smaller one is kept), with what loss and precision.
+
+    Validation scores are taken after every `evaluate_every` epochs and after the last.
+
+    Losses, all on logits z, averaged over the batch: cross_entropy -log softmax(z)[y] (with class weights w: the mean
+    weighted by w[y]); binary_cross_entropy -y log s(z) - (1 - y) log(1 - s(z)), s the logistic function;
+    mean_squared_error (z - y)**2; brier_score (s(z) - y)**2.
+    """
 
     epochs: int
     batch_size: int
+    evaluate_every: int
     loss: LossKind
+    class_weights: tuple[float, ...] | None
     precision: Precision
 
     def __post_init__(self) -> None:
-        """Check the counts."""
+        """Check the counts and weights."""
         require(self.epochs >= 1, "epochs >= 1", self.epochs)
         require(self.batch_size >= 1, "batch_size >= 1", self.batch_size, "a common choice is 64")
+        require(self.evaluate_every >= 1, "evaluate_every >= 1 epoch", self.evaluate_every)
+        if self.class_weights is not None:
+            require(self.loss == "cross_entropy", "class_weights need loss: cross_entropy", self.loss)
+            require(min(self.class_weights, default=0) > 0, "every class weight > 0", self.class_weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,15 +186,6 @@ class Margins:
         require(0 < self.time_ratio < 1, "0 < margins.time_ratio < 1", self.time_ratio)
 
 
-Network = MlpSettings | CnnSettings
-Optimizer = SgdSettings | AdamSettings
-Schedule = ConstantSchedule
-
-NETWORKS: dict[str, type[Network]] = {"mlp": MlpSettings, "cnn": CnnSettings}
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SgdSettings, "adam": AdamSettings}
-SCHEDULES: dict[str, type[Schedule]] = {"constant": ConstantSchedule}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """Everything that is asked, and nothing about who does it."""
@@ -270,3 +198,28 @@ class Task:
     regularization: Regularization
     training: Training
     margins: Margins
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        is_classification = self.training.loss == "cross_entropy"
+        smoothing = self.regularization.label_smoothing
+        require(is_classification or not smoothing, "label_smoothing needs loss: cross_entropy", self.training.loss)
+        require(
+            self.training.class_weights is None or not smoothing,
+            "class_weights without label_smoothing",
+            smoothing,
+            "their product is defined differently by everyone; use one of them",
+        )
+        own_decay = getattr(self.optimizer, "weight_decay", 0.0)
+        require(
+            not (own_decay and self.regularization.weight_decay),
+            "one weight_decay",
+            (own_decay, self.regularization.weight_decay),
+            "set optimizer.weight_decay or regularization.weight_decay to 0",
+        )
+
+    @property
+    def weight_decay(self) -> float:
+        """Decoupled decay, whether it came with the optimizer (adamw) or as regularization."""
+        own: float = getattr(self.optimizer, "weight_decay", 0.0)
+        return own or self.regularization.weight_decay

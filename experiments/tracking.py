@@ -208,10 +208,11 @@ class Store:
         self._tag(run_id, {TAG + "outcome": outcome, TAG + "reason": reason})
         self.client.set_terminated(run_id, STATUS[outcome])
 
-    def kill_run(self, run_id: str, reason: str) -> None:
-        """Close a run that was interrupted."""
-        self._tag(run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
-        self.client.set_terminated(run_id, "KILLED")
+    def kill_open_runs(self, experiment_id: str, sweep_id: str, reason: str) -> None:
+        """Close the sweep's runs that are open. The store knows them all, even one whose start was interrupted."""
+        for run in self._search(experiment_id, f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{sweep_id}'"):
+            self._tag(run.info.run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
+            self.client.set_terminated(run.info.run_id, "KILLED")
 
     def end_sweep(self, sweep_id: str, *, status: str, run_ids: Sequence[str], n_planned: int) -> None:
         """Write down which runs the sweep consists of, and end it."""
@@ -222,6 +223,26 @@ class Store:
         """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags."""
         self.client.log_artifacts(sweep_id, str(folder), "report")
         self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
+
+    def log_certificate(
+        self, experiment_id: str, *, name: str, fingerprint: str, passed: bool, content: Mapping[str, Any], text: str
+    ) -> str:
+        """A certificate as a run of its own, found again by the fingerprint of what it certifies."""
+        verdict = "passed" if passed else "failed"
+        tags = {TAG + "kind": "certificate", TAG + "certificate": fingerprint, TAG + "verdict": verdict, NOTE: text}
+        run_id = str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
+        self.client.log_dict(run_id, dict(content), "certificate.json")
+        self.client.log_text(run_id, text, "certificate.md")
+        self.client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def certificate(self, experiment_id: str, fingerprint: str) -> dict[str, Any] | None:
+        """The newest certificate under that fingerprint, or None."""
+        found = self._search(experiment_id, f"tags.`{TAG}certificate` = '{fingerprint}'")
+        if not found:
+            return None
+        content: dict[str, Any] = self._read_json(found[0].info.run_id, "certificate.json")
+        return content
 
     def read_sweep(self, sweep_id: str) -> SweepRecord:
         """Everything the report needs, from the store alone."""

@@ -7,7 +7,11 @@ import importlib
 from experiments.contract import Framework
 
 # name in conf/framework/*.yaml -> module; a new framework is one line here, a folder, a YAML and an extra.
-MODULES = {"lightning": "frameworks.lightning.adapter", "keras": "frameworks.keras.adapter"}
+MODULES = {
+    "lightning": "frameworks.lightning.adapter",
+    "keras": "frameworks.keras.adapter",
+    "numpy": "frameworks.numpy.adapter",
+}
 
 
 def load(name: str) -> Framework:

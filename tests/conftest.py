@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 
+import cases
 import pytest
+from cases import change
 
 import frameworks
 from experiments import data, executor, settings
-from experiments.task import (
-    AdamSettings,
-    ConstantSchedule,
-    DataSettings,
-    Initialization,
-    Margins,
-    MlpSettings,
-    Regularization,
-    Task,
-    Training,
-)
 
 
 @pytest.fixture(scope="session")
@@ -31,29 +21,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def task():
     """digits_mlp with two epochs."""
-    return Task(
-        name="digits_mlp",
-        data=DataSettings(
-            source="sklearn_digits",
-            path=None,
-            download=False,
-            test_fraction=0.2,
-            validation_fraction=0.1,
-            split_seed=0,
-        ),
-        network=MlpSettings(
-            depth=2,
-            width=64,
-            width_factor=0.5,
-            activation="relu",
-            initialization=Initialization(kernel="glorot_uniform", bias="zeros"),
-        ),
-        optimizer=AdamSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8),
-        schedule=ConstantSchedule(),
-        regularization=Regularization(dropout=0.0),
-        training=Training(epochs=2, batch_size=32, loss="cross_entropy", precision="float32"),
-        margins=Margins(accuracy=0.01, loss=0.03, time_ratio=0.05),
-    )
+    return change(cases.task("experiment=digits_mlp", precision="float32"), training={"epochs": 2})
 
 
 @pytest.fixture(scope="session")
@@ -115,15 +83,6 @@ def store(empty_database, tmp_path):
 
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
-
-
-def change(task: Task, **parts) -> Task:
-    """`change(task, training={"epochs": 1})`: the task with some numbers replaced."""
-    replaced = {
-        name: dataclasses.replace(getattr(task, name), **values) if isinstance(values, dict) else values
-        for name, values in parts.items()
-    }
-    return dataclasses.replace(task, **replaced)
 
 
 PROJECT = Path(__file__).resolve().parents[1]

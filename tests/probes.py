@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from pathlib import Path
 
 import numpy as np
 
+import frameworks
 from experiments import data
+from experiments.parity import probes as parity
 from experiments.run import build, plan_for
 
 
@@ -122,3 +125,21 @@ def die(signal_number, tell):
 
 def environment(tell):
     tell(dict(os.environ))
+
+
+def weights_by_step(subject, load, tell):
+    """The weights after each of the first 20 steps."""
+    model, dataset = subject.build(load)
+    plan = dataclasses.replace(parity.first_batches(subject, dataset, n_steps=20), steps_per_epoch=1)
+    found = []
+    model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda *_: found.append(model.weights()))
+    tell(found)
+
+
+def trained_with_seed(load, name, task, path, seed, tell):
+    trained(load, name, task, path, tell, seed=seed)
+
+
+def broken_load(name):
+    """frameworks.load, for which there is no Keras."""
+    return frameworks.load({"keras": "kreas"}.get(name, name))

@@ -7,11 +7,14 @@ import pytest
 
 from experiments.initialization import initial_weights, uniform_limit
 from experiments.metrics import accuracy, cross_entropy, evaluate
-from experiments.plan import BatchPlan
-from experiments.task import Initialization
+from experiments.networks import Initialization
+from experiments.plan import BatchPlan, augment
+from experiments.task import Augmentation
+
+NONE = Augmentation(shift=0, flip=False, noise=0.0)
 
 
-def plan(seed=0, n=10, batch_size=4, epochs=2):
+def plan(seed=0, n=10, batch_size=4, epochs=2, augmentation=NONE):
     steps = epochs * -(-n // batch_size)
     return BatchPlan(
         inputs=np.arange(n),
@@ -20,6 +23,7 @@ def plan(seed=0, n=10, batch_size=4, epochs=2):
         epochs=epochs,
         seed=seed,
         learning_rates=np.ones(steps),
+        augmentation=augmentation,
     )
 
 
@@ -36,7 +40,9 @@ def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else():
 
 
 SHAPES = {"conv1/kernel": (3, 3, 1, 32), "conv1/bias": (32,), "dense/kernel": (100, 50)}
-GLOROT = Initialization(kernel="glorot_uniform", bias="zeros")
+GLOROT = Initialization(
+    kernel="glorot_uniform", recurrent_kernel="orthogonal", bias="zeros", forget_bias=1.0, embeddings=0.05
+)
 
 
 def test_initial_weights_fill_the_stated_interval():
@@ -63,7 +69,7 @@ def test_every_weight_has_a_stream_of_its_own():
 
 
 def test_a_role_without_a_scheme_is_refused():
-    with pytest.raises(ValueError, match="must be kernel or bias, but 'layer/scale' has role 'scale'"):
+    with pytest.raises(ValueError, match="must have a scheme, but 'layer/scale' has role 'scale'"):
         initial_weights({"layer/scale": (3,)}, settings=GLOROT, seed=0, dtype="float32")
 
 
@@ -87,4 +93,55 @@ def test_metrics_agree_with_scikit_learn():
 
 def test_nothing_to_evaluate_is_refused():
     with pytest.raises(ValueError, match=r"must hold, but got 3 and 2"):
-        evaluate(np.zeros((3, 2)), np.zeros(2, int))
+        evaluate(np.zeros((3, 2)), np.zeros(2, int), loss="cross_entropy")
+
+
+def test_recurrent_kernels_have_orthonormal_rows_and_a_forget_gate_starts_open():
+    shapes = {"rnn1/kernel": (5, 32), "rnn1/recurrent_kernel": (8, 32), "rnn1/bias": (32,)}
+    weights = initial_weights(shapes, settings=GLOROT, seed=0, dtype="float64")
+    rows = weights["rnn1/recurrent_kernel"]
+    np.testing.assert_allclose(rows @ rows.T, np.eye(8), atol=1e-14)
+    assert weights["rnn1/bias"].tolist() == [0.0] * 8 + [1.0] * 8 + [0.0] * 16
+
+
+def test_augmentation_shifts_flips_and_is_drawn_anew():
+    images = np.zeros((200, 6, 6, 1))
+    images[:, 2, 1] = 1.0
+    shifted = augment(images, Augmentation(shift=1, flip=False, noise=0.0), rng=np.random.default_rng(0))
+    places = {tuple(map(int, place)) for place in np.argwhere(shifted[..., 0] == 1)[:, 1:]}
+    assert places == {(row, column) for row in (1, 2, 3) for column in (0, 1, 2)}
+    flipped = augment(images, Augmentation(shift=0, flip=True, noise=0.0), rng=np.random.default_rng(0))
+    assert flipped[:, 2, 1].sum() + flipped[:, 2, 4].sum() == 200
+    assert 70 < flipped[:, 2, 4].sum() < 130
+    noisy = augment(images, Augmentation(shift=0, flip=False, noise=0.1), rng=np.random.default_rng(0))
+    assert abs((noisy - images).std() - 0.1) < 0.005
+
+
+def test_what_is_shifted_in_is_zero_and_what_is_shifted_out_is_gone():
+    image = np.arange(1.0, 10.0).reshape(1, 3, 3, 1)
+    rng = np.random.default_rng(3)
+    seen = {tuple(augment(image, Augmentation(shift=1, flip=False, noise=0.0), rng=rng).ravel()) for _ in range(200)}
+    assert (0, 0, 0, 0, 1, 2, 0, 4, 5) in seen  # down and right by one
+    assert (5, 6, 0, 8, 9, 0, 0, 0, 0) in seen  # up and left by one
+    assert len(seen) == 9
+
+
+def test_augmented_batches_depend_on_seed_and_epoch_only():
+    images = np.random.default_rng(0).random((10, 6, 6, 1))
+
+    def first(seed, epoch):
+        planned = BatchPlan(
+            inputs=images,
+            targets=np.arange(10),
+            batch_size=10,
+            epochs=2,
+            seed=seed,
+            learning_rates=np.ones(2),
+            augmentation=Augmentation(shift=2, flip=True, noise=0.1),
+        )
+        inputs, targets = next(planned.batches(epoch))
+        return inputs[np.argsort(targets)]
+
+    np.testing.assert_array_equal(first(0, 0), first(0, 0))
+    assert (first(0, 0) != first(0, 1)).any()
+    assert (first(0, 0) != first(1, 0)).any()

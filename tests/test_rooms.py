@@ -15,7 +15,7 @@ ONLY_IN = {
     "omegaconf": {"experiments/settings.py", "run.py"},
     "hydra": {"run.py"},
 }
-ALLOWED_IN_FRAMEWORKS = {"task", "data", "plan", "contract", "initialization"}
+ALLOWED_IN_FRAMEWORKS = {"task", "networks", "optimizers", "plan", "contract", "initialization", "masks"}
 
 
 def imports_of(path: Path) -> set[str]:

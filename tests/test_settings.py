@@ -10,8 +10,9 @@ from omegaconf import open_dict
 
 import frameworks
 from experiments import settings
+from experiments.networks import CnnSettings
+from experiments.optimizers import AdamSettings
 from experiments.settings import SettingsError
-from experiments.task import AdamSettings, CnnSettings
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glob("*.yaml"))
@@ -45,7 +46,7 @@ def test_mnist_cnn_is_what_the_readme_says():
     assert isinstance(task.network, CnnSettings)
     assert task.network.widths == (32, 64)
     assert (task.network.dense_width, task.network.kernel_size, task.network.pool_size) == (128, 3, 2)
-    assert task.optimizer == AdamSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8)
+    assert task.optimizer == AdamSettings(learning_rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8, amsgrad=False)
     assert (task.training.batch_size, task.training.epochs) == (64, 5)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pytest
-from conftest import PROJECT, change
+from cases import PROJECT, change
 from rich.console import Console
 
 import frameworks

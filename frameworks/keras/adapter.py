@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from experiments.initialization import Weights
-from experiments.plan import BatchPlan
+from experiments.plan import Plan
 from experiments.task import Task
-from frameworks.keras import networks, training, weights
+from frameworks.keras import layers, networks, optimizers, training, weights
 
 Array = NDArray[Any]
 EVALUATION_BATCH = 1000
@@ -41,12 +41,29 @@ class KerasModel:
 
     def fit(
         self,
-        plan: BatchPlan,
+        plan: Plan,
         *,
         on_step_end: Callable[[], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         training.fit(self.model, plan, task=self.task, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+
+    def activations(self, inputs: Array, /) -> dict[str, Array]:
+        named = keras.Model(self.model.inputs, [layer.output for layer in self.model.layers])
+        outputs = named.predict_on_batch(inputs)
+        return {layer.name: output for layer, output in zip(self.model.layers, outputs, strict=True)}
+
+    def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
+        optimizer = optimizers.optimizer(self.task, self.model, training.PlannedRate(learning_rates))
+        found = weights.variables(self.model)
+        for step_gradients in gradients:
+            variables = [found[name] for name in step_gradients]
+            optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in step_gradients.values()], variables)
+
+    def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
+        before = self.weights()
+        self.model = layers.with_fixed_dropout(self.model, seed=seed, n_steps=n_steps, batch_size=batch_size)
+        self.load_weights(before)
 
     def synchronize(self) -> None:
         if self.device == "gpu":
@@ -68,6 +85,7 @@ class KerasFramework:
         # Before building: a dtype policy alone would leave the learning rate in float32.
         keras.config.set_floatx(task.training.precision)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
+        weights.variables(network)  # raises on anything unmapped
         return KerasModel(network, task, device=device)
 
     def versions(self) -> dict[str, str]:

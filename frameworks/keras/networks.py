@@ -1,6 +1,7 @@
 """The networks in Keras. Read beside frameworks/lightning/networks.py: same kinds, same layer names.
 
-Inputs come channels last; every output is logits.
+Inputs come channels last, as sequences (n, steps, features), as tokens (n, steps) or flat; every output is logits.
+A layer `a_b` here is the layer `a.b` there.
 """
 
 from __future__ import annotations
@@ -8,43 +9,136 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from experiments.task import CnnSettings, MlpSettings, Task
+from experiments.networks import BatchNormalization, CnnSettings, MlpSettings, ResnetSettings, RnnSettings
+from experiments.task import Task
+from frameworks.keras.layers import LeakyReLU, exact_gelu
+
+Shape = tuple[int, ...]
 
 
-def mlp(network: MlpSettings, task: Task, *, input_shape: tuple[int, ...], n_outputs: int) -> keras.Model:
+def activation(network: MlpSettings | CnnSettings | ResnetSettings, name: str) -> layers.Layer:
+    """The activation that the network's settings name."""
+    match network.activation:
+        case "gelu":
+            return layers.Activation(exact_gelu, name=name)
+        case "leaky_relu":
+            return LeakyReLU(network.negative_slope, name=name)
+        case plain:
+            return layers.Activation(plain, name=name)
+
+
+def normalization(settings: BatchNormalization, name: str) -> layers.Layer:
+    """Batch normalization with the settings' numbers."""
+    return layers.BatchNormalization(momentum=settings.decay, epsilon=settings.epsilon, name=name)
+
+
+def mlp(network: MlpSettings, task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
     """Flatten, `depth` dense layers with activation and dropout, logits."""
     stack = [keras.Input(input_shape), layers.Flatten(name="flatten")]
     for number, width in enumerate(network.widths, start=1):
         stack += [
             layers.Dense(width, name=f"dense{number}"),
-            layers.Activation(network.activation, name=f"activation{number}"),
+            activation(network, f"activation{number}"),
             layers.Dropout(task.regularization.dropout, name=f"dropout{number}"),
         ]
     return keras.Sequential([*stack, layers.Dense(n_outputs, name="logits")])
 
 
-def cnn(network: CnnSettings, task: Task, *, input_shape: tuple[int, ...], n_outputs: int) -> keras.Model:
+def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
     """`depth` blocks of convolution, activation and max-pooling; flatten, dense with dropout, logits."""
     stack = [keras.Input(input_shape)]
+    norm = network.batch_normalization
     for number, width in enumerate(network.widths, start=1):
         stack += [
-            layers.Conv2D(width, network.kernel_size, padding="valid", name=f"conv{number}"),
-            layers.Activation(network.activation, name=f"activation{number}"),
+            layers.Conv2D(width, network.kernel_size, padding="valid", use_bias=norm is None, name=f"conv{number}"),
+            *([] if norm is None else [normalization(norm, f"norm{number}")]),
+            activation(network, f"activation{number}"),
             layers.MaxPooling2D(network.pool_size, padding="valid", name=f"pool{number}"),
+            layers.SpatialDropout2D(task.regularization.spatial_dropout, name=f"spatial_dropout{number}"),
         ]
     stack += [
         layers.Flatten(name="flatten"),
         layers.Dense(network.dense_width, name="dense"),
-        layers.Activation(network.activation, name="activation"),
+        activation(network, "activation"),
         layers.Dropout(task.regularization.dropout, name="dropout"),
     ]
     return keras.Sequential([*stack, layers.Dense(n_outputs, name="logits")])
 
 
-def network(task: Task, *, input_shape: tuple[int, ...], n_outputs: int) -> keras.Model:
+def conv(inputs: keras.KerasTensor, width: int, size: int, *, stride: int, name: str) -> keras.KerasTensor:
+    """A convolution without bias, padded explicitly: with stride 2, Keras' "same" would pad one side only."""
+    padded = layers.ZeroPadding2D(size // 2, name=f"{name}_padding")(inputs)
+    return layers.Conv2D(width, size, strides=stride, padding="valid", use_bias=False, name=name)(padded)
+
+
+def block(
+    inputs: keras.KerasTensor, network: ResnetSettings, width: int, *, stride: int, name: str
+) -> keras.KerasTensor:
+    """Two 3x3 convolutions with normalization, plus the input, projected where its shape changes."""
+    norm = network.batch_normalization
+    outputs = conv(inputs, width, 3, stride=stride, name=f"{name}_conv1")
+    outputs = normalization(norm, f"{name}_norm1")(outputs)
+    outputs = activation(network, f"{name}_activation1")(outputs)
+    outputs = conv(outputs, width, 3, stride=1, name=f"{name}_conv2")
+    outputs = normalization(norm, f"{name}_norm2")(outputs)
+    shortcut = inputs
+    if stride != 1 or inputs.shape[-1] != width:
+        shortcut = conv(inputs, width, 1, stride=stride, name=f"{name}_projection")
+        shortcut = normalization(norm, f"{name}_projection_norm")(shortcut)
+    return activation(network, f"{name}_activation2")(layers.Add(name=f"{name}_sum")([outputs, shortcut]))
+
+
+def resnet(network: ResnetSettings, task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
+    """A convolution, `depth` stages of residual blocks, global average, dropout, logits."""
+    inputs = keras.Input(input_shape)
+    outputs = conv(inputs, network.width, 3, stride=1, name="conv")
+    outputs = normalization(network.batch_normalization, "norm")(outputs)
+    outputs = activation(network, "activation")(outputs)
+    for stage, width in enumerate(network.widths, start=1):
+        for number in range(1, network.blocks + 1):
+            stride = 2 if stage > 1 and number == 1 else 1
+            outputs = block(outputs, network, width, stride=stride, name=f"stage{stage}_block{number}")
+    outputs = layers.GlobalAveragePooling2D(name="average")(outputs)
+    outputs = layers.Dropout(task.regularization.dropout, name="dropout")(outputs)
+    return keras.Model(inputs, layers.Dense(n_outputs, name="logits")(outputs))
+
+
+def recurrent(network: RnnSettings, units: int, *, return_sequences: bool, name: str) -> layers.Layer:
+    """One recurrent layer; padding is masked, the state is what it was before."""
+    match network.cell:
+        case "simple":
+            layer = layers.SimpleRNN(units, activation="tanh", return_sequences=return_sequences, name=name)
+        case "lstm":
+            layer = layers.LSTM(units, return_sequences=return_sequences, name=name)
+        case "gru":
+            layer = layers.GRU(units, reset_after=True, return_sequences=return_sequences, name=name)
+    return layers.Bidirectional(layer, merge_mode="concat", name=name) if network.bidirectional else layer
+
+
+def rnn(network: RnnSettings, task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
+    """Recurrent layers with dropout between them; the last state of the last one makes the logits."""
+    if network.embedding is None:
+        stack = [keras.Input(input_shape), layers.Masking(mask_value=0.0, name="padding")]
+    else:
+        vocabulary, width = network.embedding.vocabulary, network.embedding.width
+        tokens = keras.Input(input_shape, dtype="int32")
+        stack = [tokens, layers.Embedding(vocabulary, width, mask_zero=True, name="embedding")]
+    for number, units in enumerate(network.widths, start=1):
+        stack += [
+            recurrent(network, units, return_sequences=number < network.depth, name=f"rnn{number}"),
+            layers.Dropout(task.regularization.dropout, name=f"dropout{number}"),
+        ]
+    return keras.Sequential([*stack, layers.Dense(n_outputs, name="logits")])
+
+
+def network(task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
     """The network that the task names."""
     match task.network:
         case MlpSettings():
             return mlp(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
         case CnnSettings():
             return cnn(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
+        case ResnetSettings():
+            return resnet(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
+        case RnnSettings():
+            return rnn(task.network, task, input_shape=input_shape, n_outputs=n_outputs)

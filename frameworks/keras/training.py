@@ -10,12 +10,12 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-from experiments.plan import BatchPlan
-from experiments.task import AdamSettings, SgdSettings, Task
-from frameworks.keras import optimizers
+from experiments.plan import Plan
+from experiments.task import Task
+from frameworks.keras import optimizers, weights
+from frameworks.keras.layers import Penalty
 
 Array = NDArray[Any]
-Batch = tuple[Array, Array]
 
 
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -31,18 +31,46 @@ class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
         return {"table": self.table.tolist()}
 
 
-def optimizer(task: Task, rate: keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
-    """The task's optimizer at the plan's learning rates."""
-    match task.optimizer:
-        case SgdSettings() as sgd:
-            return optimizers.SGD(rate, momentum=sgd.momentum, nesterov=sgd.nesterov)
-        case AdamSettings() as adam:
-            return optimizers.Adam(rate, beta_1=adam.beta1, beta_2=adam.beta2, epsilon=adam.epsilon)
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of class numbers with label smoothing, which Keras has for one-hot targets only."""
+
+    def __init__(self, label_smoothing: float) -> None:
+        super().__init__(name="cross_entropy", reduction="sum_over_batch_size")
+        self.label_smoothing = label_smoothing
+
+    def call(self, targets: Any, logits: Any) -> Any:
+        n_classes = logits.shape[-1]
+        smoothing = self.label_smoothing
+        shares = ops.one_hot(ops.cast(targets, "int32"), n_classes, dtype=logits.dtype)
+        shares = shares * (1 - smoothing) + smoothing / n_classes
+        return keras.losses.categorical_crossentropy(shares, logits, from_logits=True, label_smoothing=0.0)
+
+
+class BrierScore(keras.losses.Loss):
+    """Mean squared error of the logistic output."""
+
+    def __init__(self) -> None:
+        super().__init__(name="brier_score", reduction="sum_over_batch_size")
+
+    def call(self, targets: Any, logits: Any) -> Any:
+        return keras.losses.mean_squared_error(targets, ops.sigmoid(logits))
 
 
 def loss(task: Task) -> keras.losses.Loss:
-    """The task's loss, on logits, averaged over the batch."""
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum_over_batch_size")
+    """The task's loss, on logits, averaged over the batch; by the examples' weights where classes have weights."""
+    match task.training.loss:
+        case "cross_entropy" if task.regularization.label_smoothing:
+            return SmoothedCrossEntropy(task.regularization.label_smoothing)
+        case "cross_entropy" if task.training.class_weights:
+            return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="mean_with_sample_weight")
+        case "cross_entropy":
+            return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum_over_batch_size")
+        case "binary_cross_entropy":
+            return keras.losses.BinaryCrossentropy(from_logits=True, reduction="sum_over_batch_size")
+        case "mean_squared_error":
+            return keras.losses.MeanSquaredError(reduction="sum_over_batch_size")
+        case "brier_score":
+            return BrierScore()
 
 
 class StepLosses(keras.metrics.Metric):
@@ -55,7 +83,7 @@ class StepLosses(keras.metrics.Metric):
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
     def update_state(self, targets: Any, logits: Any, sample_weight: Any = None) -> None:
-        batch_loss = ops.reshape(self.loss(targets, logits), (1,))
+        batch_loss = ops.reshape(self.loss(targets, logits, sample_weight), (1,))
         self.losses.assign(ops.scatter_update(self.losses, ops.reshape(self.step, (1, 1)), batch_loss))
         self.step.assign_add(1)
 
@@ -87,35 +115,47 @@ class Progress(keras.callbacks.Callback):
         self.model.stop_training = self.epoch_ended(epoch, np.array(self.step_losses.losses))
 
 
-def planned_batches(plan: BatchPlan) -> Iterator[Batch]:
-    """All batches of all epochs.
+def planned_batches(plan: Plan, class_weights: tuple[float, ...] | None) -> Iterator[tuple[Array, ...]]:
+    """All batches of all epochs, with the weight of each example where classes have weights.
 
     A generator, not a PyDataset: `PyDataset.on_epoch_end` is called once before the first epoch, so that a
     permutation kept there would be one epoch ahead.
     """
+    table = None if class_weights is None else np.array(class_weights)
     for epoch in range(plan.epochs):
-        yield from plan.batches(epoch)
+        for inputs, targets in plan.batches(epoch):
+            yield (inputs, targets) if table is None else (inputs, targets, table[targets].astype(inputs.dtype))
+
+
+def penalize(model: keras.Model, task: Task) -> None:
+    """Give every weight that is not spared its penalty; `fit` adds it to the loss."""
+    penalty = Penalty(l1=task.regularization.l1, l2=task.regularization.l2)
+    if not (penalty.l1 or penalty.l2):
+        return
+    for name, variable in weights.variables(model).items():
+        if variable.trainable and not task.regularization.excludes(name):
+            variable.regularizer = penalty
 
 
 def fit(
     model: keras.Model,
-    plan: BatchPlan,
+    plan: Plan,
     *,
     task: Task,
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
     """Compile and fit `model` on the plan."""
-    task_loss = loss(task)
-    step_losses = StepLosses(task_loss, plan.steps_per_epoch)
+    step_losses = StepLosses(loss(task), plan.steps_per_epoch)
+    penalize(model, task)
     model.compile(
-        optimizer=optimizer(task, PlannedRate(plan.learning_rates)),
-        loss=task_loss,
-        metrics=[step_losses],
+        optimizer=optimizers.optimizer(task, model, PlannedRate(plan.learning_rates)),
+        loss=loss(task),
+        weighted_metrics=[step_losses],
         jit_compile=False,
     )
     model.fit(
-        planned_batches(plan),
+        planned_batches(plan, task.training.class_weights),
         epochs=plan.epochs,
         steps_per_epoch=plan.steps_per_epoch,
         verbose=0,

@@ -1,40 +1,61 @@
-"""Keras' weights <-> canonical weights. The canonical layout is Keras' own; raises on anything unmapped."""
+"""Keras' weights <-> canonical weights, by layer type. The layout is Keras' own; raises on anything unmapped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
+from keras import layers
 
 from experiments.initialization import Weights
+from frameworks.keras.layers import FixedDropout
 
-# layer type -> roles of its weights
-ROLES: dict[type[keras.layers.Layer], set[str]] = {
-    keras.layers.Dense: {"kernel", "bias"},
-    keras.layers.Conv2D: {"kernel", "bias"},
-    keras.layers.Dropout: set(),
+RECURRENT = (layers.SimpleRNN, layers.LSTM, layers.GRU)
+# layer type -> roles of its weights; an empty set: what it holds is no weight of the network
+ROLES: dict[type[layers.Layer], set[str]] = {
+    layers.Dense: {"kernel", "bias"},
+    layers.Conv2D: {"kernel", "bias"},
+    layers.BatchNormalization: {"gamma", "beta", "moving_mean", "moving_variance"},
+    layers.Embedding: {"embeddings"},
+    layers.SimpleRNN: {"kernel", "recurrent_kernel", "bias"},
+    layers.LSTM: {"kernel", "recurrent_kernel", "bias"},
+    layers.GRU: {"kernel", "recurrent_kernel", "bias"},
+    layers.Dropout: set(),
+    layers.SpatialDropout2D: set(),
+    FixedDropout: set(),
 }
 
 
-def _mapped(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
-    """Canonical name and variable of every weight; raise KeyError on an unmapped one."""
+def variables(model: keras.Model, /) -> dict[str, keras.Variable]:
+    """Canonical name -> variable of every weight; raise KeyError on an unmapped layer or variable."""
+    found: dict[str, keras.Variable] = {}
     for layer in model.layers:
-        for variable in layer.weights:
-            if variable.name not in ROLES[type(layer)]:
-                raise KeyError(f"{layer.name}/{variable.name}")
-            yield f"{layer.name}/{variable.name}", variable
+        if isinstance(layer, layers.Bidirectional):
+            found |= _of_layer(layer.forward_layer, f"{layer.name}/forward")
+            found |= _of_layer(layer.backward_layer, f"{layer.name}/backward")
+        elif layer.weights:
+            found |= _of_layer(layer, layer.name)
+    return found
+
+
+def _of_layer(layer: layers.Layer, name: str) -> dict[str, keras.Variable]:
+    if type(layer) not in ROLES:
+        raise KeyError(f"{name}: no map for the weights of {type(layer).__name__}")
+    roles = ROLES[type(layer)]
+    unmapped = [variable.name for variable in layer.weights if roles and variable.name not in roles]
+    if unmapped:
+        raise KeyError(f"no map for {name}/{', '.join(unmapped)}")
+    return {f"{name}/{variable.name}": variable for variable in layer.weights if variable.name in roles}
 
 
 def read(model: keras.Model, /) -> Weights:
     """Copies of all weights, canonical."""
-    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in _mapped(model)}
+    return {name: np.array(keras.ops.convert_to_numpy(variable)) for name, variable in variables(model).items()}
 
 
 def write(model: keras.Model, weights: Weights, /) -> None:
     """Replace every weight; raise KeyError on a missing or unknown name."""
-    places = dict(_mapped(model))
-    if places.keys() != weights.keys():
-        raise KeyError(f"weights must be {sorted(places)}, but got {sorted(weights)}")
-    for name, variable in places.items():
+    found = variables(model)
+    if found.keys() != weights.keys():
+        raise KeyError(f"weights must be {sorted(found)}, but got {sorted(weights)}")
+    for name, variable in found.items():
         variable.assign(weights[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from experiments.initialization import Weights
-from experiments.plan import BatchPlan
+from experiments.plan import Plan
 from experiments.task import Task
-from frameworks.lightning import networks, training, weights
+from frameworks.lightning import layers, networks, optimizers, training, weights
 
 Array = NDArray[Any]
 EVALUATION_BATCH = 1000
@@ -23,7 +23,7 @@ EVALUATION_BATCH = 1000
 class LightningModel:
     """A network in a LightningModule."""
 
-    def __init__(self, module: training.Classifier, *, device: str) -> None:
+    def __init__(self, module: training.Learner, *, device: str) -> None:
         self.module = module
         self.device = torch.device("cuda" if device == "gpu" else "cpu")
 
@@ -44,13 +44,36 @@ class LightningModel:
 
     def fit(
         self,
-        plan: BatchPlan,
+        plan: Plan,
         *,
         on_step_end: Callable[[], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         accelerator = "gpu" if self.device.type == "cuda" else "cpu"
         training.fit(self.module, plan, device=accelerator, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+
+    def activations(self, inputs: Array, /) -> dict[str, Array]:
+        self.module.eval()
+        with torch.inference_mode():
+            found = layers.outputs_of(self.module.network, training.inputs_to_tensor(inputs).to(self.module.device))
+        return {
+            name: (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).cpu().numpy()
+            for name, output in found.items()
+            if isinstance(output, torch.Tensor)
+        }
+
+    def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
+        network = self.module.network
+        optimizer = optimizers.optimizer(self.module.task, network)
+        for rate, step_gradients in zip(learning_rates, gradients, strict=True):
+            weights.write_gradients(network, step_gradients)
+            for group in optimizer.param_groups:
+                group["lr"] = float(rate)
+            optimizers.before_step(self.module.task, network, rate=float(rate))
+            optimizer.step()
+
+    def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
+        layers.fix_dropout(self.module.network, seed=seed)
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -70,9 +93,11 @@ class LightningFramework:
             raise RuntimeError("`executor.device=gpu` needs a GPU that PyTorch sees, but it sees none")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         pl.seed_everything(seed, workers=True, verbose=False)
+        torch.set_default_dtype(getattr(torch, task.training.precision))  # optimizers keep scalars in it
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
-        network = network.to(getattr(torch, task.training.precision), memory_format=torch.channels_last)
-        return LightningModel(training.Classifier(network, task), device=device)
+        network = network.to(memory_format=torch.channels_last)
+        weights.places(network)  # raises on anything unmapped
+        return LightningModel(training.Learner(network, task), device=device)
 
     def versions(self) -> dict[str, str]:
         return {"pytorch-lightning": pl.__version__, "torch": torch.__version__}

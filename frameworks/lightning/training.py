@@ -10,11 +10,13 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from experiments.plan import BatchPlan
-from experiments.task import AdamSettings, SgdSettings, Task
+from experiments.plan import Plan
+from experiments.task import Task
+from frameworks.lightning import optimizers
 
 Array = NDArray[Any]
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -27,21 +29,25 @@ def inputs_to_tensor(inputs: Array) -> torch.Tensor:
     return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
 
-def optimizer(task: Task, parameters: Iterator[nn.Parameter]) -> torch.optim.Optimizer:
-    """The task's optimizer. Its learning rate is 1: the plan's table multiplies it (see LambdaLR below)."""
-    match task.optimizer:
-        case SgdSettings() as sgd:
-            return torch.optim.SGD(parameters, lr=1.0, momentum=sgd.momentum, nesterov=sgd.nesterov, dampening=0.0)
-        case AdamSettings() as adam:
-            return torch.optim.Adam(parameters, lr=1.0, betas=(adam.beta1, adam.beta2), eps=adam.epsilon)
-
-
-def loss(task: Task) -> nn.Module:
+def loss(task: Task) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The task's loss, on logits, averaged over the batch."""
-    return nn.CrossEntropyLoss(reduction="mean")
+    match task.training.loss:
+        case "cross_entropy":
+            weights = task.training.class_weights
+            dtype = getattr(torch, task.training.precision)
+            return nn.CrossEntropyLoss(
+                weight=None if weights is None else torch.tensor(weights, dtype=dtype),
+                label_smoothing=task.regularization.label_smoothing,
+            )
+        case "binary_cross_entropy":
+            return nn.BCEWithLogitsLoss()
+        case "mean_squared_error":
+            return nn.MSELoss()
+        case "brier_score":
+            return lambda logits, targets: nn.functional.mse_loss(torch.sigmoid(logits), targets)
 
 
-class Classifier(pl.LightningModule):
+class Learner(pl.LightningModule):
     """A network with the task's loss and optimizer; keeps the loss of each batch of the running epoch."""
 
     def __init__(self, network: nn.Module, task: Task) -> None:
@@ -58,23 +64,23 @@ class Classifier(pl.LightningModule):
         inputs, targets = batch
         batch_loss = self.loss(self(inputs), targets)
         self.step_losses.append(batch_loss.detach())
-        return batch_loss
+        return batch_loss + optimizers.penalty(self.task, self.network)
 
-    def predict_step(self, batch: torch.Tensor, batch_index: int) -> torch.Tensor:
-        return self(batch)
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        optimizers.before_step(self.task, self.network, rate=optimizer.param_groups[0]["lr"])
 
     def configure_optimizers(self) -> Any:
         table = self.trainer.datamodule.plan.learning_rates
-        task_optimizer = optimizer(self.task, self.parameters())
+        optimizer = optimizers.optimizer(self.task, self.network)
         # One step beyond the end: the scheduler also computes a rate for the step that never comes.
-        scheduler = torch.optim.lr_scheduler.LambdaLR(task_optimizer, lambda step: table[min(step, len(table) - 1)])
-        return {"optimizer": task_optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: table[min(step, len(table) - 1)])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 class PlannedBatches(IterableDataset[Batch]):
     """One epoch of a plan, whole batches at a time."""
 
-    def __init__(self, plan: BatchPlan, epoch: int) -> None:
+    def __init__(self, plan: Plan, epoch: int) -> None:
         self.plan = plan
         self.epoch = epoch
 
@@ -89,7 +95,7 @@ class PlannedBatches(IterableDataset[Batch]):
 class PlannedData(pl.LightningDataModule):
     """The plan's batches, epoch by epoch."""
 
-    def __init__(self, plan: BatchPlan) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
 
@@ -106,18 +112,18 @@ class Progress(pl.Callback):
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Classifier, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Learner, *_: Any) -> None:
         self.step_ended()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Classifier) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Learner) -> None:
         losses = torch.stack(module.step_losses).cpu().numpy()
         module.step_losses.clear()
         trainer.should_stop = self.epoch_ended(trainer.current_epoch, losses)
 
 
 def fit(
-    module: Classifier,
-    plan: BatchPlan,
+    module: Learner,
+    plan: Plan,
     *,
     device: str,
     on_step_end: Callable[[], None],
@@ -125,6 +131,10 @@ def fit(
 ) -> None:
     """Train `module` on the plan with a Trainer that does nothing else: no logger, checkpoint, bar or sanity check."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    callbacks: list[pl.Callback] = [Progress(on_step_end, on_epoch_end)]
+    decay = module.task.regularization.weight_averaging
+    if decay:
+        callbacks.append(EMAWeightAveraging(decay=decay, use_buffers=False))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         trainer = pl.Trainer(
@@ -139,6 +149,6 @@ def fit(
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            callbacks=[Progress(on_step_end, on_epoch_end)],
+            callbacks=callbacks,
         )
         trainer.fit(module, datamodule=PlannedData(plan))

@@ -1,8 +1,12 @@
-"""PyTorch's weights <-> canonical weights, by layer type. Raises on anything unmapped."""
+"""PyTorch's weights <-> canonical weights, by layer type. Raises on anything unmapped.
+
+The same map carries gradients: a gradient has the layout of its weight.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,53 +17,156 @@ from torch import nn
 from experiments.initialization import Weights
 
 Array = NDArray[Any]
-Transpose = Callable[[Array], Array]
+Tensors = dict[str, torch.Tensor]
+GRU_ORDER = (1, 0, 2)  # PyTorch: reset, update, candidate; canonical: update, reset, candidate; its own inverse
 
 
-def _same(array: Array) -> Array:
-    return array
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where one canonical weight lives: PyTorch's tensors, and how their arrays become the canonical one and back."""
+
+    tensors: tuple[torch.Tensor, ...]
+    join: Callable[[list[Array]], Array]
+    split: Callable[[Array], list[Array]]
 
 
-def _linear(array: Array) -> Array:
-    return array.T  # (out, in) <-> (in, out)
+def _as_it_is(tensor: torch.Tensor) -> Place:
+    return Place(tensors=(tensor,), join=lambda arrays: arrays[0], split=lambda array: [array])
 
 
-def _conv_to_canonical(array: Array) -> Array:
-    return array.transpose(2, 3, 1, 0)  # (out, in, h, w) -> (h, w, in, out)
+def _transposed(tensor: torch.Tensor) -> Place:
+    """(out, in) <-> (in, out)."""
+    return Place(tensors=(tensor,), join=lambda arrays: arrays[0].T, split=lambda array: [array.T])
 
 
-def _conv_from_canonical(array: Array) -> Array:
-    return array.transpose(3, 2, 0, 1)
+def _convolution(tensor: torch.Tensor) -> Place:
+    """(out, in, h, w) <-> (h, w, in, out)."""
+    return Place(
+        tensors=(tensor,),
+        join=lambda arrays: arrays[0].transpose(2, 3, 1, 0),
+        split=lambda array: [array.transpose(3, 2, 0, 1)],
+    )
 
 
-# layer type -> {PyTorch's name: (canonical role, to canonical, from canonical)}
-ROLES: dict[type[nn.Module], dict[str, tuple[str, Transpose, Transpose]]] = {
-    nn.Linear: {"weight": ("kernel", _linear, _linear), "bias": ("bias", _same, _same)},
-    nn.Conv2d: {"weight": ("kernel", _conv_to_canonical, _conv_from_canonical), "bias": ("bias", _same, _same)},
+def _gates(array: Array) -> Array:
+    """Exchange a gru's reset and update gates, along the first axis."""
+    parts = np.split(array, 3)
+    return np.concatenate([parts[index] for index in GRU_ORDER])
+
+
+def _gru_kernel(tensor: torch.Tensor) -> Place:
+    return Place(tensors=(tensor,), join=lambda arrays: _gates(arrays[0]).T, split=lambda array: [_gates(array.T)])
+
+
+def _gru_bias(first: torch.Tensor, second: torch.Tensor) -> Place:
+    """Two vectors <-> one array (2, 3 units)."""
+    return Place(
+        tensors=(first, second),
+        join=lambda arrays: np.stack([_gates(array) for array in arrays]),
+        split=lambda array: [_gates(row) for row in array],
+    )
+
+
+def _linear(layer: nn.Linear) -> dict[str, Place]:
+    return {"kernel": _transposed(layer.weight), "bias": _as_it_is(layer.bias)}
+
+
+def _conv(layer: nn.Conv2d) -> dict[str, Place]:
+    bias = {} if layer.bias is None else {"bias": _as_it_is(layer.bias)}
+    return {"kernel": _convolution(layer.weight), **bias}
+
+
+def _batch_norm(layer: nn.BatchNorm2d) -> dict[str, Place]:
+    return {
+        "gamma": _as_it_is(layer.weight),
+        "beta": _as_it_is(layer.bias),
+        "moving_mean": _as_it_is(layer.running_mean),
+        "moving_variance": _as_it_is(layer.running_var),
+    }
+
+
+def _embedding(layer: nn.Embedding) -> dict[str, Place]:
+    return {"embeddings": _as_it_is(layer.weight)}
+
+
+def _recurrent(layer: nn.RNNBase) -> dict[str, Place]:
+    directions = {"forward/": "_l0", "backward/": "_l0_reverse"} if layer.bidirectional else {"": "_l0"}
+    places = {}
+    for prefix, suffix in directions.items():
+        kernel, recurrent, bias, second_bias = (
+            getattr(layer, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        is_gru = isinstance(layer, nn.GRU)
+        matrix = _gru_kernel if is_gru else _transposed
+        places[f"{prefix}kernel"] = matrix(kernel)
+        places[f"{prefix}recurrent_kernel"] = matrix(recurrent)
+        places[f"{prefix}bias"] = _gru_bias(bias, second_bias) if is_gru else _as_it_is(bias)
+    return places
+
+
+PLACES: dict[type[nn.Module], Callable[[Any], dict[str, Place]]] = {
+    nn.Linear: _linear,
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: _batch_norm,
+    nn.Embedding: _embedding,
+    nn.RNN: _recurrent,
+    nn.LSTM: _recurrent,
+    nn.GRU: _recurrent,
 }
 
 
-def _mapped(module: nn.Module) -> Iterator[tuple[str, torch.Tensor, Transpose, Transpose]]:
-    """Canonical name, tensor and the two conversions of every weight; raise KeyError on an unmapped one."""
+def _layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every layer that holds tensors of its own, under its canonical name."""
     for path, layer in module.named_modules():
-        for name, tensor in layer.named_parameters(recurse=False):
-            role, to_canonical, from_canonical = ROLES[type(layer)][name]
-            yield f"{path.replace('.', '_')}/{role}", tensor, to_canonical, from_canonical
+        if any(True for _ in layer.parameters(recurse=False)) or any(True for _ in layer.buffers(recurse=False)):
+            yield path.removesuffix(".cell").replace(".", "_"), layer
+
+
+def places(module: nn.Module, /) -> dict[str, Place]:
+    """Canonical name -> place of every weight; raise KeyError on an unmapped layer or tensor."""
+    found: dict[str, Place] = {}
+    for name, layer in _layers(module):
+        kind = next((kind for kind in type(layer).__mro__ if kind in PLACES), None)
+        if kind is None:
+            raise KeyError(f"{name}: no map for the weights of {type(layer).__name__}")
+        found |= {f"{name}/{role}": place for role, place in PLACES[kind](layer).items()}
+    mapped = {id(tensor) for place in found.values() for tensor in place.tensors}
+    lost = [name for name, tensor in module.named_parameters() if tensor.requires_grad and id(tensor) not in mapped]
+    if lost:
+        raise KeyError(f"no map for {', '.join(lost)}")
+    return found
 
 
 def read(module: nn.Module, /) -> Weights:
     """Copies of all weights, canonical."""
     return {
-        name: np.ascontiguousarray(to_canonical(tensor.detach().cpu().numpy())).copy()
-        for name, tensor, to_canonical, _ in _mapped(module)
+        name: np.array(place.join([tensor.detach().cpu().numpy() for tensor in place.tensors]), order="C")
+        for name, place in places(module).items()
     }
 
 
 def write(module: nn.Module, weights: Weights, /) -> None:
     """Replace every weight; raise KeyError on a missing or unknown name."""
-    places = {name: (tensor, from_canonical) for name, tensor, _, from_canonical in _mapped(module)}
-    if places.keys() != weights.keys():
-        raise KeyError(f"weights must be {sorted(places)}, but got {sorted(weights)}")
+    found = places(module)
+    if found.keys() != weights.keys():
+        raise KeyError(f"weights must be {sorted(found)}, but got {sorted(weights)}")
     with torch.no_grad():
-        for name, (tensor, from_canonical) in places.items():
-            tensor.copy_(torch.from_numpy(np.ascontiguousarray(from_canonical(weights[name]))))
+        for name, place in found.items():
+            for tensor, array in zip(place.tensors, place.split(weights[name]), strict=True):
+                tensor.copy_(torch.from_numpy(np.ascontiguousarray(array)))
+
+
+def write_gradients(module: nn.Module, gradients: Weights, /) -> None:
+    """Set the gradient of every weight that is named."""
+    found = places(module)
+    for name, gradient in gradients.items():
+        for tensor, array in zip(found[name].tensors, found[name].split(gradient), strict=True):
+            tensor.grad = torch.from_numpy(np.array(array, order="C")).to(tensor)
+
+
+def parameters(module: nn.Module, /) -> dict[str, list[nn.Parameter]]:
+    """Canonical name -> trained tensors: what groups of parameters are listed by."""
+    return {
+        name: [tensor for tensor in place.tensors if isinstance(tensor, nn.Parameter) and tensor.requires_grad]
+        for name, place in places(module).items()
+    }

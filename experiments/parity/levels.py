@@ -1,0 +1,268 @@
+"""The levels of a certificate: what is compared, against which bound, and why that bound.
+
+The bounds come from measurements on two CPU cores: what is left between two correct implementations is rounding,
+which is three to six orders of magnitude below each bound; the smallest planted error is above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.initialization import Weights
+from experiments.parity.probes import NOT_TRAINED, is_smooth
+from experiments.task import Task
+
+Array = NDArray[Any]
+FIRST_STEPS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a certificate.
+
+    `gates` says whether a failure is a failure of the certificate; other rows inform. `where` names the first layer,
+    weight or step that differs, where the bound is exceeded.
+    """
+
+    level: Literal["C0", "C1", "C2", "C3", "C4", "C5", "C6"]
+    precision: str
+    what: str
+    measured: float
+    bound: float
+    gates: bool
+    where: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the measured difference keeps within the bound; NaN does not."""
+        return bool(self.measured <= self.bound)
+
+
+def has_batch_normalization(task: Task) -> bool:
+    """TensorFlow's float32 moments are only good to 1e-4, so that float32 bounds are wider."""
+    return getattr(task.network, "batch_normalization", None) is not None
+
+
+def difference(first: Array, second: Array) -> float:
+    """Largest difference over the largest value; shapes that differ are infinitely far apart, NaN stays NaN."""
+    if first.shape != second.shape:
+        return float("inf")
+    largest = float(np.max(np.abs(first), initial=0))
+    distance = float(np.max(np.abs(first - second), initial=0))
+    return 0.0 if distance == 0 else distance / largest if largest else float("inf")
+
+
+def weight_map(first: Mapping[str, Any], second: Mapping[str, Any], *, precision: str) -> Row:
+    """C0: both frameworks name the same weights, in the same shapes, and give back bit for bit what they were given."""
+    names = sorted(set(first["weights"]) ^ set(second["weights"]))
+    shapes = [
+        name
+        for name in first["weights"]
+        if name in second["weights"] and first["weights"][name].shape != second["weights"][name].shape
+    ]
+    is_exact = not names and not shapes and first["round_trip"] and second["round_trip"]
+    return Row(
+        level="C0",
+        precision=precision,
+        what="weight map one to one, round trip bit for bit",
+        measured=0.0 if is_exact else 1.0,
+        bound=0.0,
+        gates=True,
+        where=", ".join(names + shapes),
+    )
+
+
+def forward(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task) -> Row:
+    """C1: evaluation-mode logits at the initial weights."""
+    precision = task.training.precision
+    bound = 1e-12 if precision == "float64" else 1e-4 if has_batch_normalization(task) else 1e-5
+    measured = difference(first["logits"], second["logits"])
+    where = "" if measured <= bound else _first_layer(first["layers"], second["layers"], bound)
+    return Row(
+        level="C1",
+        precision=precision,
+        what="logits",
+        measured=measured,
+        bound=bound,
+        gates=precision == "float64",
+        where=where,
+    )
+
+
+def _first_layer(first: Mapping[str, Array], second: Mapping[str, Array], bound: float) -> str:
+    """Name of the first layer, in the order of the forward pass, whose outputs differ by more than the bound."""
+    differing = [name for name in first if name in second and not difference(first[name], second[name]) <= bound / 10]
+    return f"layer {differing[0]}" if differing else "no single layer"
+
+
+def gradients(first: Sequence[Weights], second: Sequence[Weights], *, task: Task) -> Row:
+    """C2: gradients at synced checkpoints, relative L2 distance per weight; in float32 the median over checkpoints."""
+    precision = task.training.precision
+    by_weight = {
+        name: [_relative_distance(a[name], b[name]) for a, b in zip(first, second, strict=True)] for name in first[0]
+    }
+    if precision == "float64":
+        summary, bound, what = {name: max(values) for name, values in by_weight.items()}, 1e-10, "largest"
+    else:
+        summary = {name: float(np.median(values)) for name, values in by_weight.items()}
+        bound, what = (1e-2 if has_batch_normalization(task) else 1e-5), "median"
+    differing = [name for name, value in summary.items() if not value <= bound]
+    return Row(
+        level="C2",
+        precision=precision,
+        what=f"gradients at {len(first)} synced checkpoints, {what}",
+        measured=max(summary.values()),
+        bound=bound,
+        gates=precision == "float64",
+        where=f"gradient of {differing[0]}" if differing else "",
+    )
+
+
+def _relative_distance(first: Array, second: Array) -> float:
+    distance, size = float(np.linalg.norm(first - second)), float(np.linalg.norm(first))
+    return 0.0 if distance == 0 else distance / size if size else float("inf")
+
+
+def optimizer(first: Mapping[str, Any], second: Mapping[str, Any], *, precision: str) -> list[Row]:
+    """C3: the way that 300 given gradients moved the weights, at a constant and at a falling rate."""
+    rows = []
+    bound = 1e-12 if precision == "float64" else 1e-5
+    for schedule, expected in first["moved"].items():
+        moved = {name: difference(way, second["moved"][schedule][name]) for name, way in expected.items()}
+        differing = [name for name, value in moved.items() if not value <= bound]
+        rows.append(
+            Row(
+                level="C3",
+                precision=precision,
+                what=f"optimizer on given gradients, {schedule} rate",
+                measured=max(moved.values()),
+                bound=bound,
+                gates=precision == "float64",
+                where=f"update of {differing[0]}" if differing else "",
+            )
+        )
+    return rows
+
+
+def loss_distance(first: Array, second: Array) -> Array:
+    """Relative difference of the losses of each step; NaN where either is."""
+    distances: Array = np.abs(first - second) / np.maximum(np.abs(first), np.finfo(first.dtype).tiny)
+    return distances
+
+
+def free_run64(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task, floor: float | None) -> list[Row]:
+    """C4 in float64: losses of a free run, predictions after it, statistics of batch normalization.
+
+    Args:
+        first: What `probes.free_run` told of one framework.
+        second: The same of the other.
+        task: What was trained.
+        floor: Largest loss distance of one-ulp starts from the unmoved one, where it was measured.
+    """
+    distances = loss_distance(first["losses"], second["losses"])
+    bound = max(1e-9, 1000 * (floor or 0.0))
+    late = np.flatnonzero(~(distances <= bound))
+    if task.training.loss == "mean_squared_error":
+        flips = 0.0
+    elif task.training.loss == "cross_entropy":
+        flips = float(np.sum(first["logits"].argmax(axis=1) != second["logits"].argmax(axis=1)))
+    else:
+        flips = float(np.sum((first["logits"] > 0) != (second["logits"] > 0)))
+    statistics = [name for name in first["weights"] if name.endswith(NOT_TRAINED)]
+    row = partial(Row, level="C4", precision="float64", gates=True)
+    rows = [
+        row(
+            what=f"losses of {len(distances)} steps of its own recipe",
+            measured=float(np.max(distances)),
+            bound=bound,
+            where=f"step {late[0] + 1}" if late.size else "",
+        ),
+        row(what="predictions flipped after it", measured=flips, bound=0.0, where=""),
+        row(
+            what="evaluation-mode logits after it",
+            measured=difference(first["logits"], second["logits"]),
+            bound=max(1e-7, 1000 * (floor or 0.0)),
+            where="",
+        ),
+    ]
+    if statistics:
+        found = {name: difference(first["weights"][name], second["weights"][name]) for name in statistics}
+        bound = max(1e-7, 1000 * (floor or 0.0))
+        differing = [name for name, value in found.items() if not value <= bound]
+        rows.append(
+            row(
+                what="moving statistics after it",
+                measured=max(found.values()),
+                bound=bound,
+                where=differing[0] if differing else "",
+            )
+        )
+    return rows
+
+
+def free_run32(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task, spread: float | None) -> list[Row]:
+    """C4 or C5 in float32, which inform: a smooth network keeps within rounding; ReLU and max-pooling are chaotic.
+
+    Args:
+        first: What `probes.free_run` told of one framework.
+        second: The same of the other.
+        task: What was trained.
+        spread: Largest loss distance among one-ulp starts of one framework, where it was measured.
+    """
+    distances = loss_distance(first["losses"], second["losses"])
+    norm = has_batch_normalization(task)
+    if is_smooth(task):
+        measured = float(np.max(distances))
+        return [
+            Row(
+                level="C4",
+                precision="float32",
+                what=f"losses of {len(distances)} steps, smooth network",
+                measured=measured,
+                bound=1e-5,
+                gates=False,
+                where="",
+            )
+        ]
+    early = Row(
+        level="C5",
+        precision="float32",
+        what=f"losses of the first {FIRST_STEPS} steps",
+        measured=float(np.max(distances[:FIRST_STEPS])),
+        bound=1e-4 if norm else 1e-5,
+        gates=False,
+        where="",
+    )
+    late = Row(
+        level="C5",
+        precision="float32",
+        what=f"losses of {len(distances)} steps, bound: spread of one-ulp starts of one framework",
+        measured=float(np.max(distances)),
+        bound=max(1e-5, spread or 0.0),
+        gates=False,
+        where="",
+    )
+    return [early, late]
+
+
+def repeated(first: Mapping[str, Any], again: Mapping[str, Any], *, framework: str, precision: str) -> Row:
+    """C6: the first steps twice in one framework, in a fresh process, losses and weights bit for bit."""
+    n_steps = len(again["losses"])
+    same = np.array_equal(first["losses"][:n_steps], again["losses"]) and all(
+        np.array_equal(weight, again["early"][name]) for name, weight in first["early"].items()
+    )
+    return Row(
+        level="C6",
+        precision=precision,
+        what=f"{framework}: {n_steps} steps twice, bit for bit",
+        measured=0.0 if same else 1.0,
+        bound=0.0,
+        gates=True,
+        where="",
+    )

@@ -1,0 +1,251 @@
+"""What a worker does for a certificate: one framework, one precision, given weights, batches and gradients.
+
+Every probe ends with `tell(result)`; the parent compares the results of two frameworks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments import data
+from experiments.contract import Framework, Model
+from experiments.initialization import Weights
+from experiments.networks import RnnSettings
+from experiments.optimizers import SgdSettings
+from experiments.plan import FixedPlan
+from experiments.run import as_fed, build, plan_for
+from experiments.task import Task
+
+Array = NDArray[Any]
+FREE_STEPS = 200
+CHECKPOINT_EVERY = 10
+STREAM_STEPS = 300
+EARLY_STEPS = 50  # how far a run is repeated
+EVALUATED = 1000  # examples whose logits are compared
+LAYER_EXAMPLES = 64
+# One step of plain SGD with this rate leaves the gradient in the weights; large, so that little of it is rounded.
+PROBE_RATE = 2.0**30
+NOT_TRAINED = ("moving_mean", "moving_variance")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is probed: a task in one precision, on data at hand, by one framework."""
+
+    task: Task
+    framework: str
+    seed: int
+    data_path: Path
+    folder: Path
+
+    @property
+    def precision(self) -> str:
+        """float32 or float64."""
+        return self.task.training.precision
+
+    def build(self, load: Callable[[str], Framework], *, task: Task | None = None) -> tuple[Model, data.Dataset]:
+        """The model with the seed's initial weights and dropout fixed, and the data."""
+        dataset = data.read(self.data_path)
+        task = task or self.task
+        model = build(task, dataset, framework=load(self.framework), seed=self.seed, device="cpu")
+        if task.regularization.dropout or task.regularization.spatial_dropout:
+            model.fix_dropout(self.seed, n_steps=FREE_STEPS, batch_size=task.training.batch_size)
+        return model, dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeRun:
+    """How far to train; where the weights begin: moved by at most one unit in the last place, drawn by `nudge`."""
+
+    n_steps: int = FREE_STEPS
+    nudge: int | None = None
+    keeps_checkpoints: bool = False
+
+
+def first_batches(subject: Subject, dataset: data.Dataset, *, n_steps: int = FREE_STEPS) -> FixedPlan:
+    """The first batches and learning rates of the task's own recipe, in epochs of 10 steps."""
+    plan = plan_for(subject.task, dataset, seed=subject.seed)
+    every = (batch for epoch in range(plan.epochs) for batch in plan.batches(epoch))
+    given = list(islice(every, n_steps))
+    per_epoch = CHECKPOINT_EVERY if len(given) % CHECKPOINT_EVERY == 0 else 1
+    return FixedPlan(given=given, steps_per_epoch=per_epoch, learning_rates=plan.learning_rates[: len(given)])
+
+
+def evaluated(subject: Subject, dataset: data.Dataset) -> Array:
+    """The examples on which logits are compared."""
+    return as_fed(dataset.x_test[:EVALUATED], subject.precision)
+
+
+def at_rest(subject: Subject, load: Callable[[str], Framework], tell: Callable[[Any], None]) -> None:
+    """Without training: weights there and back, logits, the output of every layer, and the optimizer alone."""
+    model, dataset = subject.build(load)
+    weights = model.weights()
+    changed = {name: np.flip(weight) + 1 for name, weight in weights.items()}
+    model.load_weights(changed)
+    back = model.weights()
+    model.load_weights(weights)
+    inputs = evaluated(subject, dataset)
+    tell(
+        {
+            "weights": weights,
+            "round_trip": all(np.array_equal(changed[name], back[name]) for name in changed),
+            "logits": model.logits(inputs),
+            "layers": dict(model.activations(inputs[:LAYER_EXAMPLES])),
+            "moved": moved_by_optimizer(subject, model),
+        }
+    )
+
+
+def moved_by_optimizer(subject: Subject, model: Model) -> dict[str, Weights]:
+    """How far 300 given gradients move each weight, at a constant and at a falling rate."""
+    found = {}
+    rate, before = subject.task.optimizer.learning_rate, model.weights()
+    fall = np.cos(np.linspace(0, np.pi / 2, STREAM_STEPS, endpoint=False))
+    for schedule, factors in (("constant", np.ones(STREAM_STEPS)), ("scheduled", fall)):
+        model.load_weights(before)
+        model.apply_gradients(gradient_stream(before, seed=subject.seed), learning_rates=rate * factors)
+        after = model.weights()
+        found[schedule] = {name: after[name] - before[name] for name in before if not name.endswith(NOT_TRAINED)}
+    return found
+
+
+def free_run(
+    subject: Subject,
+    load: Callable[[str], Framework],
+    options: FreeRun,
+    tell: Callable[[Any], None],
+) -> None:
+    """Train the first steps of the task's own recipe: losses, weights early and at the end, logits at the end."""
+    model, dataset = subject.build(load)
+    if options.nudge is not None:
+        model.load_weights(nudged(model.weights(), seed=options.nudge))
+    plan = first_batches(subject, dataset, n_steps=options.n_steps)
+    losses: list[Array] = []
+    checkpoints = [model.weights()]
+    early: Weights = {}
+
+    def on_epoch_end(epoch: int, epoch_losses: Array) -> bool:
+        losses.append(epoch_losses)
+        if options.keeps_checkpoints:
+            checkpoints.append(model.weights())
+        if (epoch + 1) * plan.steps_per_epoch == EARLY_STEPS:
+            early.update(model.weights())
+        return False
+
+    model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    if options.keeps_checkpoints:
+        write_checkpoints(subject.folder, subject.precision, checkpoints[:-1])
+    tell(
+        {
+            "losses": np.concatenate(losses),
+            "early": early or model.weights(),
+            "logits": model.logits(evaluated(subject, dataset)),
+            "weights": model.weights(),
+        }
+    )
+
+
+def nudged(weights: Weights, *, seed: int) -> Weights:
+    """Every weight one unit in the last place down, where it is, or one up, drawn by `seed`."""
+    rng = np.random.Generator(np.random.Philox(key=seed))
+    moved = {}
+    for name, weight in weights.items():
+        direction = rng.integers(-1, 2, weight.shape)
+        towards = np.where(direction > 0, np.inf, -np.inf).astype(weight.dtype)
+        moved[name] = np.where(direction == 0, weight, np.nextafter(weight, towards))
+    return moved
+
+
+def checkpoint_file(folder: Path, precision: str) -> Path:
+    """Where one framework leaves the weights along its way, for both to take gradients at."""
+    return folder / f"checkpoints-{precision}.npz"
+
+
+def write_checkpoints(folder: Path, precision: str, checkpoints: list[Weights]) -> None:
+    """At most 20 of them, evenly spread."""
+    chosen = checkpoints[:: max(1, len(checkpoints) // 20)][:20]
+    arrays = {f"{number:02d} {name}": weight for number, kept in enumerate(chosen) for name, weight in kept.items()}
+    np.savez(checkpoint_file(folder, precision), allow_pickle=False, **arrays)
+
+
+def read_checkpoints(folder: Path, precision: str) -> list[Weights]:
+    """What `write_checkpoints` wrote."""
+    found: dict[str, Weights] = {}
+    with np.load(checkpoint_file(folder, precision)) as arrays:
+        for key in arrays.files:
+            number, _, name = key.partition(" ")
+            found.setdefault(number, {})[name] = arrays[key]
+    return [found[number] for number in sorted(found)]
+
+
+def gradients(subject: Subject, load: Callable[[str], Framework], tell: Callable[[Any], None]) -> None:
+    """The gradient of the task's loss, penalties included, at every checkpoint, on that step's batch.
+
+    Read from the outside: one SGD step without momentum, decay or clipping.
+    """
+    regularization = dataclasses.replace(
+        subject.task.regularization,
+        weight_decay=0.0,
+        weight_averaging=0.0,
+        clip=dataclasses.replace(subject.task.regularization.clip, kind="none"),
+    )
+    plain = SgdSettings(learning_rate=PROBE_RATE, momentum=0.0, nesterov=False)
+    task = dataclasses.replace(subject.task, optimizer=plain, regularization=regularization)
+    model, dataset = subject.build(load, task=task)
+    checkpoints = read_checkpoints(subject.folder, subject.precision)
+    batches = first_batches(subject, dataset).given
+    every = max(1, len(batches) // len(checkpoints))
+    given = batches[::every][: len(checkpoints)]
+    found: list[Weights] = []
+
+    def on_epoch_end(epoch: int, losses: Array) -> bool:
+        after = model.weights()
+        found.append(
+            {
+                name: (checkpoints[epoch][name] - after[name]) / PROBE_RATE
+                for name in after
+                if not name.endswith(NOT_TRAINED)
+            }
+        )
+        if epoch + 1 < len(checkpoints):
+            model.load_weights(checkpoints[epoch + 1])
+        return False
+
+    model.load_weights(checkpoints[0])
+    plan = FixedPlan(given=given, steps_per_epoch=1, learning_rates=np.full(len(given), PROBE_RATE))
+    model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    tell(found)
+
+
+def gradient_stream(weights: Weights, *, seed: int) -> Iterator[Weights]:
+    """Gradients for every trained weight: each element has its own magnitude, 1e-5 to 1; one in twenty is always 0."""
+    drawn = {}
+    for name, weight in weights.items():
+        if not name.endswith(NOT_TRAINED):
+            rng = np.random.Generator(np.random.Philox(key=[seed, zlib.crc32(name.encode())]))
+            size = weight.size
+            scale = 10.0 ** rng.uniform(-5, 0, size) * (rng.random(size) >= 0.05)
+            drawn[name] = (scale, rng.standard_normal(2 * size))
+    for step in range(STREAM_STEPS):
+        gradients = {}
+        for name, (scale, noise) in drawn.items():
+            start = (7919 * step) % (len(noise) - len(scale) + 1)  # another stretch of the noise at every step
+            gradient = scale * (noise[start : start + len(scale)] + 0.3)
+            gradients[name] = gradient.reshape(weights[name].shape).astype(weights[name].dtype)
+        yield gradients
+
+
+def is_smooth(task: Task) -> bool:
+    """Whether no rounding can flip a decision: neither ReLU nor max-pooling."""
+    return isinstance(task.network, RnnSettings) or (
+        task.network.kind == "mlp" and task.network.activation not in ("relu", "leaky_relu")
+    )

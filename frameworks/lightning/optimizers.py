@@ -1,0 +1,143 @@
+"""PyTorch's optimizers, brought to the task's formulas where they differ; those stand in experiments/optimizers.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatch
+
+import torch
+from torch import nn
+
+from experiments import optimizers as words
+from experiments.task import Clip, Task
+from frameworks.lightning import weights
+
+Parameters = list[nn.Parameter]
+# The learning rate of a step comes from the plan's table, which multiplies this one (torch's LambdaLR).
+BASE_RATE = 1.0
+
+
+def optimizer(task: Task, network: nn.Module) -> torch.optim.Optimizer:
+    """The task's optimizer over the network's weights; decay and clipping are `before_step`'s."""
+    named = weights.parameters(network)
+    everything = [parameter for parameters in named.values() for parameter in parameters]
+    match task.optimizer:
+        case words.SgdSettings(momentum=momentum, nesterov=nesterov):
+            return torch.optim.SGD(everything, BASE_RATE, momentum=momentum, nesterov=nesterov, dampening=0.0)
+        case words.RmspropSettings(rho=rho, epsilon=epsilon, momentum=momentum, centered=centered):
+            return torch.optim.RMSprop(
+                everything, BASE_RATE, alpha=rho, eps=epsilon, momentum=momentum, centered=centered
+            )
+        case words.AdagradSettings(initial_accumulator=start, epsilon=epsilon):
+            return torch.optim.Adagrad(everything, BASE_RATE, initial_accumulator_value=start, eps=epsilon)
+        case words.AdadeltaSettings(rho=rho, epsilon=epsilon):
+            return torch.optim.Adadelta(everything, BASE_RATE, rho=rho, eps=epsilon)
+        case words.AdamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon, amsgrad=amsgrad):
+            return torch.optim.Adam(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon, amsgrad=amsgrad)
+        case words.AdamwSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+            # `before_step` decays, as for every optimizer; AdamW's own decay is the same without exclusions.
+            return torch.optim.AdamW(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon, weight_decay=0.0)
+        case words.AdamaxSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return torch.optim.Adamax(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon)
+        case words.NadamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+            return torch.optim.NAdam(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon, momentum_decay=1.0)
+        case words.AdafactorSettings(beta2_decay=decay, epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=clip):
+            return torch.optim.Adafactor(everything, BASE_RATE, beta2_decay=decay, eps=(epsilon1, epsilon2), d=clip)
+        case words.MuonSettings() as muon:
+            return Muon(muon, named)
+
+
+@torch.no_grad()
+def before_step(task: Task, network: nn.Module, *, rate: float) -> None:
+    """What comes between the gradients and the optimizer's step: clipping, then w <- (1 - rate * weight_decay) w.
+
+    Not a pre-hook of the optimizer: Lightning computes the gradients inside `step`, so a hook would come before them.
+    """
+    clip(task.regularization.clip, network.parameters())
+    if task.weight_decay:
+        for parameter in unspared(task, network):
+            parameter.mul_(1 - rate * task.weight_decay)
+
+
+def unspared(task: Task, network: nn.Module) -> Parameters:
+    """The weights that decay and penalties do not leave alone."""
+    return [
+        parameter
+        for name, parameters in weights.parameters(network).items()
+        for parameter in parameters
+        if not task.regularization.excludes(name)
+    ]
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon in full precision (torch.optim.Muon computes in bfloat16) for named matrices, Adam for everything else."""
+
+    def __init__(self, settings: words.MuonSettings, named: dict[str, Parameters]) -> None:
+        chosen = {name for name in named if any(fnmatch(name, pattern) for pattern in settings.matrices)}
+        matrices = [parameter for name in named if name in chosen for parameter in named[name]]
+        others = [parameter for name in named if name not in chosen for parameter in named[name]]
+        if not matrices or any(matrix.ndim != 2 for matrix in matrices):
+            raise ValueError(f"`optimizer.matrices` must name matrices, but {settings.matrices} names {sorted(chosen)}")
+        super().__init__([{"params": matrices}, {"params": others}], {"lr": BASE_RATE})
+        self.settings = settings
+        self.adam = torch.optim.Adam(
+            others, BASE_RATE, betas=(settings.beta1, settings.beta2), eps=settings.epsilon, amsgrad=False
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], torch.Tensor] | None = None) -> torch.Tensor | None:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        group = self.param_groups[0]
+        for parameter in group["params"]:
+            momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+            momentum.mul_(self.settings.momentum).add_(parameter.grad)
+            direction = self._orthogonalized(parameter.grad + self.settings.momentum * momentum)
+            scale = self.settings.rms_rate * math.sqrt(max(parameter.shape))
+            parameter.add_(direction, alpha=-group["lr"] * scale)
+        self.adam.param_groups[0]["lr"] = self.param_groups[1]["lr"]
+        self.adam.step()
+        return loss
+
+    def _orthogonalized(self, matrix: torch.Tensor) -> torch.Tensor:
+        a, b, c = self.settings.coefficients
+        is_tall = matrix.shape[0] > matrix.shape[1]
+        x = matrix.T if is_tall else matrix  # iterate on the short side
+        x = x / (x.norm() + self.settings.epsilon)
+        for _ in range(self.settings.iterations):
+            square = x @ x.T
+            x = a * x + (b * square + c * square @ square) @ x
+        return x.T if is_tall else x
+
+
+@torch.no_grad()
+def clip(settings: Clip, parameters: Iterable[nn.Parameter]) -> None:
+    """Clip gradients in place; exactly, where torch's clip_grad_norm_ adds 1e-6 to the norm."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    match settings.kind:
+        case "value":
+            for gradient in gradients:
+                gradient.clamp_(-settings.limit, settings.limit)
+        case "norm":
+            for gradient in gradients:
+                gradient.mul_(_shrink(gradient.norm(), settings.limit))
+        case "global_norm":
+            factor = _shrink(torch.stack([gradient.norm() for gradient in gradients]).norm(), settings.limit)
+            for gradient in gradients:
+                gradient.mul_(factor)
+
+
+def _shrink(norm: torch.Tensor, limit: float) -> torch.Tensor:
+    """min(1, limit / norm)."""
+    return torch.clamp(limit / norm, max=1.0)
+
+
+def penalty(task: Task, network: nn.Module) -> torch.Tensor | float:
+    """l1 * sum(|w|) + l2 * sum(w^2) over the weights that are not spared."""
+    l1, l2 = task.regularization.l1, task.regularization.l2
+    if not (l1 or l2):
+        return 0.0
+    return sum(l1 * parameter.abs().sum() + l2 * parameter.square().sum() for parameter in unspared(task, network))

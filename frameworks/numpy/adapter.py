@@ -1,0 +1,119 @@
+"""NumPy under the contract of experiments/contract.py. What the referee does not know, it refuses by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.initialization import Weights
+from experiments.networks import MlpSettings
+from experiments.plan import Plan
+from experiments.task import Clip, Regularization, Task
+from frameworks.numpy import networks, training
+
+Array = NDArray[Any]
+DONE_BY_OTHERS = {"early_stopping", "augmentation"}  # the harness stops a training, the plan changes the images
+NO_SWITCH = {"exclude"}  # says where l1, l2 and weight_decay apply, which are refused themselves
+
+
+class NumpyModel:
+    """A multilayer perceptron that is trained step by step."""
+
+    def __init__(self, network: networks.Mlp, task: Task) -> None:
+        self.network = network
+        self.task = task
+
+    def weights(self) -> Weights:
+        return {name: weight.copy() for name, weight in self.network.weights.items()}
+
+    def load_weights(self, new: Weights, /) -> None:
+        shapes = {name: weight.shape for name, weight in self.network.weights.items()}
+        if new.keys() != shapes.keys():
+            raise KeyError(f"weights must be {sorted(shapes)}, but got {sorted(new)}")
+        for name, shape in shapes.items():
+            if new[name].shape != shape:
+                raise ValueError(f"`{name}` must have shape {shape}, but got {new[name].shape}")
+        self.network.weights = {name: new[name].astype(np.float64) for name in shapes}  # astype copies
+
+    def logits(self, inputs: Array, /) -> Array:
+        return self.network.forward(inputs)["logits"]
+
+    def activations(self, inputs: Array, /) -> Mapping[str, Array]:
+        return self.network.forward(inputs)
+
+    def fit(
+        self,
+        plan: Plan,
+        *,
+        on_step_end: Callable[[], None],
+        on_epoch_end: Callable[[int, Array], bool],
+    ) -> None:
+        training.fit(self.network, plan, task=self.task, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+
+    def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
+        optimizers = training.fresh_optimizers(self.task, self.network.weights)
+        for given, rate in zip(gradients, learning_rates, strict=True):
+            exact = {name: gradient.astype(np.float64) for name, gradient in given.items()}
+            training.move(self.network, exact, optimizers=optimizers, learning_rate=rate)
+
+    def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
+        """Nothing to fix: there is no dropout."""
+
+    def synchronize(self) -> None:
+        """Nothing to wait for: NumPy queues no work."""
+
+    def save(self, folder: Path, /) -> None:
+        np.savez(folder / "model.npz", allow_pickle=False, **self.network.weights)
+
+
+class NumpyFramework:
+    """Builds NumpyModels."""
+
+    def build(self, task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int, device: str) -> NumpyModel:
+        if device == "gpu":
+            raise RuntimeError("`executor.device=gpu` needs a GPU that NumPy sees, but it sees none; use device=cpu")
+        refuse_unknown_words(task)
+        network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs, seed=seed)
+        return NumpyModel(network, task)
+
+    def versions(self) -> dict[str, str]:
+        return {"numpy": np.__version__}
+
+
+def refuse_unknown_words(task: Task) -> None:
+    """Raise ValueError on the first word of the task that the referee does not know."""
+    _require_known("networks", networks.NETWORKS, task.network.kind)
+    if isinstance(task.network, MlpSettings):
+        _require_known("activations", networks.ACTIVATIONS, task.network.activation)
+    _require_known("optimizers", training.OPTIMIZERS, task.optimizer.kind)
+    _require_known("losses", training.LOSSES, task.training.loss)
+    for word, value in _switched_on(task.regularization).items():
+        raise ValueError(f"`framework=numpy` knows no {word}, but got regularization.{word}={value}; switch it off")
+    if (weights := task.training.class_weights) is not None:
+        raise ValueError(f"`framework=numpy` knows no class_weights, but got {weights}; set class_weights=null")
+    if task.training.precision != "float64":
+        raise ValueError(
+            f"`framework=numpy` computes in float64, but got training.precision={task.training.precision}; "
+            "set training.precision=float64"
+        )
+
+
+def _require_known(words: str, known: Iterable[str], word: str) -> None:
+    if word not in known:
+        raise ValueError(f"`framework=numpy` knows the {words} {', '.join(known)}, but got {word}")
+
+
+def _switched_on(regularization: Regularization) -> dict[str, Any]:
+    """What is on: not 0, not none. A word that is new in Regularization counts until someone thinks about it here."""
+    words = {field.name for field in fields(regularization)} - DONE_BY_OTHERS - NO_SWITCH
+    settings = {word: getattr(regularization, word) for word in sorted(words)}
+    values = {word: setting.kind if isinstance(setting, Clip) else setting for word, setting in settings.items()}
+    return {word: value for word, value in values.items() if value not in (0, "none")}
+
+
+FRAMEWORK = NumpyFramework()

@@ -1,0 +1,287 @@
+"""Proven identity: every word in both frameworks, and every planted error seen at the level that names it."""
+
+import json
+
+import cases
+import numpy as np
+import pytest
+from probes import broken_load, trained_with_seed, weights_by_step
+from sabotage import Sabotaged
+from scipy import stats
+
+import frameworks
+from experiments import parity
+from experiments.executor import Ended, Failed, Work
+from experiments.parity import levels, probes
+from experiments.parity.probes import FreeRun, Subject
+
+PAIR = ("lightning", "keras")
+
+
+@pytest.fixture(scope="module")
+def data_paths(tmp_path_factory):
+    return cases.write_all(tmp_path_factory.mktemp("parity-data"))
+
+
+@pytest.fixture
+def together(local, tmp_path):
+    """`together({key: (call, *arguments)})`: key -> what it told, two processes at a time."""
+
+    def run(works):
+        keys = list(works)
+        asked = [
+            Work(call=call, arguments=tuple(arguments), log=tmp_path / f"{number}.log")
+            for number, (call, *arguments) in enumerate(works.values())
+        ]
+        told = {}
+        for index, event in local.run(asked):
+            if isinstance(event, Failed):
+                pytest.fail(f"{keys[index]}: {event.reason}\n{asked[index].log.read_text()[-2000:]}")
+            if not isinstance(event, Ended):
+                told[keys[index]] = event
+        return told
+
+    return run
+
+
+@pytest.fixture
+def subject(tmp_path, data_paths):
+    """`subject(kind, task, framework)`: a subject with a folder of its own per task."""
+
+    def make(kind, task, framework, folder="task"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return Subject(task=task, framework=framework, seed=0, data_path=data_paths[kind], folder=tmp_path / folder)
+
+    return make
+
+
+def failures(rows_by_name):
+    """Name -> the rows that failed, as a person reads them."""
+    return {
+        name: [f"{row.level} {row.what}: {row.measured:.1e} {row.where}" for row in rows if not row.passed]
+        for name, rows in rows_by_name.items()
+        if not all(row.passed for row in rows)
+    }  # fmt: skip
+
+
+def compared(together, subject, settled, *, n_steps):
+    """Name -> rows C0, C1, C3, C4 of each (kind, task), float64."""
+    works = {}
+    for name, (kind, task) in settled.items():
+        for framework in PAIR:
+            probed = subject(kind, task, framework, folder=name)
+            works[name, framework, "at_rest"] = (probes.at_rest, probed, frameworks.load)
+            works[name, framework, "free_run"] = (probes.free_run, probed, frameworks.load, FreeRun(n_steps=n_steps))
+    told = together(works)
+    rows = {}
+    for name, (_, task) in settled.items():
+        rest = [told[name, framework, "at_rest"] for framework in PAIR]
+        runs = [told[name, framework, "free_run"] for framework in PAIR]
+        rows[name] = [
+            levels.weight_map(*rest, precision="float64"),
+            levels.forward(*rest, task=task),
+            *levels.optimizer(*rest, precision="float64"),
+            *levels.free_run64(*runs, task=task, floor=None),
+        ]
+        assert runs[0]["losses"].shape == (n_steps,)
+        assert runs[0]["losses"][-1] != runs[0]["losses"][0]
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", list(cases.NETWORKS))
+def test_every_optimizer_trains_every_network_alike(together, subject, network):
+    settled = {optimizer: cases.with_network(network, f"optimizer={optimizer}") for optimizer in cases.OPTIMIZERS}
+    assert len(settled) >= 13
+    assert failures(compared(together, subject, settled, n_steps=50)) == {}
+
+
+@pytest.mark.slow
+def test_every_regularization_and_loss_is_alike(together, subject):
+    settled = {name: cases.with_network("cnn_bn", *words) for name, words in cases.REGULARIZATIONS.items()}
+    settled["clip_norm_gru"] = cases.with_network("gru", *cases.REGULARIZATIONS["clip_norm"])
+    settled["dropout_lstm"] = cases.with_network("deep_bidirectional_lstm", "regularization.dropout=0.3")
+    settled |= {name: ("values", cases.task("network=mlp", *words)) for name, words in cases.LOSSES.items()}
+    assert failures(compared(together, subject, settled, n_steps=50)) == {}
+
+
+@pytest.mark.slow
+def test_every_layer_is_alike_forward_and_backward(together, subject):
+    settled = {name: cases.with_network(name) for name in cases.NETWORKS | cases.MORE_NETWORKS}
+    assert failures(compared(together, subject, settled, n_steps=10)) == {}
+    way = FreeRun(n_steps=20, keeps_checkpoints=True)
+    together(
+        {
+            name: (probes.free_run, subject(kind, task, PAIR[0], folder=name), frameworks.load, way)
+            for name, (kind, task) in settled.items()
+        }
+    )
+    told = together(
+        {
+            (name, framework): (probes.gradients, subject(kind, task, framework, folder=name), frameworks.load)
+            for name, (kind, task) in settled.items()
+            for framework in PAIR
+        }
+    )
+    rows = {
+        name: [levels.gradients(*(told[name, framework] for framework in PAIR), task=task)]
+        for name, (_, task) in settled.items()
+    }
+    assert failures(rows) == {}
+
+
+def test_weight_averaging_replaces_the_weights_by_their_average(together, subject):
+    """Against the definition, applied in NumPy to the weights after each step."""
+    settled = cases.with_network("mlp", "regularization.weight_averaging=0.9")
+    plain = cases.with_network("mlp")
+    works = {
+        framework: (weights_by_step, subject(plain[0], plain[1], framework), frameworks.load) for framework in PAIR
+    }
+    works |= {
+        (framework, "averaged"): (
+            probes.free_run,
+            subject(settled[0], settled[1], framework),
+            frameworks.load,
+            FreeRun(n_steps=20),
+        )
+        for framework in PAIR
+    }
+    told = together(works)
+    for framework in PAIR:
+        average = told[framework][0]["dense1/kernel"]
+        for weights in told[framework][1:]:
+            average = 0.9 * average + 0.1 * weights["dense1/kernel"]
+        found = told[framework, "averaged"]["weights"]["dense1/kernel"]
+        np.testing.assert_allclose(found, average, rtol=1e-12)
+        assert np.abs(found - told[framework][-1]["dense1/kernel"]).max() > 1e-3
+
+
+# What is planted, on which task, and the level that must name it. Levels before it stay green.
+PLANTED = {
+    "adam_epsilon": ("mlp", ["optimizer.epsilon=1.0e-8"], "C3", "update of"),
+    "momentum": ("mlp", ["optimizer=momentum"], "C3", "update of"),
+    "gate_order": ("gru", [], "C1", "layer"),
+    "batch_norm_decay": ("cnn_bn", [], "C4", "moving_"),
+    "batch_norm_epsilon": ("cnn_bn", [], "C1", "layer norm1"),
+    "unbiased_variance": ("cnn_bn", [], "C4", "moving_variance"),
+    "coupled_decay": ("mlp", ["optimizer=adamw", "optimizer.weight_decay=0.1"], "C3", "kernel"),
+    "swapped_batches": ("mlp", [], "C4", "step 11"),
+    "channels_first_flatten": ("cnn", [], "C1", "layer flatten"),
+}
+
+
+@pytest.fixture
+def certify(local, tmp_path, data_paths):
+    def run(kind, task, load, **keywords):
+        return parity.certify(
+            task,
+            frameworks=PAIR,
+            seed=0,
+            data_path=data_paths[kind],
+            data_fingerprint="d",
+            folder=tmp_path,
+            executor=local,
+            load=load,
+            **keywords,
+        )
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(PLANTED))
+def test_a_planted_error_is_seen_at_the_level_that_names_it(certify, kind):
+    network, words, level, where = PLANTED[kind]
+    data_kind, task = cases.with_network(network, *words)
+    certificate = certify(data_kind, task, Sabotaged(kind), precisions=("float64",))
+    failed = [row for row in certificate.rows if not row.passed]
+    assert not certificate.passed
+    assert failed[0].level == level
+    assert where in " ".join(row.where for row in failed if row.level == level)
+
+
+def test_a_certificate_holds_for_two_sound_frameworks(certify):
+    data_kind, task = cases.with_network("mlp", "regularization.dropout=0.2")
+    certificate = certify(data_kind, task, frameworks.load)
+    assert certificate.passed
+    found = {(row.level, row.precision) for row in certificate.rows}
+    assert {("C0", "float64"), ("C1", "float32"), ("C2", "float64"), ("C3", "float32"), ("C4", "float64")} <= found
+    assert {("C5", "float32"), ("C6", "float64"), ("C6", "float32")} <= found
+    assert json.loads(json.dumps(certificate.as_dict()))["passed"] is True
+
+
+def test_a_worker_that_raises_is_no_certificate(certify):
+    data_kind, task = cases.with_network("mlp")
+    with pytest.raises(parity.ProbeFailed, match="keras: KeyError"):
+        certify(data_kind, task, broken_load, precisions=("float64",))
+
+
+def test_the_name_of_a_certificate_follows_what_it_certifies():
+    _, task = cases.with_network("mlp")
+
+    def name(changed, data="d", pair=PAIR):
+        return parity.fingerprint(changed, data_fingerprint=data, frameworks=pair)
+
+    assert name(task) == name(cases.change(task, training={"precision": "float32", "epochs": 1}))
+    assert name(task) == name(task, pair=PAIR[::-1])
+    others = [
+        name(cases.change(task, optimizer={"epsilon": 1e-7})),
+        name(cases.change(task, training={"batch_size": 16})),
+        name(cases.change(task, regularization={"l2": 0.1})),
+        name(task, data="e"),
+    ]
+    assert len({name(task), *others}) == 5
+
+
+def arrays(*values):
+    return np.array(values)
+
+
+def test_rows_are_judged_by_hand_worked_numbers():
+    assert levels.difference(arrays(1.0, 2.0), arrays(1.0, 2.5)) == 0.25
+    assert levels.difference(arrays(1.0), arrays(1.0, 2.0)) == np.inf
+    assert levels.loss_distance(arrays(2.0, 4.0), arrays(2.0, 5.0)).tolist() == [0.0, 0.25]
+    assert np.isnan(levels.difference(arrays(1.0), arrays(np.nan)))
+
+
+def test_a_nan_never_passes():
+    row = levels.Row(level="C1", precision="float64", what="", measured=float("nan"), bound=1.0, gates=True, where="")
+    assert not row.passed
+
+
+def test_a_nudge_is_one_unit_in_the_last_place():
+    weights = {"a": np.linspace(-1, 1, 1001, dtype=np.float32)}
+    moved = probes.nudged(weights, seed=1)["a"]
+    steps = np.abs(moved.view(np.int32).astype(np.int64) - weights["a"].view(np.int32).astype(np.int64))
+    assert moved.dtype == np.float32
+    assert set(steps[weights["a"] != 0].tolist()) == {0, 1}
+
+
+def test_the_gradient_stream_is_the_same_whatever_the_order_of_the_weights():
+    weights = {"a/kernel": np.zeros((3, 4)), "b/bias": np.zeros(5)}
+    first = list(probes.gradient_stream(weights, seed=0))
+    second = list(probes.gradient_stream(dict(reversed(weights.items())), seed=0))
+    assert len(first) == probes.STREAM_STEPS
+    assert all(np.array_equal(a["b/bias"], b["b/bias"]) for a, b in zip(first, second, strict=True))
+    assert (first[0]["a/kernel"] != first[1]["a/kernel"]).any()
+
+
+@pytest.mark.slow
+def test_dropout_of_another_rate_shows_in_the_loss_of_20_seeds(together, task, digits_path):
+    """Each framework's own generator: same rate, no difference shown; 0.45 for 0.5, far beyond chance."""
+    half = cases.change(task, regularization={"dropout": 0.5}, training={"epochs": 3})
+    loads = {"lightning": frameworks.load, "keras": frameworks.load, "sabotaged": Sabotaged("dropout_rate")}
+    works = {
+        (name, seed): (trained_with_seed, load, "keras" if name == "sabotaged" else name, half, digits_path, seed)
+        for name, load in loads.items()
+        for seed in range(20)
+    }
+    told = together(works)
+    losses = {
+        name: np.array([np.mean([epoch.mean() for _, epoch in told[name, seed]["losses"]]) for seed in range(20)])
+        for name in loads
+    }
+    same = stats.ttest_rel(losses["lightning"], losses["keras"]).pvalue
+    planted = stats.ttest_rel(losses["lightning"], losses["sabotaged"]).pvalue
+    assert same > 0.001
+    assert planted < 1e-6
