@@ -6,6 +6,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +14,10 @@ from rich.table import Table
 
 from experiments import parity
 from experiments.executor import LocalExecutor
+from experiments.fingerprint import plain
 from experiments.parity import Certificate
 from experiments.parity.levels import Row
+from experiments.records import CertificateRecord, SweepRecord
 from experiments.run import Run
 from experiments.settings import SettingsError
 from experiments.sweep import Load, Sweep
@@ -35,7 +38,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> li
     tasks: dict[str, tuple[Run, tuple[str, str]]] = {}
     for run in sweep.runs:
         pair = (frameworks[0], frameworks[1])
-        name = parity.fingerprint(run.task, data_fingerprint=run.data_fingerprint, frameworks=pair)
+        name = parity.fingerprint(plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair)
         tasks.setdefault(name, (run, pair))
     certificates = []
     for run, pair in tasks.values():
@@ -111,3 +114,48 @@ def as_markdown(certificate: Certificate) -> str:
         for row in certificate.rows
     ]
     return f"{verdict(certificate)}\n\n{head}" + "\n".join(lines) + "\n"
+
+
+def of_sweep(record: SweepRecord, *, store: Store, experiment_id: str) -> tuple[CertificateRecord, ...]:
+    """For each task of a sweep and its first two frameworks: its certificate, or why there is none."""
+    frameworks = sorted({run.framework for run in record.runs})
+    if len(frameworks) < 2:
+        return ()
+    pair = (frameworks[0], frameworks[1])
+    found: dict[str, CertificateRecord] = {}
+    for run in record.runs:
+        name = parity.fingerprint(run.config, data_fingerprint=run.facts.get("data_fingerprint", ""), frameworks=pair)
+        if name not in found:
+            kept = store.certificate(experiment_id, name)
+            found[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))
+    return tuple(found.values())
+
+
+def _record(
+    kept: Mapping[str, Any] | None, *, pair: tuple[str, str], record: SweepRecord, arm: str
+) -> CertificateRecord:
+    if kept is None:
+        sentence = f"Not certified: nobody has run `action=parity` on this task ({record.experiment}, {arm}) yet."
+        return CertificateRecord(arm=arm, frameworks=pair, passed=False, sentence=sentence, rows=())
+    versions = {
+        key.removeprefix("version."): value
+        for run in record.runs
+        if run.framework in pair
+        for key, value in run.facts.items()
+        if key.startswith("version.")
+    }
+    changed = [name for name, version in kept["versions"].items() if versions.get(name, version) != version]
+    levels = sorted({row["level"] for row in kept["rows"] if row["gates"]})
+    passed = bool(kept["passed"]) and not changed
+    if changed:
+        sentence = (
+            f"Not certified: the certificate was made with another {', '.join(changed)}; run action=parity again."
+        )
+    elif passed:
+        sentence = (
+            f"Certified: {' and '.join(pair)} train this task ({arm}) identically in float64 ({', '.join(levels)})."
+        )
+    else:
+        failed = next(row for row in kept["rows"] if row["gates"] and not row["passed"])
+        sentence = f"NOT certified: {' and '.join(pair)} differ at {failed['level']} ({failed['what']}); see below."
+    return CertificateRecord(arm=arm, frameworks=pair, passed=passed, sentence=sentence, rows=tuple(kept["rows"]))

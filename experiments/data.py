@@ -95,6 +95,8 @@ def check(arrays: dict[str, Array], *, source: Source) -> None:
                 f"`x_{part}` of {source.title} must hold examples of shape {source.input_shape}, but got {x.shape[1:]}"
             )
         _check_finite(x, name=f"x_{part}")
+        if len(source.input_shape) == 2:
+            _check_padding(x, name=f"x_{part}")
         if source.targets == "values":
             _check_finite(y, name=f"y_{part}")
             continue
@@ -106,6 +108,18 @@ def check(arrays: dict[str, Array], *, source: Source) -> None:
             )
     if len(arrays["y_train"]) == 0:
         raise ValueError("`x_train` must hold examples, but it is empty")
+
+
+def _check_padding(sequences: Array, *, name: str) -> None:
+    """A step whose features are all 0 is padding, which stands at the end and leaves at least one step."""
+    inside = (sequences != 0).any(axis=2)
+    lengths = inside.sum(axis=1)
+    bad = np.flatnonzero((inside != (np.arange(inside.shape[1]) < lengths[:, np.newaxis])).any(axis=1) | (lengths == 0))
+    if bad.size:
+        raise ValueError(
+            f"steps of `{name}` that are all 0 are padding and must stand at the end, after at least one other, "
+            f"but {name}[{bad[0]}] has them elsewhere; shift the features by a constant"
+        )
 
 
 def _check_finite(x: Array, *, name: str) -> None:

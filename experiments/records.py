@@ -34,6 +34,20 @@ class RunRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CertificateRecord:
+    """What the store knows about the identity of two frameworks on a task that a sweep trained.
+
+    `sentence` says it; `rows` are the levels, empty where there is no certificate.
+    """
+
+    arm: str
+    frameworks: tuple[str, str]
+    passed: bool
+    sentence: str
+    rows: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepRecord:
     """All runs that one command asked for, in its order; some may be reused from earlier sweeps."""
 
@@ -43,6 +57,7 @@ class SweepRecord:
     command: str
     n_planned: int
     runs: tuple[RunRecord, ...]
+    certificates: tuple[CertificateRecord, ...] = ()
 
     @property
     def is_partial(self) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.environment import PROJECT
 from experiments.task import DataSettings
 
 DOWNLOAD_TIMEOUT_SECONDS = 10
@@ -43,6 +44,7 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+VOWEL_FRAMES = 29
 DIGITS = tuple("0123456789")
 
 
@@ -194,6 +196,19 @@ def _xor(settings: DataSettings, cache: Path) -> Raw:
     return Raw(arrays=_without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor")
 
 
+def _japanese_vowels(settings: DataSettings, cache: Path) -> Raw:
+    """Utterances of 7 to 29 frames, padded with zeros at the end to 29."""
+    arrays: dict[str, NDArray[Any]] = {}
+    with np.load(PROJECT / "data" / "japanese_vowels.npz") as stored:
+        for part in ("train", "test"):
+            lengths, values = stored[f"{part}_lengths"], stored[f"{part}_values"]
+            inside = np.arange(VOWEL_FRAMES) < lengths[:, np.newaxis]
+            padded = np.zeros((len(lengths), VOWEL_FRAMES, values.shape[1]), np.float32)
+            padded[inside] = values
+            arrays |= {f"x_{part}": padded, f"y_{part}": stored[f"{part}_labels"]}
+    return Raw(arrays=arrays, origin="Japanese Vowels, 640 utterances of 9 speakers, shipped in data/")
+
+
 def _from_path(path: str) -> Raw:
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -213,6 +228,13 @@ def write_npz(path: Path, arrays: dict[str, NDArray[Any]], /) -> None:
 
 
 SOURCES = {
+    "japanese_vowels": Source(
+        title="Japanese Vowels",
+        input_shape=(VOWEL_FRAMES, 12),
+        class_names=tuple(f"speaker {number}" for number in range(1, 10)),
+        scale=1.0,
+        read=_japanese_vowels,
+    ),
     "xor": Source(
         title="xor", input_shape=(2,), class_names=("0", "1"), scale=1.0, read=_xor, targets="values", whole=True
     ),

@@ -220,6 +220,7 @@ class _Recording:
             "start_method": sweep.executor.start_method,
             "device": run.device,
             "data": dataset.describe(),
+            "data_fingerprint": dataset.fingerprint,
         }
         described = {
             "name": SOURCES[run.task.data.source].title, "digest": dataset.fingerprint, "origin": dataset.origin,

@@ -187,3 +187,19 @@ def test_debians_fashion_mnist_is_found_by_itself(tmp_path):
     loaded = data.load(settings(source="fashion_mnist"), cache=tmp_path)
     assert loaded.sizes == {"train": 54_000, "validation": 6_000, "test": 10_000}
     assert loaded.class_names[9] == "Ankle boot"
+
+
+def test_the_vowels_are_padded_at_the_end_only(tmp_path):
+    loaded = data.load(settings(source="japanese_vowels"), cache=tmp_path)
+    assert loaded.input_shape == (29, 12)
+    assert loaded.sizes == {"train": 243, "validation": 27, "test": 370}
+    lengths = (loaded.x_test != 0).any(axis=2).sum(axis=1)
+    assert (lengths.min(), lengths.max()) == (7, 29)
+
+
+@pytest.mark.parametrize("steps", [[0, 1, 1], [1, 0, 1], [0, 0, 0]])
+def test_padding_anywhere_else_is_refused(steps):
+    source = dataclasses.replace(SOURCE, input_shape=(3, 1))
+    sequences = np.array([[1, 1, 0], steps, [1, 0, 0], [1, 1, 1]], float)[..., np.newaxis]
+    with pytest.raises(ValueError, match=r"must stand at the end.* but x_train\[1\] has them elsewhere"):
+        data.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), source=source)

@@ -10,8 +10,9 @@ from sabotage import Sabotaged
 from scipy import stats
 
 import frameworks
-from experiments import parity
+from experiments import data, parity
 from experiments.executor import Ended, Failed, Work
+from experiments.fingerprint import plain
 from experiments.parity import levels, probes
 from experiments.parity.probes import FreeRun, Subject
 
@@ -156,6 +157,24 @@ def test_weight_averaging_replaces_the_weights_by_their_average(together, subjec
         assert np.abs(found - told[framework][-1]["dense1/kernel"]).max() > 1e-3
 
 
+@pytest.mark.slow
+def test_the_referee_agrees_with_both_on_xor(together, tmp_path, cache):
+    """1,000 steps of plain SGD: losses equal to 1e-12 relative (measured 3e-15), predictions the same."""
+    xor = cases.task("experiment=xor", "training.batch_size=4", "training.epochs=1000")
+    made = data.load(xor.data, cache=cache)
+    asked = {
+        name: Subject(task=xor, framework=name, seed=0, data_path=data.write(made, cache / "prepared"), folder=tmp_path)
+        for name in frameworks.MODULES
+    }
+    told = together(
+        {name: (probes.free_run, one, frameworks.load, FreeRun(n_steps=1000)) for name, one in asked.items()}
+    )
+    for name in PAIR:
+        np.testing.assert_allclose(told[name]["losses"], told["numpy"]["losses"], rtol=1e-12)
+        assert ((told[name]["logits"] > 0) == (told["numpy"]["logits"] > 0)).all()
+    assert told["numpy"]["losses"].shape == (1000,)
+
+
 # What is planted, on which task, and the level that must name it. Levels before it stay green.
 PLANTED = {
     "adam_epsilon": ("mlp", ["optimizer.epsilon=1.0e-8"], "C3", "update of"),
@@ -166,7 +185,7 @@ PLANTED = {
     "unbiased_variance": ("cnn_bn", [], "C4", "moving_variance"),
     "coupled_decay": ("mlp", ["optimizer=adamw", "optimizer.weight_decay=0.1"], "C3", "kernel"),
     "swapped_batches": ("mlp", [], "C4", "step 11"),
-    "channels_first_flatten": ("cnn", [], "C1", "layer flatten"),
+    "channels_first_flatten": ("cnn", ["network.depth=1"], "C1", "layer flatten"),
 }
 
 
@@ -220,7 +239,7 @@ def test_the_name_of_a_certificate_follows_what_it_certifies():
     _, task = cases.with_network("mlp")
 
     def name(changed, data="d", pair=PAIR):
-        return parity.fingerprint(changed, data_fingerprint=data, frameworks=pair)
+        return parity.fingerprint(plain(changed), data_fingerprint=data, frameworks=pair)
 
     assert name(task) == name(cases.change(task, training={"precision": "float32", "epochs": 1}))
     assert name(task) == name(task, pair=PAIR[::-1])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,13 @@ class ProbeFailed(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What was compared and how it came out."""
+    """What was compared and how it came out; `floor` is the float64 noise floor, where it was measured."""
 
     task_name: str
     frameworks: tuple[str, str]
     fingerprint: str
+    versions: dict[str, str]
+    floor: float | None
     rows: tuple[Row, ...]
 
     @property
@@ -52,14 +54,18 @@ class Certificate:
             "task": self.task_name,
             "frameworks": list(self.frameworks),
             "fingerprint": self.fingerprint,
+            "versions": self.versions,
+            "floor": self.floor,
             "passed": self.passed,
             "rows": rows,
         }
 
 
-def fingerprint(task: Task, *, data_fingerprint: str, frameworks: Sequence[str]) -> str:
-    """Name of a certificate: everything it says something about; not the seed, the epochs or the precision."""
-    asked = plain(task)
+def fingerprint(asked: Mapping[str, Any], *, data_fingerprint: str, frameworks: Sequence[str]) -> str:
+    """Name of a certificate: everything it says something about; not the seed, the epochs or the precision.
+
+    `asked` is the task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
+    """
     training = {
         key: value for key, value in asked["training"].items() if key in ("batch_size", "loss", "class_weights")
     }
@@ -118,9 +124,18 @@ def certify(
     for precision in precisions:
         pair = [subjects[framework, precision] for framework in frameworks]
         rows += _rows(pair[0], pair[1], told, bench=bench, with_floors=with_floors)
-    name = fingerprint(task, data_fingerprint=data_fingerprint, frameworks=frameworks)
-    ordered = sorted(rows, key=lambda row: row.level)
-    return Certificate(task_name=task.name, frameworks=frameworks, fingerprint=name, rows=tuple(ordered))
+    name = fingerprint(plain(task), data_fingerprint=data_fingerprint, frameworks=frameworks)
+    versions: dict[str, str] = {}
+    for framework in frameworks:
+        versions |= told[(framework, precisions[0]), "at_rest"]["versions"]
+    return Certificate(
+        task_name=task.name,
+        frameworks=frameworks,
+        fingerprint=name,
+        versions=versions,
+        floor=bench.floors.get(("float64", FLOOR_STARTS)),
+        rows=tuple(sorted(rows, key=lambda row: row.level)),
+    )
 
 
 def _in_precision(task: Task, precision: Precision) -> Task:
@@ -178,6 +193,7 @@ class _Bench:
     executor: LocalExecutor
     load: Load
     folder: Path
+    floors: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def do(self, works: Mapping[Any, tuple[Any, ...]]) -> dict[Any, Result]:
         """Key -> what the probe told.
@@ -206,4 +222,7 @@ class _Bench:
     def floor(self, subject: Subject, reference: Result, n_starts: int) -> float:
         """Largest loss distance of `n_starts` runs that begin one unit in the last place away."""
         starts = self.do({seed: (probes.free_run, subject, FreeRun(nudge=seed)) for seed in range(1, n_starts + 1)})
-        return max(float(levels.loss_distance(reference["losses"], run["losses"]).max()) for run in starts.values())
+        distances = [levels.loss_distance(reference["losses"], run["losses"]) for run in starts.values()]
+        found = max(float(distance.max()) for distance in distances)
+        self.floors[subject.precision, n_starts] = found
+        return found

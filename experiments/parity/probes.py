@@ -101,6 +101,7 @@ def at_rest(subject: Subject, load: Callable[[str], Framework], tell: Callable[[
             "logits": model.logits(inputs),
             "layers": dict(model.activations(inputs[:LAYER_EXAMPLES])),
             "moved": moved_by_optimizer(subject, model),
+            "versions": load(subject.framework).versions(),
         }
     )
 

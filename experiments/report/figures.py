@@ -12,6 +12,7 @@ import numpy as np
 mpl.use("svg")
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments import statistics
 from experiments.report.analysis import Arm
@@ -60,14 +61,16 @@ def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) 
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.8, 3.2))
         axes = figure.subplots()
-        for arm in arms:
-            _draw_curves(axes, arm, metric, looks(arms)[arm.name])
+        for number, arm in enumerate(arms):
+            # Identical arms lie on each other: the one below is drawn broader, so that both are seen.
+            _draw_curves(axes, arm, metric, looks(arms)[arm.name], width=1.5 + 1.5 * (len(arms) - 1 - number))
         axes.set(xlabel="epoch", ylabel=unit, title=title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
         return to_svg(figure)
 
 
-def _draw_curves(axes: Any, arm: Arm, metric: str, look: Mapping[str, Any]) -> None:
+def _draw_curves(axes: Any, arm: Arm, metric: str, look: Mapping[str, Any], *, width: float) -> None:
     curves = [run.curves[metric] for run in arm.runs if run.curves.get(metric)]
     for curve in curves:
         axes.plot(*zip(*curve, strict=True), linewidth=0.6, alpha=0.5, **look)
@@ -80,7 +83,7 @@ def _draw_curves(axes: Any, arm: Arm, metric: str, look: Mapping[str, Any]) -> N
         return
     estimates = [statistics.mean_interval(np.array(values)) for values in whole.values()]
     axes.plot(list(whole), [estimate.value for estimate in estimates], marker="o", markersize=3,
-              label=clean(arm.name), **look)  # fmt: skip
+              linewidth=width, label=clean(arm.name), **look)  # fmt: skip
     if estimates[0].low is not None:
         lows, highs = [e.low for e in estimates], [e.high for e in estimates]
         axes.fill_between(list(whole), lows, highs, alpha=0.15, linewidth=0, color=look["color"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from experiments.certificates import mark
 from experiments.report import figures, numbers
 from experiments.report.analysis import SCORES, Analysis
 from experiments.report.names import clean, markdown
@@ -33,6 +34,7 @@ def write(analysis: Analysis, folder: Path) -> Path:
         memory_note=numbers.MEMORY_NOTE,
         interval=numbers.interval,
         figures=drawn(analysis),
+        mark=mark,
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.html"
@@ -73,6 +75,7 @@ def note(analysis: Analysis) -> str:
         for arm in analysis.arms
     ]
     lines = [f"**{markdown(sentence)}**\n" for sentence in analysis.sentences]
+    lines += [f"{markdown(certificate.sentence)}\n" for certificate in record.certificates]
     lines += [f"! {markdown(warning)}\n" for warning in analysis.warnings]
     table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(

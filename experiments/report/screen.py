@@ -31,6 +31,9 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
     console.print()
     for sentence in analysis.sentences:
         console.print(escape(sentence), highlight=False, soft_wrap=True)
+    for certificate in analysis.record.certificates:
+        style = "green" if certificate.passed else "yellow"
+        console.print(escape(certificate.sentence), style=style, highlight=False, soft_wrap=True)
     for warning in analysis.warnings:
         console.print(f"[yellow]! {escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
     console.print()

@@ -55,10 +55,12 @@ class KerasModel:
 
     def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
         optimizer = optimizers.optimizer(self.task, self.model, training.PlannedRate(learning_rates))
-        found = weights.variables(self.model)
+        optimizer.build(self.model.trainable_variables)
+        found = {variable.path: name for name, variable in weights.variables(self.model).items()}
+        names = [found[variable.path] for variable in self.model.trainable_variables]
+        step = tf.function(lambda given: optimizer.apply(given, self.model.trainable_variables))
         for step_gradients in gradients:
-            variables = [found[name] for name in step_gradients]
-            optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in step_gradients.values()], variables)
+            step([tf.convert_to_tensor(step_gradients[name]) for name in names])
 
     def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
         before = self.weights()

@@ -1,0 +1,125 @@
+"""`action=parity` from the command to the report."""
+
+import subprocess
+import sys
+
+import mlflow
+import pytest
+from cases import PROJECT
+from test_report import BOTH, sweep
+from test_sweep import environment
+
+from experiments import certificates
+from experiments.parity import Certificate
+from experiments.parity.levels import Row
+from experiments.records import SweepRecord
+
+
+def certificate(*, passed=True):
+    row = Row(
+        level="C3",
+        precision="float64",
+        what="optimizer on given gradients",
+        measured=1e-15 if passed else 1e-3,
+        bound=1e-12,
+        gates=True,
+        where="" if passed else "update of dense1/kernel",
+    )
+    return Certificate(
+        task_name="e",
+        frameworks=("lightning", "keras"),
+        fingerprint="f",
+        versions={"keras": "3"},
+        floor=None,
+        rows=(row,),
+    )
+
+
+def test_a_failed_certificate_says_where():
+    assert certificates.verdict(certificate(passed=False)) == (
+        "NOT certified: lightning and keras differ at C3, optimizer on given gradients (update of dense1/kernel)."
+    )
+    assert certificates.verdict(certificate()) == "Certified: lightning and keras train e identically."
+    assert "| C3 | float64 |" in certificates.as_markdown(certificate())
+    assert "FAIL: update of dense1/kernel" in certificates.as_markdown(certificate(passed=False))
+
+
+class OneCertificate:
+    """A store that knows one certificate, whatever it is asked for."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def certificate(self, experiment_id, fingerprint):
+        return self.content
+
+
+def sentence(content) -> str:
+    record: SweepRecord = sweep(*BOTH)
+    (found,) = certificates.of_sweep(record, store=OneCertificate(content), experiment_id="0")
+    return found.sentence
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "Not certified: nobody has run `action=parity` on this task"),
+        (certificate().as_dict(), "Certified: keras and lightning train this task (adam) identically (C3)."),
+        (certificate(passed=False).as_dict(), "NOT certified: keras and lightning differ at C3"),
+        (
+            certificate().as_dict() | {"versions": {"keras": "another"}},
+            "Not certified: its certificate was made with another keras",
+        ),
+    ],
+)
+def test_a_report_says_whether_its_task_is_certified_and_why_not(content, said):
+    assert sentence(content).startswith(said)
+
+
+def test_one_framework_has_nothing_to_certify():
+    record = sweep(*[run for run in BOTH if run.framework == "keras"])
+    assert certificates.of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
+
+
+def command(*arguments, cwd, cache):
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), *arguments],
+        cwd=cwd,
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache, empty_database):
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    certified = command("experiment=digits_mlp", "action=parity", cwd=tmp_path, cache=cache)
+    assert certified.returncode == 0, certified.stderr
+    assert "Certified: lightning and keras train digits_mlp identically." in certified.stdout
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    experiment = client.get_experiment_by_name("digits_mlp")
+    (kept,) = client.search_runs([experiment.experiment_id], "tags.`tandem.kind` = 'certificate'")
+    assert kept.data.tags["tandem.verdict"] == "passed"
+    assert {artifact.path for artifact in client.list_artifacts(kept.info.run_id)} == {
+        "certificate.json",
+        "certificate.md",
+    }
+
+    swept = command("experiment=digits_mlp", "training.epochs=1", "seed=0", cwd=tmp_path, cache=cache)
+    assert swept.returncode == 0, swept.stderr
+    assert "Certified: keras and lightning train this task (adam) identically (C0, C1, C2, C3, C4, C6)." in swept.stdout
+    (html,) = tmp_path.glob("outputs/digits-mlp/*/report/report.html")
+    assert "Certificate: keras and lightning (adam)" in html.read_text()
+
+    other = command(
+        "experiment=digits_mlp", "training.epochs=1", "seed=0", "optimizer.epsilon=1e-7", cwd=tmp_path, cache=cache
+    )
+    assert "Not certified: nobody has run `action=parity` on this task (digits_mlp, adam) yet." in other.stdout
+
+
+def test_parity_of_one_framework_is_refused(tmp_path, cache, empty_database):
+    (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
+    done = command("experiment=digits_mlp", "action=parity", "framework=keras", cwd=tmp_path, cache=cache)
+    assert done.returncode == 2
+    assert "`action=parity` compares two frameworks, but got keras; name two" in done.stderr

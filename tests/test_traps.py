@@ -1,0 +1,145 @@
+"""Upstream behaviour that our adapters exist for. A red test here is good news: upstream has mended it.
+
+Then the adapter that is named beside it can go, after `action=parity` has agreed.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+
+import pytest
+import traps
+from cases import PROJECT
+
+import frameworks
+
+
+def test_tensorflow_embeddings_square_duplicate_rows_before_summing(in_worker):
+    """frameworks/keras/optimizers.py, _Exact.apply: 0.004 would be right."""
+    assert in_worker(traps.embedding_gradients_squared_before_they_are_summed, frameworks.load) == pytest.approx(
+        0.002, rel=1e-3
+    )
+
+
+def test_tensorflow_casts_python_numbers_through_float32(in_worker):
+    """frameworks/keras/optimizers.py and layers.py: Python numbers stay Python numbers."""
+    assert in_worker(traps.cast_through_float32, frameworks.load) == pytest.approx(0.8999999762, abs=1e-10)
+
+
+def test_the_torch_backend_computes_float64_in_float32():
+    """Why Keras runs on TensorFlow only here: on the other backends a certificate would need a private name."""
+    code = (
+        "import os; os.environ['KERAS_BACKEND'] = 'torch'; import keras;"
+        "print(keras.ops.matmul(keras.ops.ones((2, 2), 'float64'), keras.ops.ones((2, 2), 'float64')).dtype)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "torch.float32"
+
+
+def test_a_pydataset_hears_of_an_epoch_before_the_first(in_worker):
+    """frameworks/keras/training.py, planned_batches: 3 would be right."""
+    assert in_worker(traps.calls_of_on_epoch_end, frameworks.load) == 4
+
+
+def test_tensorflow_hides_nan_behind_a_fused_relu(in_worker):
+    """experiments/run.py, _not_finite looks at the weights too: True would be right."""
+    assert in_worker(traps.nan_through_a_fused_relu, frameworks.load) is False
+
+
+def test_pytorchs_moving_variance_is_unbiased(in_worker):
+    """frameworks/lightning/layers.py, BatchNorm2d: 1 is what the task says."""
+    assert in_worker(traps.unbiased_moving_variance, frameworks.load) == 2.0
+
+
+def test_pytorchs_clipping_adds_a_millionth_to_the_norm(in_worker):
+    """frameworks/lightning/optimizers.py, clip: 1 is what the task says."""
+    clipped = in_worker(traps.clipping_adds_to_the_norm, frameworks.load)
+    assert clipped != 1.0
+    assert clipped == pytest.approx(1.0, abs=1e-6)
+
+
+def test_lightning_computes_gradients_inside_the_step(in_worker):
+    """frameworks/lightning/optimizers.py, before_step: True would let it be a pre-hook of the optimizer."""
+    assert in_worker(traps.gradients_come_inside_the_step, frameworks.load) is False
+
+
+# Calls whose defaults differ between the frameworks (or may, tomorrow), and what each must be told.
+STATED = {
+    "nn.Conv2d": {"padding", "stride|2", "bias"},
+    "layers.Conv2D": {"padding", "use_bias", "name"},
+    "layers.MaxPooling2D": {"padding", "name"},
+    "layers.BatchNorm2d": {"eps", "momentum"},
+    "layers.BatchNormalization": {"momentum", "epsilon"},
+    "nn.GELU": {"approximate"},
+    "layers.GRU": {"reset_after", "return_sequences"},
+    "layers.LSTM": {"return_sequences"},
+    "layers.SimpleRNN": {"activation", "return_sequences"},
+    "layers.Bidirectional": {"merge_mode"},
+    "layers.Embedding": {"mask_zero"},
+    "layers.Masking": {"mask_value"},
+    "torch.optim.SGD": {"momentum", "nesterov", "dampening"},
+    "torch.optim.RMSprop": {"alpha", "eps", "momentum", "centered"},
+    "torch.optim.Adagrad": {"initial_accumulator_value", "eps"},
+    "torch.optim.Adadelta": {"rho", "eps"},
+    "torch.optim.Adam": {"betas", "eps", "amsgrad"},
+    "torch.optim.AdamW": {"betas", "eps", "weight_decay"},
+    "torch.optim.Adamax": {"betas", "eps"},
+    "torch.optim.NAdam": {"betas", "eps", "momentum_decay"},
+    "torch.optim.Adafactor": {"beta2_decay", "eps", "d"},
+    "SGD": {"momentum", "nesterov"},
+    "RMSprop": {"rho", "epsilon", "momentum", "centered"},
+    "Adagrad": {"initial_accumulator_value", "epsilon"},
+    "Adadelta": {"rho", "epsilon"},
+    "Adam": {"beta_1", "beta_2", "epsilon", "amsgrad"},
+    "Adamax": {"beta_1", "beta_2", "epsilon"},
+    "Nadam": {"beta_1", "beta_2", "epsilon"},
+    "Adafactor": {"beta_2_decay", "epsilon_1", "epsilon_2", "clip_threshold"},
+    "keras.losses.SparseCategoricalCrossentropy": {"from_logits", "reduction"},
+    "keras.losses.BinaryCrossentropy": {"from_logits", "reduction"},
+    "keras.losses.MeanSquaredError": {"reduction"},
+    "keras.losses.categorical_crossentropy": {"from_logits", "label_smoothing"},
+    "model.compile": {"optimizer", "loss", "jit_compile"},
+    "pl.Trainer": {"accelerator", "devices", "precision", "max_epochs", "deterministic"},
+    "EMAWeightAveraging": {"decay", "use_buffers"},
+}
+
+
+def calls(source: str) -> list[tuple[str, set[str], int]]:
+    """Dotted name, keywords and number of positional arguments of every call; **dict counts as what it is named."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            keywords = {keyword.arg or f"**{ast.unparse(keyword.value)}" for keyword in node.keywords}
+            found.append((ast.unparse(node.func), keywords, len(node.args)))
+    return found
+
+
+def unstated(source: str) -> list[str]:
+    """Calls that leave a number of STATED to a default."""
+    wrong = []
+    for name, keywords, n_positional in calls(source):
+        wanted = {word.partition("|")[0] for word in STATED.get(name, ()) if "|" not in word}
+        missing = wanted - keywords
+        if missing and "**norm" not in keywords:
+            wrong.append(f"{name}({n_positional} positional) leaves {', '.join(sorted(missing))} to a default")
+    return wrong
+
+
+def test_no_number_is_left_to_a_frameworks_default():
+    sources = [path.read_text() for path in sorted(PROJECT.glob("frameworks/*/*.py"))]
+    named = {name for source in sources for name, _, _ in calls(source)}
+    assert set(STATED) <= named  # a row that matches no call would watch over nothing
+    assert [line for source in sources for line in unstated(source)] == []
+
+
+def test_a_default_that_slips_in_is_seen():
+    assert unstated("layers.BatchNormalization(momentum=0.9, name='x')") == [
+        "layers.BatchNormalization(0 positional) leaves epsilon to a default"
+    ]

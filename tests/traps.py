@@ -1,0 +1,110 @@
+"""The smallest programs that show where upstream's arithmetic bites; run inside a worker that has Keras."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def embedding_gradients_squared_before_they_are_summed(load, tell):
+    """The second moment of one Adam step in which a row is used twice with gradient 1: (1 - 0.999) * 2^2 = 0.004."""
+    load("keras")
+    import keras
+    import tensorflow as tf
+
+    variable = keras.Variable(np.zeros((3, 1), "float32"))
+    optimizer = keras.optimizers.Adam(beta_1=0.9, beta_2=0.999)
+    optimizer.build([variable])
+    twice = tf.IndexedSlices(values=tf.ones((2, 1)), indices=tf.constant([1, 1]), dense_shape=tf.constant([3, 1]))
+    optimizer.apply([twice], [variable])
+    tell(float(np.array(optimizer._velocities[0])[1, 0]))
+
+
+def cast_through_float32(load, tell):
+    """0.9 as a float64 tensor."""
+    load("keras")
+    from keras import ops
+
+    tell(float(np.array(ops.cast(0.9, "float64"))))
+
+
+def calls_of_on_epoch_end(load, tell):
+    """How often a PyDataset hears of the end of an epoch, in 3 epochs."""
+    load("keras")
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        calls = 0
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+
+        def on_epoch_end(self):
+            Batches.calls += 1
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(Batches(), epochs=3, verbose=0)
+    tell(Batches.calls)
+
+
+def nan_through_a_fused_relu(load, tell):
+    """Whether a network whose weights are all NaN shows it in the output of its graph."""
+    load("keras")
+    import keras
+
+    model = keras.Sequential([keras.Input((784,)), keras.layers.Dense(128, activation="relu"), keras.layers.Dense(10)])
+    kernel, bias = model.layers[0].get_weights()
+    model.layers[0].set_weights([np.full_like(kernel, np.nan), bias])
+    tell(bool(np.isnan(model.predict_on_batch(np.ones((64, 784), "float32"))).all()))
+
+
+def unbiased_moving_variance(load, tell):
+    """PyTorch's moving variance after one batch (1, 3), decay 0: 2 where it divides by n - 1, 1 by n."""
+    load("lightning")
+    import torch
+
+    norm = torch.nn.BatchNorm2d(1, momentum=1.0)
+    norm(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1))
+    tell(float(norm.running_var[0]))
+
+
+def clipping_adds_to_the_norm(load, tell):
+    """What torch.nn.utils.clip_grad_norm_ makes of a gradient of norm 2, clipped to 1."""
+    load("lightning")
+    import torch
+
+    parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    parameter.grad = torch.full((1,), 2.0, dtype=torch.float64)
+    torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+    tell(float(parameter.grad[0]))
+
+
+def gradients_come_inside_the_step(load, tell):
+    """Whether a pre-hook of the optimizer sees the gradients of its own step under Lightning."""
+    load("lightning")
+    import pytorch_lightning as pl
+    import torch
+
+    seen = []
+
+    class Module(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def training_step(self, batch, index):
+            return (self.weight * batch).sum()
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            optimizer.register_step_pre_hook(lambda *_: seen.append(self.weight.grad is not None))
+            return optimizer
+
+    trainer = pl.Trainer(
+        accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(Module(), torch.utils.data.DataLoader(torch.ones(1, 1)))
+    tell(seen[0])
