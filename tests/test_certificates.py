@@ -64,11 +64,11 @@ def sentence(content) -> str:
     ("content", "said"),
     [
         (None, "Not certified: nobody has run `action=parity` on this task"),
-        (certificate().as_dict(), "Certified: keras and lightning train this task (adam) identically (C3)."),
+        (certificate().as_dict(), "Certified: keras and lightning train this task (adam) identically in float64 (C3)."),
         (certificate(passed=False).as_dict(), "NOT certified: keras and lightning differ at C3"),
         (
             certificate().as_dict() | {"versions": {"keras": "another"}},
-            "Not certified: its certificate was made with another keras",
+            "Not certified: the certificate was made with another keras",
         ),
     ],
 )
@@ -108,7 +108,7 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache,
 
     swept = command("experiment=digits_mlp", "training.epochs=1", "seed=0", cwd=tmp_path, cache=cache)
     assert swept.returncode == 0, swept.stderr
-    assert "Certified: keras and lightning train this task (adam) identically (C0, C1, C2, C3, C4, C6)." in swept.stdout
+    assert "Certified: keras and lightning train this task (adam) identically in float64 (C0, C1, C2, C3, C4, C6)." in swept.stdout
     (html,) = tmp_path.glob("outputs/digits-mlp/*/report/report.html")
     assert "Certificate: keras and lightning (adam)" in html.read_text()
 

@@ -28,10 +28,14 @@ def run(framework, seed, *, outcome="finished", name="", accuracy=None, **settin
             "seed": seed,
             "optimizer": {"kind": "adam", **settings},
             "margins": {"accuracy": 0.01, "loss": 0.02},
+            "network": {"kind": "mlp"},
+            "schedule": {"kind": "constant"},
+            "regularization": {"dropout": 0.0},
+            "training": {"batch_size": 32, "loss": "cross_entropy", "class_weights": None},
         },
         metrics=metrics if outcome == "finished" else {},
         curves={name: [(1, value), (2, value)] for name in ("val/loss", "val/accuracy", "train/loss")},
-        facts={"data": "d", "workers": "1"},
+        facts={"data": "d", "workers": "1", "version.keras": "3"},
     )
 
 
