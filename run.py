@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 import frameworks
 from experiments import settings
 from experiments.settings import Job, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CONF = Path(__file__).resolve().parent / "conf"
 ALL_GOOD, SOME_FAILED, BAD_INPUT, SERVICE_MISSING, LOCKED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
@@ -61,6 +65,8 @@ def carry_out(jobs: list[Job]) -> int:
     from experiments import sweep as sweeps
 
     console = Console()
+    if jobs[0].action == "report":
+        return report_again(jobs[0], console)
     sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
     sweep.executor.prepare()
 
@@ -82,6 +88,23 @@ def carry_out(jobs: list[Job]) -> int:
         console.print(f"[red]{error}[/red]", highlight=False)
         return LOCKED
     report.publish(record, store=store, folder=sweep.folder / "report", console=console)
+    return SOME_FAILED if record.is_partial else ALL_GOOD
+
+
+def report_again(job: Job, console: Console) -> int:
+    """Make the report of a sweep that is kept; return the exit code."""
+    from experiments import report, tracking
+
+    try:
+        store = tracking.Store(job.tracking.uri)
+        sweep_id = store.find_sweep(store.experiment(job.task.name, description=job.description), job.sweep)
+    except tracking.StoreUnavailable as error:
+        console.print(f"[red]{error}[/red]", highlight=False)
+        return SERVICE_MISSING
+    except LookupError as error:
+        raise SettingsError(f"sweep: {error.args[0]}") from error
+    record = store.read_sweep(sweep_id)
+    report.publish(record, store=store, folder=Path(job.output) / "reports" / sweep_id, console=console)
     return SOME_FAILED if record.is_partial else ALL_GOOD
 
 

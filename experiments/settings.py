@@ -23,7 +23,7 @@ from experiments.requirements import require
 from experiments.sources import SOURCES, Source
 from experiments.task import Task
 
-Action = Literal["train", "parity"]
+Action = Literal["train", "parity", "report"]
 
 
 class SettingsError(ValueError):
@@ -71,6 +71,7 @@ class Job:
     framework: FrameworkSettings
     seed: int
     action: Action
+    sweep: str
     output: str
     executor: ExecutorSettings
     tracking: TrackingSettings

@@ -224,6 +224,20 @@ class Store:
         self.client.log_artifacts(sweep_id, str(folder), "report")
         self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
 
+    def find_sweep(self, experiment_id: str, which: str) -> str:
+        """Identifier of a sweep of the experiment: `which` itself, or the latest one.
+
+        Raises:
+            LookupError: If there is none.
+        """
+        found = self._search(experiment_id, f"tags.`{TAG}kind` = 'sweep'")
+        ids = [str(run.info.run_id) for run in found]
+        if which == "latest" and ids:
+            return ids[0]  # MLflow lists the newest first
+        if which in ids:
+            return which
+        raise LookupError(f"no sweep {which!r} of this experiment is kept in {self.uri}; kept are {ids or 'none'}")
+
     def log_certificate(
         self, experiment_id: str, *, name: str, fingerprint: str, passed: bool, content: Mapping[str, Any], text: str
     ) -> str:

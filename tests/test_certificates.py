@@ -108,7 +108,10 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache,
 
     swept = command("experiment=digits_mlp", "training.epochs=1", "seed=0", cwd=tmp_path, cache=cache)
     assert swept.returncode == 0, swept.stderr
-    assert "Certified: keras and lightning train this task (adam) identically in float64 (C0, C1, C2, C3, C4, C6)." in swept.stdout
+    assert (
+        "Certified: keras and lightning train this task (adam) identically in float64 (C0, C1, C2, C3, C4, C6)."
+        in swept.stdout
+    )
     (html,) = tmp_path.glob("outputs/digits-mlp/*/report/report.html")
     assert "Certificate: keras and lightning (adam)" in html.read_text()
 

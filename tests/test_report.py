@@ -1,10 +1,13 @@
 """From records to pages: arms, sentences, and names that want to do harm."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
 from experiments import report
 from experiments.records import RunRecord, SweepRecord
-from experiments.report import numbers, page
+from experiments.report import files, numbers, page
 from experiments.report.analysis import analyse, arms_of
 from experiments.report.names import clean
 from experiments.statistics import Estimate
@@ -77,12 +80,12 @@ def test_a_lost_run_costs_its_pair_and_is_said():
 
 
 def test_one_arm_is_a_page_that_says_so(tmp_path):
-    text = page.write(analyse(sweep(*[run("keras", seed) for seed in range(3)])), tmp_path).read_text()
+    text = files.write(analyse(sweep(*[run("keras", seed) for seed in range(3)])), tmp_path).read_text()
     assert "Nothing to compare: 1 arm." in text
 
 
 def test_no_run_at_all_is_a_page(tmp_path):
-    assert "Nothing to compare: 0 arms." in page.write(analyse(sweep(n_planned=2)), tmp_path).read_text()
+    assert "Nothing to compare: 0 arms." in files.write(analyse(sweep(n_planned=2)), tmp_path).read_text()
 
 
 HOSTILE = ["</script><script>alert(1)</script>", "a$\\frac{$", "\x00\x1b[31m\u202eevil", "y" * 3000]
@@ -93,7 +96,7 @@ def test_hostile_names_harm_nothing(tmp_path, name):
     runs = [run(framework, seed, name=name, note=name) for seed in range(3) for framework in ("lightning", "keras")]
     runs.append(run("keras", 0, note="plain"))
     analysis = analyse(sweep(*runs))
-    text = page.write(analysis, tmp_path).read_text()
+    text = files.write(analysis, tmp_path).read_text()
     assert "<script" not in text
     assert not any(control in text for control in "\x00\x1b\u202e")
     assert "y" * 400 not in text.replace("…", "")
@@ -101,7 +104,7 @@ def test_hostile_names_harm_nothing(tmp_path, name):
 
 
 def test_the_page_needs_no_network(tmp_path):
-    text = page.write(analyse(sweep(*BOTH)), tmp_path).read_text()
+    text = files.write(analyse(sweep(*BOTH)), tmp_path).read_text()
     assert "default-src 'none'" in text
     assert "src=" not in text
     assert 'href="http' not in text.replace('xmlns:xlink="http', "")
@@ -109,8 +112,8 @@ def test_the_page_needs_no_network(tmp_path):
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
-    first = page.write(analyse(sweep(*BOTH)), tmp_path / "a").read_bytes()
-    second = page.write(analyse(sweep(*BOTH)), tmp_path / "b").read_bytes()
+    first = files.write(analyse(sweep(*BOTH)), tmp_path / "a").read_bytes()
+    second = files.write(analyse(sweep(*BOTH)), tmp_path / "b").read_bytes()
     assert first == second
 
 
@@ -138,3 +141,26 @@ def test_long_names_are_cut_in_the_middle():
 
 def test_the_package_offers_one_function():
     assert callable(report.publish)
+
+
+def test_every_file_is_written_and_json_has_a_schema(tmp_path):
+    lost = run("keras", 2, outcome="diverged")
+    files.write(analyse(sweep(*BOTH[:-1], lost)), tmp_path)
+    names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"report.html", "report.md", "report.json", "tables/results.csv", "tables/runs.csv"} <= names
+    assert {"figures/paired-differences.svg", "figures/val-loss.png"} <= names
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert content["schema_version"] == 1
+    assert [arm["lost"] for arm in content["arms"]] == [1, 0]
+    assert content["verdicts"][0]["n"] == 2
+    rows = (tmp_path / "tables" / "results.csv").read_text().splitlines()
+    assert rows[1].startswith("keras,test/accuracy,3,1,0.956,")
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_quoted():
+    assert files.as_csv([["=1+1", "-x", "fine", -1.5]]) == "'=1+1,'-x,fine,-1.5\n"
+
+
+def test_a_regression_has_no_accuracy_to_compare():
+    runs = [replace(one, metrics={"test/loss": 0.1 + one.seed}) for one in BOTH]
+    assert [verdict.metric for verdict in analyse(sweep(*runs)).verdicts] == ["test loss"]

@@ -35,6 +35,7 @@ def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor
             framework=FrameworkSettings(name=name),
             seed=seed,
             action="train",
+            sweep="latest",
             output=str(tmp_path / "outputs"),
             executor=executor
             or settings.ExecutorSettings(
@@ -141,7 +142,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
     assert "killed by SIGKILL" in record.runs[0].reason
     assert store.client.get_run(record.runs[0].run_id).info.status == "FAILED"
     assert record.is_partial
-    html = report.page.write(report.analyse(record), tmp_path / "report").read_text()
+    html = report.files.write(report.analyse(record), tmp_path / "report").read_text()
     assert "partial: 1 of 2 runs" in html
 
     mended = carried_out(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache=cache, store=store, console=console)
@@ -274,6 +275,14 @@ def test_the_command_from_config_to_verdict(tmp_path, cache, empty_database):
     assert parent.info.status == "FINISHED"
     assert "accuracy" in parent.data.tags["mlflow.note.content"]
     assert {"report", "sweep.json"} <= {artifact.path for artifact in client.list_artifacts(parent.info.run_id)}
+
+    again = command("experiment=digits_mlp", "action=report", cwd=tmp_path, cache=cache)
+    assert again.returncode == 0, again.stderr
+    kept = client.download_artifacts(parent.info.run_id, "report/report.json")
+    assert Path(kept).read_bytes() == (tmp_path / f"outputs/reports/{parent.info.run_id}/report.json").read_bytes()
+    nowhere = command("experiment=digits_mlp", "action=report", "sweep=nope", cwd=tmp_path, cache=cache)
+    assert nowhere.returncode == 2
+    assert "sweep: no sweep 'nope' of this experiment is kept" in nowhere.stderr
 
     one = command("experiment=digits_mlp", "hydra.mode=RUN", "training.epochs=1", cwd=tmp_path, cache=cache)
     assert one.returncode == 0, one.stderr

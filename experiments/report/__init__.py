@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments import certificates
 from experiments.records import SweepRecord
-from experiments.report import page, screen
+from experiments.report import files, page, screen
 from experiments.report.analysis import analyse
 
 
@@ -20,7 +20,7 @@ def publish(record: SweepRecord, *, store: Any, folder: Path, console: Console) 
         record, store=store, experiment_id=store.experiment(record.experiment, description="")
     )
     analysis = analyse(dataclasses.replace(record, certificates=known))
-    path = page.write(analysis, folder)
+    path = files.write(analysis, folder)
     store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags)
     screen.show(analysis, console=console, report=path, store_uri=store.uri)
     return path

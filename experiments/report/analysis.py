@@ -142,6 +142,8 @@ def _verdicts(arms: Sequence[Arm]) -> list[statistics.Verdict]:
     found = []
     for metric in ("test/accuracy", "test/loss"):
         for first, second in pairs:
+            if not (first.scores(metric) or second.scores(metric)) and first.finished:
+                continue  # a regression has no accuracy
             found.append(_verdict(first, second, metric=metric, n_claims=len(pairs)))
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -39,9 +40,16 @@ STYLE: dict[Any, Any] = {
 def to_svg(figure: Figure) -> str:
     """The figure as an <svg> element."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """The figure as a picture, 150 dots per inch."""
+    with mpl.rc_context(STYLE):
+        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
 
 
 def looks(arms: Sequence[Arm]) -> Mapping[str, dict[str, Any]]:
@@ -56,7 +64,7 @@ def looks(arms: Sequence[Arm]) -> Mapping[str, dict[str, Any]]:
     }
 
 
-def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) -> str:
+def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) -> Figure:
     """Thin line per seed, mean, pointwise 95 % t band, against the epoch."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.8, 3.2))
@@ -67,7 +75,7 @@ def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) 
         axes.set(xlabel="epoch", ylabel=unit, title=title)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False)
-        return to_svg(figure)
+        return figure
 
 
 def _draw_curves(axes: Any, arm: Arm, metric: str, look: Mapping[str, Any], *, width: float) -> None:
@@ -89,7 +97,7 @@ def _draw_curves(axes: Any, arm: Arm, metric: str, look: Mapping[str, Any], *, w
         axes.fill_between(list(whole), lows, highs, alpha=0.15, linewidth=0, color=look["color"])
 
 
-def paired_differences(verdicts: Sequence[statistics.Verdict], *, title: str) -> str:
+def paired_differences(verdicts: Sequence[statistics.Verdict], *, title: str) -> Figure:
     """One row per comparison: a dot per seed, the mean with both intervals, the margin as a shaded band."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.8, 1.2 + 0.7 * len(verdicts)))
@@ -100,7 +108,7 @@ def paired_differences(verdicts: Sequence[statistics.Verdict], *, title: str) ->
         axes.set_yticks(range(len(verdicts)), [clean(f"{v.names[0]} − {v.names[1]}", 50) for v in reversed(verdicts)])
         axes.set_ylim(-0.6, len(verdicts) - 0.4)
         axes.set(xlabel=f"difference, {verdicts[0].unit}" if verdicts[0].unit else "difference", title=title)
-        return to_svg(figure)
+        return figure
 
 
 def _draw_differences(axes: Any, row: int, verdict: statistics.Verdict) -> None:

@@ -1,11 +1,14 @@
-"""report.html, one file that needs no network, and the note that MLflow shows beside the sweep."""
+"""The page, one file that needs no network, and the note that MLflow shows beside the sweep."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from experiments.certificates import mark
 from experiments.report import figures, numbers
@@ -16,8 +19,23 @@ TEMPLATES = Path(__file__).parent
 CURVES = {"val/loss": "Validation loss", "train/loss": "Training loss", "val/accuracy": "Validation accuracy"}
 
 
-def write(analysis: Analysis, folder: Path) -> Path:
-    """Write report.html into `folder`; a file under that name is always whole."""
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure with its name, which is stable from report to report, its title and its caption."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+
+    @property
+    def svg(self) -> Markup:
+        """The figure for the page; its texts were escaped by matplotlib."""
+        return Markup(figures.to_svg(self.figure))
+
+
+def html(analysis: Analysis, drawn: Sequence[Drawn]) -> str:
+    """The page, figures and all."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -26,43 +44,44 @@ def write(analysis: Analysis, folder: Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["clean"] = clean
-    text = environment.get_template("page.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         analysis=analysis,
         record=analysis.record,
         scores=SCORES,
         titles=numbers.TITLES,
         memory_note=numbers.MEMORY_NOTE,
         interval=numbers.interval,
-        figures=drawn(analysis),
+        figures=drawn,
         mark=mark,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "report.html"
-    partial = folder / ".report.html"
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
-    return path
 
 
-def drawn(analysis: Analysis) -> list[dict[str, str | Markup]]:
-    """Title, caption and SVG of each figure that has something to show."""
-    found: list[dict[str, str | Markup]] = []
+def draw(analysis: Analysis) -> list[Drawn]:
+    """Every figure that has something to show."""
+    found = []
     accuracy = [verdict for verdict in analysis.verdicts if verdict.metric == "test accuracy" and verdict.n]
     if accuracy:
+        title = "Paired differences in test accuracy"
         found.append(
-            {
-                "title": "Paired differences in test accuracy",
-                "caption": "A dot per seed; diamond: mean; thick bar: interval that decides on equivalence, thin bar: "
+            Drawn(
+                name="paired-differences",
+                title=title,
+                caption="A dot per seed; diamond: mean; thick bar: interval that decides on equivalence, thin bar: "
                 "on a difference; shaded: the margin within which a difference does not matter. "
                 "Right of zero: the first arm is better.",
-                "svg": Markup(figures.paired_differences(accuracy, title="Paired differences in test accuracy")),
-            }
+                figure=figures.paired_differences(accuracy, title=title),
+            )
         )
-    if any(run.curves.get("val/loss") for arm in analysis.arms for run in arm.runs):
-        for metric, title in CURVES.items():
-            svg = figures.learning_curves(analysis.arms, metric, title=title, unit=metric)
-            caption = "Thin lines: seeds; thick line: mean; band: pointwise 95 % t interval (from 3 seeds on)."
-            found.append({"title": title, "caption": caption, "svg": Markup(svg)})
+    for metric, title in CURVES.items():
+        if any(run.curves.get(metric) for arm in analysis.arms for run in arm.runs):
+            found.append(
+                Drawn(
+                    name=metric.replace("/", "-"),
+                    title=title,
+                    caption="Thin lines: seeds; thick line: mean; band: pointwise 95 % t interval (from 3 seeds on).",
+                    figure=figures.learning_curves(analysis.arms, metric, title=title, unit=metric),
+                )
+            )
     return found
 
 
