@@ -1,13 +1,9 @@
 """`action=parity` from the command to the report."""
 
-import subprocess
-import sys
-
 import mlflow
 import pytest
-from cases import PROJECT
 from test_report import BOTH, sweep
-from test_sweep import environment
+from test_sweep import command
 
 from experiments import certificates
 from experiments.parity import Certificate
@@ -79,17 +75,6 @@ def test_a_report_says_whether_its_task_is_certified_and_why_not(content, said):
 def test_one_framework_has_nothing_to_certify():
     record = sweep(*[run for run in BOTH if run.framework == "keras"])
     assert certificates.of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
-
-
-def command(*arguments, cwd, cache):
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *arguments],
-        cwd=cwd,
-        env=environment(cache),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache, empty_database):

@@ -73,9 +73,14 @@ class FreeRun:
 
 def first_batches(subject: Subject, dataset: data.Dataset, *, n_steps: int = FREE_STEPS) -> FixedPlan:
     """The first batches and learning rates of the task's own recipe, in epochs of 10 steps."""
-    plan = plan_for(subject.task, dataset, seed=subject.seed)
+    # As it is stored; only the batches that are taken are brought to the subject's precision.
+    stored = dataclasses.replace(subject.task.training, precision="float32")
+    plan = plan_for(dataclasses.replace(subject.task, training=stored), dataset, seed=subject.seed)
     every = (batch for epoch in range(plan.epochs) for batch in plan.batches(epoch))
-    given = list(islice(every, n_steps))
+    given = [
+        (as_fed(inputs, subject.precision), as_fed(targets, subject.precision))
+        for inputs, targets in islice(every, n_steps)
+    ]
     per_epoch = CHECKPOINT_EVERY if len(given) % CHECKPOINT_EVERY == 0 else 1
     return FixedPlan(given=given, steps_per_epoch=per_epoch, learning_rates=plan.learning_rates[: len(given)])
 
