@@ -98,12 +98,12 @@ def report_again(job: Job, console: Console) -> int:
     try:
         store = tracking.Store(job.tracking.uri)
         sweep_id = store.find_sweep(store.experiment(job.task.name, description=job.description), job.sweep)
+        record = store.read_sweep(sweep_id)
     except tracking.StoreUnavailable as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return SERVICE_MISSING
     except LookupError as error:
         raise SettingsError(f"sweep: {error.args[0]}") from error
-    record = store.read_sweep(sweep_id)
     report.publish(record, store=store, folder=Path(job.output) / "reports" / sweep_id, console=console)
     return SOME_FAILED if record.is_partial else ALL_GOOD
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments import parity
-from experiments.executor import LocalExecutor
+from experiments.executor import LocalExecutor, available_cores
 from experiments.fingerprint import plain
 from experiments.parity import Certificate
 from experiments.parity.levels import Row
@@ -70,7 +69,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> li
 
 def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
     """The same with as many workers as there are cores: nothing is timed here."""
-    workers = max(1, (os.cpu_count() or 1) // executor.settings.threads)
+    workers = max(1, available_cores() // executor.settings.threads)
     return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
 
 

@@ -65,7 +65,7 @@ def load(settings: DataSettings, *, cache: Path) -> Dataset:
     for part in PARTS:
         x = parts[f"x_{part}"]
         shaped = x.reshape(len(x), *source.input_shape)
-        parts[f"x_{part}"] = shaped.astype(np.float32) / np.float32(source.scale)
+        parts[f"x_{part}"] = shaped.astype(np.int64) if source.tokens else shaped.astype(np.float32) / source.scale
         parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.int64 if source.targets == "classes" else np.float32)
     return Dataset(
         **parts,
@@ -159,7 +159,9 @@ def split(arrays: dict[str, Array], *, settings: DataSettings) -> dict[str, Arra
 
 
 def _hold_out(indices: Array, *, labels: Array, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Two disjoint, sorted index arrays: held out (`fraction` of each class, rounded) and the rest."""
+    """Two disjoint, sorted index arrays: held out (`fraction` of each class, or of all values) and the rest."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        labels = np.zeros(len(labels), np.int64)  # values have no classes to keep in proportion
     held = []
     for label in np.unique(labels[indices]):
         members = rng.permutation(indices[labels[indices] == label])

@@ -52,8 +52,9 @@ def boot_id() -> str:
 
 
 def process_start(pid: int) -> str:
-    """Start time of a process in clock ticks since boot, or "" if there is none."""
+    """Start time of a process (Linux: clock ticks since boot), or "" if there is none."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        return ""
+        asked = ["ps", "-o", "lstart=", "-p", str(pid)]  # macOS has no /proc
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()

@@ -71,13 +71,18 @@ def choose_device(asked: str) -> str:
     return "gpu" if asked != "cpu" and visible_gpus() else "cpu"
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def check_share(settings: ExecutorSettings) -> None:
     """Refuse more threads than cores: they would spin against each other, ten times slower.
 
     Raises:
         SettingsError: If workers * threads exceeds the cores this process may use.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = available_cores()
     if settings.workers * settings.threads > cores:
         raise SettingsError(
             f"`executor.workers * executor.threads <= {cores} cores` must hold, but got "
@@ -179,7 +184,7 @@ class LocalExecutor:
             if process.connection in ready:
                 try:
                     told = process.connection.recv()
-                except (EOFError, ConnectionResetError):
+                except (EOFError, OSError):
                     _bury(process)
                     continue
                 if isinstance(told, Failed):

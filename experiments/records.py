@@ -49,13 +49,14 @@ class CertificateRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord:
-    """All runs that one command asked for, in its order; some may be reused from earlier sweeps."""
+    """All runs that one command asked for, in its order, and its margins; some may be reused from earlier sweeps."""
 
     sweep_id: str
     experiment: str
     description: str
     command: str
     n_planned: int
+    margins: dict[str, float]
     runs: tuple[RunRecord, ...]
     certificates: tuple[CertificateRecord, ...] = ()
 

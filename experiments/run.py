@@ -254,6 +254,7 @@ class _Recorder:
     def ledger(self) -> dict[str, float]:
         """Seconds, never merged: the first step holds compilation, the steady step is the median of the others."""
         steady = [seconds for epoch in self.step_seconds for seconds in epoch[1:]]
+        steady = steady or [seconds for epoch in self.step_seconds[1:] for seconds in epoch]
         return {
             "time/first_step": self.step_seconds[0][0],
             "time/steady_step": statistics.median(steady) if steady else self.step_seconds[0][0],

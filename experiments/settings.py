@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 import types
@@ -134,8 +135,8 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
         problems += _check_fit(job.task, source)
     if job.framework.name not in frameworks:
         problems.append(f"framework.name: {unknown(job.framework.name, frameworks)}")
-    if job.seed < 0:
-        problems.append(f"`seed >= 0` must hold, but got {job.seed}")
+    if not 0 <= job.seed < 2**32:
+        problems.append(f"`0 <= seed < 2**32` must hold, but got {job.seed}")
     return problems
 
 
@@ -146,6 +147,8 @@ def _check_fit(task: Task, source: Source) -> list[str]:
         task.network.check_input(source.input_shape)
     except ValueError as error:
         problems.append(str(error))
+    if task.regularization.augmentation.is_on and len(source.input_shape) != 3:
+        problems.append(f"regularization.augmentation: changes images, but {source.title} has none")
     wants = "classes" if task.training.loss == "cross_entropy" else "values"
     if source.targets != wants:
         problems.append(f"training.loss: {task.training.loss} needs {wants}, but {source.title} has {source.targets}")
@@ -219,6 +222,9 @@ def _scalar(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if hint is float and isinstance(value, float) and not math.isfinite(value):
+        problems.append(f"{path}: must be a finite number, but got {value!r}")
+        return None
     if not fits:
         problems.append(f"{path}: must be {names[hint]}, but got {value!r}")
         return None

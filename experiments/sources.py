@@ -66,6 +66,7 @@ class Source:
     scale: float
     read: Callable[[DataSettings, Path], Raw]
     targets: Literal["classes", "values"] = "classes"
+    tokens: bool = False  # inputs are numbers of words or letters, which are not scaled
     whole: bool = False  # train, validation and test are the same examples: there are no others
 
     @property

@@ -10,14 +10,14 @@ from experiments.task import EarlyStopping
 
 @dataclass(kw_only=True)
 class Patience:
-    """Counts epochs in a row without a loss below the best by more than `min_delta`."""
+    """Counts evaluations in a row without a loss below the best by more than `min_delta`."""
 
     settings: EarlyStopping
     best: float = math.inf
     waited: int = 0
 
     def is_over(self, loss: float) -> bool:
-        """Take the validation loss of one more epoch; say whether to stop."""
+        """Take the validation loss of one more evaluation; say whether to stop."""
         if loss < self.best - self.settings.min_delta:
             self.best, self.waited = loss, 0
         else:

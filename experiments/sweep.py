@@ -18,7 +18,7 @@ from rich.markup import escape
 from experiments import data, environment
 from experiments.contract import Framework
 from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
-from experiments.fingerprint import fingerprint_of
+from experiments.fingerprint import fingerprint_of, plain
 from experiments.progress import Display
 from experiments.records import Outcome, SweepRecord
 from experiments.run import Diverged, EpochEnded, Finished, Run, Started, train
@@ -59,8 +59,10 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
     for key in ("output", "executor", "tracking", "action"):
         if any(getattr(job, key) != getattr(first, key) for job in jobs):
             raise SettingsError(f"`{key}` must be the same for all runs of one command; give it one value")
+    if len({(job.task.name, job.task.margins) for job in jobs}) > 1:
+        raise SettingsError("`experiment` and `margins` must be the same for all runs; give each its own command")
     check_share(first.executor)
-    device = choose_device(first.executor.device)
+    device = choose_device("cpu" if first.action == "parity" else first.executor.device)
     datasets = _datasets(jobs, cache=cache, console=console)
     folder = _new_folder(Path(first.output) / _slug(first.task.name))
     frameworks = sorted({job.framework.name for job in jobs})
@@ -248,7 +250,6 @@ class _Recording:
             metrics=done.metrics,
             step=done.epoch,
             folder=run.folder,
-            config=config_of(run),
         )
         name = escape(self.sweep.names[index])
         if done.outcome == "finished":
@@ -286,6 +287,14 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         console.print(
             f"{len(done)} of {len(sweep.runs)} runs are done already (tracking.reuse=false trains them again)."
         )
+
+    def write_down(known: Mapping[int, str]) -> None:
+        run_ids = [known[index] for index in sorted(known)]
+        store.write_sweep(
+            sweep_id, run_ids=run_ids, n_planned=len(sweep.runs), margins=plain(sweep.runs[0].task.margins)
+        )
+
+    write_down(done)
     missing = [index for index in range(len(sweep.runs)) if index not in done]
     works = [
         Work(
@@ -303,11 +312,13 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         try:
             for position, event in sweep.executor.run(works):
                 recording.told(missing[position], event)
+                if isinstance(event, (Ended, Failed)):
+                    write_down(recording.run_ids)  # a report can be made even if this process is killed
             status = "FINISHED"
         except BaseException as error:
             store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
             raise
         finally:
-            run_ids = [recording.run_ids[index] for index in sorted(recording.run_ids)]
-            store.end_sweep(sweep_id, status=status, run_ids=run_ids, n_planned=len(sweep.runs))
+            write_down(recording.run_ids)
+            store.end_sweep(sweep_id, status=status)
     return store.read_sweep(sweep_id)

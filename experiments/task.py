@@ -62,9 +62,10 @@ class Clip:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """Stop after `patience` epochs in a row without a validation loss below the best one by more than `min_delta`.
+    """Stop after `patience` evaluations in a row without a validation loss below the best one by more than `min_delta`.
 
-    Patience 0 never stops early. The last weights are kept. One rule for all: the frameworks' own differ by one epoch.
+    Evaluations come every `training.evaluate_every` epochs. Patience 0 never stops early. The last weights are kept.
+    One rule for all: the frameworks' own differ by one epoch.
     """
 
     patience: int
@@ -210,6 +211,8 @@ class Task:
             smoothing,
             "their product is defined differently by everyone; use one of them",
         )
+        warmup, epochs = self.schedule.warmup_epochs, self.training.epochs
+        require(warmup < epochs, f"schedule.warmup_epochs < {epochs} epochs", warmup)
         own_decay = getattr(self.optimizer, "weight_decay", 0.0)
         require(
             not (own_decay and self.regularization.weight_decay),

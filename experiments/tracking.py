@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import getpass
 import json
 import logging
 import os
@@ -118,8 +119,12 @@ class Store:
         """Identifier of the MLflow experiment of that name, made if need be."""
         found = self.client.get_experiment_by_name(name)
         if found is not None:
+            if found.lifecycle_stage == "deleted":
+                self.client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        return str(self.client.create_experiment(name, tags={NOTE: description}))
+        # The kind lets MLflow's page open on training runs, not on its pages for language models.
+        tags = {NOTE: description, "mlflow.experimentKind": "custom_model_development"}
+        return str(self.client.create_experiment(name, tags=tags))
 
     def close_orphans(self, experiment_id: str) -> int:
         """Mark runs that dead processes left RUNNING as KILLED; return how many."""
@@ -140,12 +145,15 @@ class Store:
             SweepLocked: If another living process has it open.
         """
         found = self._search(experiment_id, f"tags.`{TAG}sweep_fingerprint` = '{fingerprint}'") if reuse else []
-        tags = {TAG + "owner": self.owner.tag, TAG + "command": command, NOTE: description}
+        tags = {TAG + "owner": self.owner.tag, TAG + "command": command, NOTE: description} | _source_tags()
         if found:
             sweep_id = str(found[0].info.run_id)
             if found[0].info.status == "RUNNING":
                 owner = Owner.from_tag(found[0].data.tags[TAG + "owner"])
-                raise SweepLocked(f"process {owner.pid} on {owner.host} is at work on this sweep (run {sweep_id})")
+                raise SweepLocked(
+                    f"process {owner.pid} on {owner.host} is at work on this sweep (run {sweep_id}); "
+                    "if it is dead, tracking.reuse=false starts anew"
+                )
             self.client.update_run(sweep_id, status="RUNNING")
             self._tag(sweep_id, tags)
             return sweep_id
@@ -173,10 +181,11 @@ class Store:
     ) -> str:
         """A child run with its parameters, tags and dataset; return its identifier."""
         tags = {PARENT: sweep_id, TAG + "kind": "run", TAG + "fingerprint": run.fingerprint, TAG + "outcome": "running"}
-        tags |= {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
+        tags |= _source_tags() | {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
         run_id = str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
         params = flatten(config_of(run))
         self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
+        self.client.log_text(run_id, yaml.safe_dump(config_of(run), sort_keys=False), "config.yaml")
         entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
         self.client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "train and test")])])
         return run_id
@@ -198,12 +207,10 @@ class Store:
         metrics: Mapping[str, float],
         step: int,
         folder: Path,
-        config: Mapping[str, Any],
     ) -> None:
         """Final metrics, all files of `folder`, the outcome and the end."""
         self._log_metrics(run_id, metrics, step=step)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
         self.client.log_artifacts(run_id, str(folder))
         self._tag(run_id, {TAG + "outcome": outcome, TAG + "reason": reason})
         self.client.set_terminated(run_id, STATUS[outcome])
@@ -214,9 +221,15 @@ class Store:
             self._tag(run.info.run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
             self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def end_sweep(self, sweep_id: str, *, status: str, run_ids: Sequence[str], n_planned: int) -> None:
-        """Write down which runs the sweep consists of, and end it."""
-        self.client.log_dict(sweep_id, {"run_ids": list(run_ids), "n_planned": n_planned}, "sweep.json")
+    def write_sweep(
+        self, sweep_id: str, *, run_ids: Sequence[str], n_planned: int, margins: Mapping[str, float]
+    ) -> None:
+        """Write down which runs the sweep consists of, as far as they are known."""
+        content = {"run_ids": list(run_ids), "n_planned": n_planned, "margins": dict(margins)}
+        self.client.log_dict(sweep_id, content, "sweep.json")
+
+    def end_sweep(self, sweep_id: str, *, status: str) -> None:
+        """Close the parent run."""
         self.client.set_terminated(sweep_id, status)
 
     def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:
@@ -269,6 +282,7 @@ class Store:
             description=experiment.tags.get(NOTE, ""),
             command=parent.data.tags.get(TAG + "command", ""),
             n_planned=content["n_planned"],
+            margins=content["margins"],
             runs=tuple(self.read_run(run_id) for run_id in content["run_ids"]),
         )
 
@@ -314,6 +328,16 @@ class Store:
     def _log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int) -> None:
         now = int(time.time() * 1000)
         self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
+
+
+def _source_tags() -> dict[str, str]:
+    """Where a run came from, under the names that MLflow's own pages show."""
+    return {
+        "mlflow.source.name": "run.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": environment.git_commit(),
+        "mlflow.user": getpass.getuser(),
+    }
 
 
 def config_of(run: Run) -> dict[str, Any]:

@@ -67,9 +67,27 @@ def stopped_after_first_epoch(load, name, task, path, tell):
 
 
 def saved(load, name, task, path, folder, tell):
-    model, _ = _model(load, name, task, path)
+    """Files of a trained, saved model; its logits; the logits of what the framework's own loader makes of the file."""
+    model, dataset = _model(load, name, task, path)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
     model.save(Path(folder))
-    tell(sorted(file.name for file in Path(folder).iterdir()))
+    inputs = dataset.x_test.astype(task.training.precision)
+    expected = model.logits(inputs)
+    if name == "keras":
+        import keras
+
+        found = keras.models.load_model(Path(folder) / "model.keras", safe_mode=True).predict_on_batch(inputs)
+    elif name == "lightning":
+        import torch
+
+        fresh, _ = _model(load, name, task, path, seed=1)
+        fresh.module.network.load_state_dict(torch.load(Path(folder) / "model.pt", weights_only=True))
+        found = fresh.logits(inputs)
+    else:
+        fresh, _ = _model(load, name, task, path, seed=1)
+        fresh.load_weights(dict(np.load(Path(folder) / "model.npz")))
+        found = fresh.logits(inputs)
+    tell((sorted(file.name for file in Path(folder).iterdir()), expected, found))
 
 
 def threads(load, name, tell):

@@ -87,11 +87,12 @@ def test_the_same_seed_gives_the_same_bits_with_dropout(in_worker, name, task, d
 
 
 @each_framework
-def test_save_writes_the_frameworks_own_format(in_worker, name, asked, digits_path, tmp_path):
+def test_a_saved_model_is_in_the_frameworks_own_format_and_opens_again(in_worker, name, asked, digits_path, tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
-    names = in_worker(saved, frameworks.load, name, asked, digits_path, str(folder))
+    names, expected, found = in_worker(saved, frameworks.load, name, asked, digits_path, str(folder))
     assert names == [{"lightning": "model.pt", "keras": "model.keras", "numpy": "model.npz"}[name]]
+    np.testing.assert_array_equal(found, expected)
 
 
 @both_frameworks

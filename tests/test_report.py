@@ -44,7 +44,13 @@ def run(framework, seed, *, outcome="finished", name="", accuracy=None, **settin
 
 def sweep(*runs, n_planned=None):
     return SweepRecord(
-        sweep_id="s", experiment="e", description="d", command="c", n_planned=n_planned or len(runs), runs=runs
+        sweep_id="s",
+        experiment="e",
+        description="d",
+        command="c",
+        n_planned=n_planned or len(runs),
+        margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
+        runs=runs,
     )
 
 
@@ -68,6 +74,18 @@ def test_frameworks_are_compared_by_seed_where_all_else_is_equal():
     ]
     assert verdicts[0].differences == pytest.approx((0.001, 0.001, -0.001))
     assert verdicts[0].n == 3
+
+
+def test_arms_on_different_data_are_not_compared():
+    other = replace(run("keras", 0, depth=2), facts={"data": "e", "workers": "1", "data_fingerprint": "other"})
+    assert analyse(sweep(run("keras", 0), other)).verdicts == ()
+
+
+def test_margins_are_those_of_the_command_and_set_no_arms_apart():
+    old = replace(BOTH[0], config=BOTH[0].config | {"margins": {"accuracy": 0.2, "loss": 0.02}})
+    analysis = analyse(sweep(old, *BOTH[1:]))
+    assert len(analysis.arms) == 2
+    assert analysis.verdicts[0].margin == 0.01
 
 
 def test_a_lost_run_costs_its_pair_and_is_said():

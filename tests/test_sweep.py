@@ -89,6 +89,7 @@ def test_the_store_holds_what_mlflow_users_expect(local, quick, tmp_path, cache,
     assert run.info.status == "FINISHED"
     assert run.data.tags["mlflow.parentRunId"] == record.sweep_id
     assert run.info.run_name == "lightning · adam · seed 0"
+    assert run.data.tags["mlflow.source.name"] == "run.py"
     assert run.data.params["framework"] == "lightning"
     assert run.data.params["optimizer.learning_rate"] == "0.001"
     assert run.inputs.dataset_inputs[0].dataset.digest == record.runs[0].facts["data"].rpartition(" ")[2]
@@ -318,6 +319,10 @@ def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_datab
         assert {run.info.status for run in runs()} == {"FINISHED", "KILLED"}
     finished = {run.info.run_id for run in runs("tags.`tandem.outcome` = 'finished'")}
     assert len(finished) == 1
+
+    report_of_it = command("experiment=digits_mlp", "action=report", cwd=tmp_path, cache=cache)
+    assert (report_of_it.returncode, report_of_it.stderr) == (1, "")
+    assert "partial: " in report_of_it.stdout
 
     done = command(*arguments, cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,13 @@ from experiments.records import RunRecord, SweepRecord
 from experiments.report.names import clean
 from experiments.tracking import flatten
 
-NOT_SETTINGS = ("seed", "name", "device")  # of a run's configuration: what does not set arms apart
+NOT_SETTINGS = (
+    "seed",
+    "name",
+    "device",
+    "data.path",
+    "data.download",
+)  # of a run's configuration: what does not set arms apart
 SCORES = ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
 
 
@@ -33,6 +39,11 @@ class Arm:
     def n_lost(self) -> int:
         """Runs that failed or diverged."""
         return len(self.runs) - len(self.finished)
+
+    @property
+    def data(self) -> frozenset[str]:
+        """Fingerprints of the data that its runs were trained on; only arms with the same are compared."""
+        return frozenset(run.facts.get("data_fingerprint", "") for run in self.runs)
 
     def scores(self, metric: str) -> dict[int, float]:
         """Seed -> final value of `metric`, for finished runs."""
@@ -88,7 +99,8 @@ class Analysis:
 def analyse(record: SweepRecord) -> Analysis:
     """Group runs into arms and compare them."""
     arms = arms_of(record.runs)
-    return Analysis(record=record, arms=arms, verdicts=tuple(_verdicts(arms)), warnings=tuple(_warnings(record)))
+    verdicts = tuple(_verdicts(arms, record.margins))
+    return Analysis(record=record, arms=arms, verdicts=verdicts, warnings=tuple(_warnings(record)))
 
 
 def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
@@ -96,7 +108,11 @@ def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
     groups: dict[str, list[RunRecord]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for run in runs:
-        flat = {key: value for key, value in flatten(run.config).items() if key not in NOT_SETTINGS}
+        flat = {
+            key: value
+            for key, value in flatten(run.config).items()
+            if key not in NOT_SETTINGS and not key.startswith("margins.")
+        }
         key = repr(sorted(flat.items(), key=str))
         groups.setdefault(key, []).append(run)
         settings[key] = flat
@@ -133,10 +149,10 @@ def pairs_of_arms(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
         for second in arms[number + 1 :]
         if rest[id(first)] == rest[id(second)]
     ]
-    return pairs or [(arm, arms[0]) for arm in arms[1:]]
+    return pairs or [(arm, arms[0]) for arm in arms[1:] if arm.data == arms[0].data]
 
 
-def _verdicts(arms: Sequence[Arm]) -> list[statistics.Verdict]:
+def _verdicts(arms: Sequence[Arm], margins: Mapping[str, float]) -> list[statistics.Verdict]:
     """Accuracy of every pair is the family of claims; the loss is told beside it."""
     pairs = [(first, second) for first, second in pairs_of_arms(arms) if first.runs and second.runs]
     found = []
@@ -144,11 +160,13 @@ def _verdicts(arms: Sequence[Arm]) -> list[statistics.Verdict]:
         for first, second in pairs:
             if not (first.scores(metric) or second.scores(metric)) and first.finished:
                 continue  # a regression has no accuracy
-            found.append(_verdict(first, second, metric=metric, n_claims=len(pairs)))
+            found.append(_verdict(first, second, metric=metric, margins=margins, n_claims=len(pairs)))
     return found
 
 
-def _verdict(first: Arm, second: Arm, *, metric: str, n_claims: int) -> statistics.Verdict:
+def _verdict(
+    first: Arm, second: Arm, *, metric: str, margins: Mapping[str, float], n_claims: int
+) -> statistics.Verdict:
     is_accuracy = metric == "test/accuracy"
     scores = [
         {
@@ -160,7 +178,7 @@ def _verdict(first: Arm, second: Arm, *, metric: str, n_claims: int) -> statisti
     return statistics.verdict(
         scores[0],
         scores[1],
-        margin=first.settings["margins.accuracy" if is_accuracy else "margins.loss"],
+        margin=margins["accuracy" if is_accuracy else "loss"],
         higher_is_better=is_accuracy,
         names=(first.name, second.name),
         metric=metric.replace("/", " "),

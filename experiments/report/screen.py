@@ -38,5 +38,9 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
         console.print(f"[yellow]! {escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
     console.print()
     console.print(f"Report:    {report}", highlight=False, soft_wrap=True)
-    backend = "" if store_uri == "sqlite:///mlflow.db" else f" --backend-store-uri {store_uri}"
-    console.print(f"Dashboard: mlflow ui{backend}", highlight=False, soft_wrap=True)
+    dashboard = f"mlflow ui --backend-store-uri {store_uri}"
+    if store_uri == "sqlite:///mlflow.db":
+        dashboard = "mlflow ui"
+    elif store_uri.startswith("http"):
+        dashboard = store_uri
+    console.print(f"Dashboard: {dashboard}", highlight=False, soft_wrap=True)

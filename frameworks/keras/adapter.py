@@ -72,7 +72,10 @@ class KerasModel:
             tf.test.experimental.sync_devices()
 
     def save(self, folder: Path, /) -> None:
-        self.model.save(folder / "model.keras", include_optimizer=False)  # open with safe_mode=True
+        # Not compiled: our optimizer is no part of the model, and Keras could not find it again.
+        bare = type(self.model).from_config(self.model.get_config())
+        bare.set_weights(self.model.get_weights())
+        bare.save(folder / "model.keras")  # open with safe_mode=True
 
 
 class KerasFramework:

@@ -121,10 +121,10 @@ def planned_batches(plan: Plan, class_weights: tuple[float, ...] | None) -> Iter
     A generator, not a PyDataset: `PyDataset.on_epoch_end` is called once before the first epoch, so that a
     permutation kept there would be one epoch ahead.
     """
-    table = None if class_weights is None else np.array(class_weights)
+    table = None if class_weights is None else np.array(class_weights, keras.config.floatx())
     for epoch in range(plan.epochs):
         for inputs, targets in plan.batches(epoch):
-            yield (inputs, targets) if table is None else (inputs, targets, table[targets].astype(inputs.dtype))
+            yield (inputs, targets) if table is None else (inputs, targets, table[targets])
 
 
 def penalize(model: keras.Model, task: Task) -> None:
