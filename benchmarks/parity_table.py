@@ -110,7 +110,7 @@ commit {git_commit}. Small networks on scikit-learn's digits (lstm, gru: Japanes
 recipe, one thread. Columns: largest relative difference of logits (C1), gradients at 20 synced checkpoints (C2),
 optimizer alone over 300 steps (C3), losses of the free run (C4), its noise floor (three one-ulp starts of Lightning
 against itself) and predictions flipped, all in float64; then, in float32, the optimizer alone, the losses of the free
-run, and the spread of six one-ulp starts, which says how chaotic the network is ("smooth": rounding stays rounding).
+run, and the spread of six one-ulp starts (1e-5 where it is less), which says how chaotic the network is.
 
 | network | optimizer | C1 | C2 | C3 | C4 | floor | flips | C3 f32 | run f32 | spread f32 | |
 |---|---|---|---|---|---|---|---|---|---|---|---|"""
