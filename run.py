@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 
 CONF = Path(__file__).resolve().parent / "conf"
 ALL_GOOD, SOME_FAILED, BAD_INPUT, SERVICE_MISSING, LOCKED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
-COLLECTED: list[tuple[DictConfig, dict[str, str | None]]] = []
+COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def collect(config: DictConfig) -> None:
-    """What Hydra takes for the job: keep the composed config and the choice in each group."""
-    COLLECTED.append((config, dict(HydraConfig.get().runtime.choices)))
+    """What Hydra takes for the job: keep the composed config, the choice in each group, and what was typed for it."""
+    hydra_config = HydraConfig.get()
+    COLLECTED.append((config, dict(hydra_config.runtime.choices), tuple(hydra_config.overrides.task)))
 
 
 def jobs_from_command_line() -> list[Job]:
@@ -41,6 +43,8 @@ def jobs_from_command_line() -> list[Job]:
     Raises:
         SettingsError: If anything is wrong with them.
     """
+    # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
+    Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
     told_full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
     try:
@@ -53,9 +57,13 @@ def jobs_from_command_line() -> list[Job]:
         os.environ.pop("HYDRA_FULL_ERROR")
     if not COLLECTED:
         sys.exit(ALL_GOOD)  # --help, --cfg, --info
-    for _, choices in COLLECTED:
+    for _, choices, _ in COLLECTED:
         settings.check_choices(choices, conf=CONF)
-    return [settings.job_from(config, frameworks=tuple(frameworks.MODULES)) for config, _ in COLLECTED]
+    names = tuple(frameworks.MODULES)
+    return [
+        settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
+        for config, choices, overrides in COLLECTED
+    ]
 
 
 def carry_out(jobs: list[Job]) -> int:
@@ -66,7 +74,7 @@ def carry_out(jobs: list[Job]) -> int:
 
     console = Console()
     if jobs[0].action == "report":
-        return report_again(jobs[0], console)
+        return report_again(jobs, console)
     sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
     sweep.executor.prepare()
 
@@ -87,24 +95,30 @@ def carry_out(jobs: list[Job]) -> int:
     except tracking.SweepLocked as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return LOCKED
-    report.publish(record, store=store, folder=sweep.folder / "report", console=console)
+    inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
+    report.publish(record, store=store, folder=sweep.folder / "report", console=console, inputs=inputs)
     return SOME_FAILED if record.is_partial else ALL_GOOD
 
 
-def report_again(job: Job, console: Console) -> int:
-    """Make the report of a sweep that is kept; return the exit code."""
-    from experiments import report, tracking
+def report_again(jobs: list[Job], console: Console) -> int:
+    """Make the report of a sweep that is kept, or of several together; return the exit code."""
+    from experiments import records, report, tracking
 
+    job = jobs[0]
     try:
         store = tracking.Store(job.tracking.uri)
-        sweep_id = store.find_sweep(store.experiment(job.task.name, description=job.description), job.sweep)
-        record = store.read_sweep(sweep_id)
+        experiment_id = store.experiment(job.task.name, description=job.description)
+        sweep_ids = list(dict.fromkeys(store.find_sweep(experiment_id, each.sweep) for each in jobs))
+        record = store.read_sweep(sweep_ids[0])
+        if len(sweep_ids) > 1:
+            together = store.open_report(experiment_id, sweep_ids)
+            record = records.merged([store.read_sweep(each) for each in sweep_ids], sweep_id=together)
     except tracking.StoreUnavailable as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return SERVICE_MISSING
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise SettingsError(f"sweep: {error.args[0]}") from error
-    report.publish(record, store=store, folder=Path(job.output) / "reports" / sweep_id, console=console)
+    report.publish(record, store=store, folder=Path(job.output) / "reports" / record.sweep_id, console=console)
     return SOME_FAILED if record.is_partial else ALL_GOOD
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments import parity
-from experiments.executor import LocalExecutor, available_cores
+from experiments.executor import on_all_cores
 from experiments.fingerprint import plain
 from experiments.parity import Certificate
 from experiments.parity.levels import Row
@@ -65,12 +64,6 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> li
         console.print(f"{time.monotonic() - began:.0f} s; kept in MLflow under {certificate.fingerprint}", style="dim")
         certificates.append(certificate)
     return certificates
-
-
-def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
-    """The same with as many workers as there are cores: nothing is timed here."""
-    workers = max(1, available_cores() // executor.settings.threads)
-    return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
 
 
 def verdict(certificate: Certificate) -> str:

@@ -5,6 +5,7 @@ A piece of work that raises, is killed or hangs is one `Failed`, and nothing els
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -195,6 +196,12 @@ class LocalExecutor:
                 process.process.kill()
                 limit = self.settings.time_limit_seconds
                 process.failure = Failed(reason=f"stopped at executor.time_limit_seconds={limit:g}", killed=False)
+
+
+def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
+    """The same with as many workers as there are cores: for work that is not timed."""
+    workers = max(1, available_cores() // executor.settings.threads)
+    return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
 
 
 def _bury(process: _Process) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 Outcome = Literal["finished", "diverged", "failed", "running"]
 
@@ -18,6 +21,8 @@ class RunRecord:
         curves: Metric -> (epoch, value) pairs in order, for metrics told per epoch.
         facts: What was recorded beside: versions, threads, device, host, data's origin, ...
         reason: Why the run failed or diverged, else empty.
+        labels: The choices as they were typed in this sweep: optimizer -> nesterov, regularization.dropout -> 0.3.
+        overrides: The command line that trains this run alone.
     """
 
     run_id: str
@@ -31,6 +36,88 @@ class RunRecord:
     metrics: dict[str, float]
     curves: dict[str, list[tuple[int, float]]]
     facts: dict[str, str]
+    labels: dict[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether it was lost to the machine, not to the method: such a run is missing, and is trained again."""
+        return self.outcome == "running" or self.facts.get("killed") == "yes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a search chose for the runs of one group; `value` is None where no trial came to its end.
+
+    `low` and `high` bound the values that were tried; `score` is the mean of `metric` over the chosen value's trials.
+    """
+
+    group: str
+    labels: dict[str, str]
+    key: str
+    value: float | None
+    score: float | None
+    metric: str
+    n_trials: int
+    low: float
+    high: float
+    at_edge: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial of a study.
+
+    Attributes:
+        number: Optuna's number, from 0.
+        state: Optuna's state: COMPLETE, PRUNED, FAIL or RUNNING.
+        values: Key of the task -> value that was tried; a key that depends on another may be missing.
+        scores: Final score of each objective; empty unless COMPLETE.
+        reported: (epoch, score of the first objective) pairs as reported while it trained.
+        began, ended: Seconds since the first trial of the study began; None where not known.
+        epochs, seconds: What it cost.
+        run_id: The MLflow run.
+        reason: Why it failed, else empty.
+    """
+
+    number: int
+    state: str
+    values: dict[str, Any]
+    scores: tuple[float, ...]
+    reported: tuple[tuple[int, float], ...]
+    began: float | None
+    ended: float | None
+    epochs: int
+    seconds: float
+    run_id: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord:
+    """One Optuna study: the search of one arm under the budget that all arms of the sweep had.
+
+    Attributes:
+        name: Optuna's name of the study.
+        arm: The arm it tuned: "keras", "keras · adam".
+        framework: Its framework.
+        space: Key of the task -> its dimension: kind (float, int, categorical), low, high, log, step, choices.
+        objectives: (metric, direction) pairs; direction is minimize or maximize.
+        sampler, pruner: Optuna's names of them.
+        importances: Key -> share of the importance, adding up to 1; empty where it cannot be had.
+        best: Numbers of the best trial, or of the Pareto front with several objectives.
+    """
+
+    name: str
+    arm: str
+    framework: str
+    space: dict[str, dict[str, Any]]
+    objectives: tuple[tuple[str, str], ...]
+    sampler: str
+    pruner: str
+    trials: tuple[TrialRecord, ...]
+    importances: dict[str, float]
+    best: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +136,19 @@ class CertificateRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRecord:
-    """All runs that one command asked for, in its order, and its margins; some may be reused from earlier sweeps."""
+    """All runs that one command asked for, in its order; some may be reused from earlier sweeps.
+
+    Attributes:
+        margins: Metric -> the largest difference that does not matter.
+        chance: Metric -> what guessing scores.
+        comparison: What the report compares, as `settings.ComparisonSettings`.
+        trials: Runs of the search that came before, if any; they are no results.
+        choices: What the search chose.
+        studies: The search in Optuna's words.
+        class_names: Names of the classes of the test set; empty where its targets are values.
+        pictures: Example of the test set -> picture as bytes, shape (h, w, channels), for the worst mistakes.
+        control: What the newest control of this experiment found: passed, repeat, invalid; empty where none was run.
+    """
 
     sweep_id: str
     experiment: str
@@ -58,9 +157,41 @@ class SweepRecord:
     n_planned: int
     margins: dict[str, float]
     runs: tuple[RunRecord, ...]
+    chance: dict[str, float | None] = field(default_factory=dict)
+    comparison: dict[str, Any] = field(default_factory=lambda: {"name": "frameworks", "factor": "framework"})
+    trials: tuple[RunRecord, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    studies: tuple[StudyRecord, ...] = ()
     certificates: tuple[CertificateRecord, ...] = ()
+    class_names: tuple[str, ...] = ()
+    pictures: dict[int, NDArray[Any]] = field(default_factory=dict)
+    control: str = ""
 
     @property
     def is_partial(self) -> bool:
         """Whether a planned run failed or is missing."""
         return self.n_planned > sum(run.outcome in ("finished", "diverged") for run in self.runs)
+
+
+def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
+    """Several sweeps of one experiment as one; a run that two of them hold counts once.
+
+    Raises:
+        ValueError: If they belong to different experiments, or state different margins or chance levels.
+    """
+    first = records[0]
+    for name in ("experiment", "margins", "chance"):
+        if any(getattr(record, name) != getattr(first, name) for record in records):
+            raise ValueError(f"sweeps of one report must have the same {name}; give each its own report")
+    runs = {run.run_id: run for record in records for run in record.runs}
+    missing = sum(record.n_planned - len(record.runs) for record in records)
+    return replace(
+        first,
+        sweep_id=sweep_id,
+        command="; ".join(dict.fromkeys(record.command for record in records)),
+        n_planned=len(runs) + missing,
+        runs=tuple(runs.values()),
+        trials=tuple({run.run_id: run for record in records for run in record.trials}.values()),
+        choices=tuple(choice for record in records for choice in record.choices),
+        pictures={},
+    )

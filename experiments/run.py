@@ -7,7 +7,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the ge
 class Run:
     """One training of one task by one framework with one seed.
 
-    `data_path` is what `data.write` wrote, `folder` where the run leaves its files.
+    `data_path` is what `data.write` wrote, `folder` where the run leaves its files. `name`, `labels` and `overrides`
+    say how a person asked for it; its numbers do not depend on them.
     """
 
     task: Task
@@ -42,6 +43,9 @@ class Run:
     data_fingerprint: str
     data_path: Path
     folder: Path
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -232,6 +236,7 @@ class _Recorder:
             "train/loss": float(np.average(losses.astype(np.float64), weights=sizes)),
             "train/first_batch_loss": float(losses[0]),
             "time/epoch": self.epoch_seconds[-1],
+            "time/trained": sum(self.epoch_seconds),
         } | {f"val/{name}": value for name, value in self._score("validation").items()}
 
     def _score(self, part: str, limit: int | None = None) -> dict[str, float]:
@@ -258,11 +263,20 @@ class _Recorder:
         return {
             "time/first_step": self.step_seconds[0][0],
             "time/steady_step": statistics.median(steady) if steady else self.step_seconds[0][0],
+            "time/step_spread": _relative_spread(steady),
             "time/steady_epoch": statistics.median(self.epoch_seconds[1:] or self.epoch_seconds),
             "time/fit": sum(self.epoch_seconds),
             "time/evaluation": self.evaluation_seconds,
             "time/logging": self.telling_seconds,
         }
+
+
+def _relative_spread(seconds: list[float]) -> float:
+    """Robust coefficient of variation: interquartile range / 1.349 / median, which is sd / mean for normal times."""
+    if len(seconds) < 4:
+        return 0.0
+    low, middle, high = statistics.quantiles(seconds, n=4)
+    return (high - low) / 1.349 / middle
 
 
 def _peak_mib() -> float:

@@ -13,13 +13,14 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import task as words
+from experiments.fingerprint import plain
 from experiments.requirements import require
 from experiments.sources import SOURCES, Source
 from experiments.task import Task
@@ -64,8 +65,46 @@ class FrameworkSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GridSearch:
+    """Values of one key of the task, tried before the comparison; the best is trained anew on the report's seeds.
+
+    Every value is tried with every one of `seeds`, none of them a seed of the report, by every framework; the lowest
+    mean of `metric` is chosen.
+    """
+
+    key: str
+    values: tuple[float, ...]
+    seeds: tuple[int, ...]
+    metric: Literal["val/loss", "train/loss"]
+
+    def __post_init__(self) -> None:
+        """Check that there is something to choose from."""
+        require(len(self.values) >= 2, "at least 2 search.values", list(self.values))
+        require(len(set(self.values)) == len(self.values), "search.values without repetition", list(self.values))
+        require(len(self.seeds) >= 1, "at least 1 of search.seeds", list(self.seeds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """What a report compares: the values of `factor`, each with `baseline` (null: each with each).
+
+    `factor` is a key as it is typed: framework, optimizer, regularization.dropout, ...; "seed" is the control of a
+    framework against itself.
+    """
+
+    name: str
+    factor: str
+    baseline: str | None
+    search: GridSearch | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """What one composed config asks for: a task, who does it, with which seed, and where."""
+    """What one composed config asks for: a task, who does it, with which seed, and where.
+
+    `labels` name the choices as they were typed (optimizer: nesterov, regularization.dropout: 0.3), `overrides` is
+    the command line of this job alone; both come from Hydra, not from conf/.
+    """
 
     task: Task
     description: str
@@ -74,8 +113,11 @@ class Job:
     action: Action
     sweep: str
     output: str
+    comparison: ComparisonSettings
     executor: ExecutorSettings
     tracking: TrackingSettings
+    labels: Mapping[str, str] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
 
 
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
@@ -86,12 +128,34 @@ KINDS: dict[str, dict[str, type]] = {
 }
 
 
-def job_from(config: DictConfig, *, frameworks: tuple[str, ...]) -> Job:
+LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
+NOT_LABELS = ("experiment", "comparison", "action", "sweep", "output", "seed", "executor", "tracking", "hydra")
+
+
+def labels_from(choices: Mapping[str, str | None], overrides: typing.Iterable[str]) -> dict[str, str]:
+    """Names of a job's choices: the file chosen in each group, and each key with the value that was typed for it."""
+    labels = {group: str(choices[group]) for group in LABEL_GROUPS if choices.get(group)}
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if re.split(r"[./@]", key)[0] not in NOT_LABELS:
+            labels[key] = value
+    return labels
+
+
+def job_from(
+    config: DictConfig,
+    *,
+    frameworks: tuple[str, ...],
+    choices: Mapping[str, str | None] | None = None,
+    overrides: tuple[str, ...] = (),
+) -> Job:
     """Check a composed config and turn it into a Job.
 
     Args:
         config: The composed config, without Hydra's own node.
         frameworks: Names that `framework.name` may take.
+        choices: The file that was chosen in each group.
+        overrides: What was typed for this job, one "key=value" each.
 
     Raises:
         SettingsError: Names every key that is wrong, missing or unknown.
@@ -100,7 +164,7 @@ def job_from(config: DictConfig, *, frameworks: tuple[str, ...]) -> Job:
     assert isinstance(content, dict)
     problems: list[str] = []
     task = {key: content.pop(key) for key in TASK_KEYS if key in content}
-    known = {*TASK_KEYS, *(field.name for field in dataclasses.fields(Job))} - {"task"}
+    known = {*TASK_KEYS, *_stated(Job)} - {"task"}
     problems += [unknown(key, known) for key in content if key not in known]
     settled = {key: value for key, value in content.items() if key in known}
     job: Job | None = _build(Job, settled | {"task": task}, "", problems)
@@ -108,7 +172,7 @@ def job_from(config: DictConfig, *, frameworks: tuple[str, ...]) -> Job:
         problems += _check_names(job, frameworks)
     if problems or job is None:
         raise SettingsError("\n".join(problems))
-    return job
+    return dataclasses.replace(job, labels=labels_from(choices or {}, overrides), overrides=overrides)
 
 
 def task_from(config: DictConfig) -> Task:
@@ -124,6 +188,30 @@ def task_from(config: DictConfig) -> Task:
     if problems or task is None:
         raise SettingsError("\n".join(problems))
     return task
+
+
+def with_values(task: Task, values: Mapping[str, Any]) -> Task:
+    """The task with other values under dotted keys, checked as if they stood in conf/.
+
+    Raises:
+        SettingsError: If there is no such key, or a value cannot be.
+    """
+    content = plain(task)
+    problems: list[str] = []
+    for key, value in values.items():
+        *path, leaf = key.split(".")
+        place = content
+        for name in path:
+            place = place.get(name) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or leaf not in place:
+            problems.append(f"{key}: there is no such setting of the task")
+            continue
+        is_count = type(place[leaf]) is int and isinstance(value, float) and value.is_integer()
+        place[leaf] = int(value) if is_count else value
+    changed: Task | None = None if problems else _build(Task, content, "task", problems)
+    if problems or changed is None:
+        raise SettingsError("\n".join(problems))
+    return changed
 
 
 def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
@@ -172,7 +260,7 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
         return None
     content = {key: value for key, value in content.items() if not (key == "kind" and hasattr(cls, "kind"))}
     hints = typing.get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
+    names = _stated(cls)
     before = len(problems)
     prefix = f"{path}." if path else ""
     problems += [f"{prefix}{unknown(key, names)}" for key in content if key not in names]
@@ -189,6 +277,12 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
     except ValueError as error:
         problems.append(f"{path}: {error}")
         return None
+
+
+def _stated(cls: type[Any]) -> list[str]:
+    """Fields that conf/ must state: all that have no default."""
+    missing = dataclasses.MISSING
+    return [each.name for each in dataclasses.fields(cls) if each.default is missing is each.default_factory]
 
 
 def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:

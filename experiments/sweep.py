@@ -11,20 +11,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 
-from experiments import data, environment
+from experiments import data, environment, search
 from experiments.contract import Framework
-from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
+from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, on_all_cores
 from experiments.fingerprint import fingerprint_of, plain
 from experiments.progress import Display
-from experiments.records import Outcome, SweepRecord
+from experiments.records import Choice, Outcome, SweepRecord
 from experiments.run import Diverged, EpochEnded, Finished, Run, Started, train
-from experiments.settings import Job, SettingsError
+from experiments.settings import ComparisonSettings, Job, SettingsError
 from experiments.sources import SOURCES
-from experiments.tracking import Store, config_of
+from experiments.tracking import Store
 
 Load = Callable[[str], Framework]
 
@@ -37,7 +38,7 @@ class Sweep:
     description: str
     command: str
     runs: tuple[Run, ...]
-    names: tuple[str, ...]
+    comparison: ComparisonSettings
     datasets: Mapping[str, data.Dataset]
     folder: Path
     executor: LocalExecutor
@@ -45,8 +46,10 @@ class Sweep:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what is asked for: the same runs, whatever their order."""
-        return fingerprint_of(sorted(run.fingerprint for run in self.runs))
+        """Hash of what is asked for: the same runs, whatever their order, after the same search."""
+        asked = [*sorted(run.fingerprint for run in self.runs)]
+        is_plain = self.comparison.factor == "framework" and self.comparison.search is None
+        return fingerprint_of(asked if is_plain else [*asked, plain(self.comparison)])
 
 
 def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, console: Console) -> Sweep:
@@ -56,19 +59,16 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
         SettingsError: If the jobs cannot share one sweep, or data or device are not to be had.
     """
     first = jobs[0]
-    for key in ("output", "executor", "tracking", "action"):
+    for key in ("output", "executor", "tracking", "action", "comparison"):
         if any(getattr(job, key) != getattr(first, key) for job in jobs):
             raise SettingsError(f"`{key}` must be the same for all runs of one command; give it one value")
-    if len({(job.task.name, job.task.margins) for job in jobs}) > 1:
-        raise SettingsError("`experiment` and `margins` must be the same for all runs; give each its own command")
+    if len({(job.task.name, job.task.margins, job.task.chance) for job in jobs}) > 1:
+        raise SettingsError(
+            "`experiment`, `margins` and `chance` must be the same for all runs; give each its own command"
+        )
     check_share(first.executor)
     device = choose_device("cpu" if first.action == "parity" else first.executor.device)
     datasets = _datasets(jobs, cache=cache, console=console)
-    folder = _new_folder(Path(first.output) / _slug(first.task.name))
-    frameworks = sorted({job.framework.name for job in jobs})
-    executor = LocalExecutor(
-        settings=first.executor, device=device, preload=[modules[name] for name in frameworks], folder=folder
-    )
     runs = tuple(
         Run(
             task=job.task,
@@ -78,20 +78,25 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
             data_fingerprint=datasets[fingerprint_of(job.task.data)].fingerprint,
             data_path=(cache / "prepared" / f"{datasets[fingerprint_of(job.task.data)].fingerprint}.npz").resolve(),
             folder=Path(),
+            labels=job.labels or {"framework": job.framework.name},
+            overrides=job.overrides,
         )
         for job in interleaved(jobs)
     )
     runs = tuple({run.fingerprint: run for run in runs}.values())
-    names = run_names(runs)
+    if first.comparison.search is not None and first.action == "train":
+        search.check(first.comparison.search, runs)
+    folder = _new_folder(Path(first.output) / _slug(first.task.name))
+    frameworks = sorted({job.framework.name for job in jobs})
+    executor = LocalExecutor(
+        settings=first.executor, device=device, preload=[modules[name] for name in frameworks], folder=folder
+    )
     return Sweep(
         name=first.task.name,
         description=first.description,
         command=shlex.join(["python", *sys.argv]),
-        runs=tuple(
-            dataclasses.replace(run, folder=(folder / "runs" / f"{number:03d}-{_slug(name)}").resolve())
-            for number, (run, name) in enumerate(zip(runs, names, strict=True), start=1)
-        ),
-        names=names,
+        runs=runs,
+        comparison=first.comparison,
         datasets={dataset.fingerprint: dataset for dataset in datasets.values()},
         folder=folder,
         executor=executor,
@@ -134,22 +139,25 @@ def interleaved(jobs: Sequence[Job]) -> list[Job]:
     return [job for number, block in enumerate(blocks) for job in (block if number % 2 == 0 else block[::-1])]
 
 
-def run_names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Speaking names: framework, optimizer, whatever else differs between the runs, seed."""
-    from experiments.tracking import flatten
+def named(runs: Sequence[Run], *, folder: Path, mark: str = "") -> list[Run]:
+    """The runs with speaking names (framework, optimizer, whatever else differs, `mark`, seed) and a folder each."""
+    varying = [
+        key
+        for key in sorted({key for run in runs for key in run.labels})
+        if key not in ("framework", "optimizer") and len({run.labels.get(key) for run in runs}) > 1
+    ]
+    found = []
+    for number, run in enumerate(runs, start=1):
+        parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
+        parts += [label(key, run.labels[key]) for key in varying if key in run.labels]
+        name = " · ".join([*parts, *([mark] if mark else []), f"seed {run.seed}"])
+        found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{_slug(name)}").resolve()))
+    return found
 
-    flat = [flatten(config_of(run)) for run in runs]
-    keys = sorted({key for config in flat for key in config})
-    shown = {"framework", "seed", "optimizer.kind"}
-    varying = [key for key in keys if key not in shown and len({str(config.get(key)) for config in flat}) > 1]
-    return tuple(
-        " · ".join(
-            [str(config["framework"]), str(config["optimizer.kind"])]
-            + [f"{key.rpartition('.')[2]} {config[key]}" for key in varying if key in config]
-            + [f"seed {config['seed']}"]
-        )
-        for config in flat
-    )
+
+def label(key: str, value: str) -> str:
+    """A choice as a person says it: the file of a group by its name, a key with its value."""
+    return f"{key.rpartition('.')[2]} {value}" if "." in key else value
 
 
 def _slug(name: str) -> str:
@@ -177,48 +185,110 @@ class _Open:
 
 @dataclass(kw_only=True)
 class _Recording:
-    """Writes what the runs of one sweep tell into the store and on the screen."""
+    """Trains runs and writes what they tell into the store and on the screen."""
 
     sweep: Sweep
     store: Store
     experiment_id: str
     sweep_id: str
-    display: Display
-    open: dict[int, _Open] = field(default_factory=dict)
-    run_ids: dict[int, str] = field(default_factory=dict)
+    load: Load
+    console: Console
+    run_ids: dict[str, str] = field(default_factory=dict)  # fingerprint of a run -> identifier in the store
+    runs: Sequence[Run] = ()
+    trials: Sequence[Run] = ()
+    choices: Sequence[Choice] = ()
+    _open: dict[int, _Open] = field(default_factory=dict)
+    _now: Sequence[Run] = ()
+    _display: Display = field(init=False)
+    _executor: LocalExecutor = field(init=False)
 
-    def told(self, index: int, event: object) -> None:
-        """Take one event of run `index` of the sweep."""
+    def train(self, runs: Sequence[Run], *, executor: LocalExecutor) -> None:
+        """Train those of `runs` that are not done yet."""
+        done = self._find_done(runs)
+        self.run_ids |= done
+        if done:
+            hint = "tracking.reuse=false trains them again"
+            self.console.print(f"{len(done)} of {len(runs)} runs are done already ({hint}).")
+        self.write_down()
+        self._executor = executor
+        self._now = [run for run in runs if run.fingerprint not in done]
+        works = [Work(call=train, arguments=(run, self.load), log=run.folder / "worker.log") for run in self._now]
+        self._display = Display(self.console, n_runs=len(works))
+        with self._display:
+            for index, event in executor.run(works):
+                self._told(index, event)
+
+    def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
+        if not self.sweep.reuse:
+            return {}
+        found = {run.fingerprint: self.store.done(self.experiment_id, run.fingerprint) for run in runs}
+        return {name: run_id for name, run_id in found.items() if run_id is not None}
+
+    def scores(self, runs: Sequence[Run], metric: str) -> dict[str, float]:
+        """Fingerprint -> final value of `metric`, for those of `runs` that have one."""
+        return {
+            run.fingerprint: self.store.final_score(self.run_ids[run.fingerprint], metric)
+            for run in runs
+            if run.fingerprint in self.run_ids
+        }
+
+    def write_down(self) -> None:
+        """Keep what the sweep consists of, so that a report can be made even if this process is killed."""
+        sweep = self.sweep
+        task = sweep.runs[0].task
+        names = {SOURCES[run.task.data.source].class_names for run in sweep.runs if run.task.is_classification}
+        self.store.write_sweep(
+            self.sweep_id,
+            {
+                "n_planned": len(sweep.runs),
+                "margins": plain(task.margins),
+                "chance": plain(task.chance),
+                "comparison": plain(sweep.comparison),
+                "class_names": list(names.pop()) if len(names) == 1 else [],
+                "choices": plain(list(self.choices)),
+                "runs": [self._as_kept(run) for run in self.runs if run.fingerprint in self.run_ids],
+                "trials": [self._as_kept(run) for run in self.trials if run.fingerprint in self.run_ids],
+            },
+        )
+
+    def _as_kept(self, run: Run) -> dict[str, Any]:
+        run_id = self.run_ids[run.fingerprint]
+        return {"id": run_id, "name": run.name, "labels": dict(run.labels), "overrides": list(run.overrides)}
+
+    def _told(self, index: int, event: object) -> None:
+        """Take one event of the run at `index` of those that are trained now."""
         match event:
             case Started():
                 self._begin(index)
                 self.store.log_facts(
-                    self.open[index].run_id,
+                    self._open[index].run_id,
                     {"n_parameters": str(event.n_parameters), "worker_pid": str(event.pid)}
                     | {f"version.{name}": version for name, version in event.versions.items()},
                 )
             case EpochEnded():
-                self.open[index].epoch = event.epoch
-                self.display.epoch(index, _headline(event.metrics, "val"))
-                self.store.log_epoch(self.open[index].run_id, event)
+                self._open[index].epoch = event.epoch
+                self._display.epoch(index, _headline(event.metrics, "val"))
+                self.store.log_epoch(self._open[index].run_id, event)
             case Diverged():
                 self._conclude(index, outcome="diverged", reason=event.reason)
             case Finished():
-                self.open[index].metrics = event.metrics
+                if index in self._open:
+                    self._open[index].metrics = event.metrics
                 self._conclude(index, outcome="finished", reason="")
             case Failed():
                 self._conclude(index, outcome="failed", reason=event.reason)
+                if event.killed:
+                    self.store.log_facts(self._open[index].run_id, {"killed": "yes"})
+                self._end(index)
             case Ended():
                 self._end(index)
-        if isinstance(event, Failed):
-            self._end(index)
 
     def _begin(self, index: int) -> None:
-        run, sweep = self.sweep.runs[index], self.sweep
+        run, sweep = self._now[index], self.sweep
         dataset = sweep.datasets[run.data_fingerprint]
         facts = environment.facts() | {
             "threads": str(sweep.executor.settings.threads),
-            "workers": str(sweep.executor.settings.workers),
+            "workers": str(self._executor.settings.workers),
             "start_method": sweep.executor.start_method,
             "device": run.device,
             "data": dataset.describe(),
@@ -228,21 +298,21 @@ class _Recording:
             "name": SOURCES[run.task.data.source].title, "digest": dataset.fingerprint, "origin": dataset.origin,
         }  # fmt: skip
         run_id = self.store.start_run(
-            self.experiment_id, run, sweep_id=self.sweep_id, name=sweep.names[index], facts=facts, dataset=described
+            self.experiment_id, run, sweep_id=self.sweep_id, name=run.name, facts=facts, dataset=described
         )
-        self.open[index] = _Open(run_id=run_id)
-        self.run_ids[index] = run_id
-        self.display.started(index, sweep.names[index], run.task.training.epochs)
+        self._open[index] = _Open(run_id=run_id)
+        self.run_ids[run.fingerprint] = run_id
+        self._display.started(index, run.name, run.task.training.epochs)
 
     def _conclude(self, index: int, *, outcome: Outcome, reason: str) -> None:
-        if index not in self.open:
+        if index not in self._open:
             self._begin(index)
-        if self.open[index].outcome == "running":
-            self.open[index].outcome, self.open[index].reason = outcome, reason
+        if self._open[index].outcome == "running":
+            self._open[index].outcome, self._open[index].reason = outcome, reason
 
     def _end(self, index: int) -> None:
-        done = self.open.pop(index)
-        run = self.sweep.runs[index]
+        done = self._open.pop(index)
+        run = self._now[index]
         self.store.end_run(
             done.run_id,
             outcome=done.outcome,
@@ -251,13 +321,14 @@ class _Recording:
             step=done.epoch,
             folder=run.folder,
         )
-        name = escape(self.sweep.names[index])
+        name = escape(run.name)
         if done.outcome == "finished":
             scores = f"{_headline(done.metrics, 'test')}  {done.metrics['time/total']:.1f} s"
-            self.display.ended(index, f"{name}  {scores}")
+            self._display.ended(index, f"{name}  {scores}")
         else:
             log = run.folder / "worker.log"
-            self.display.ended(index, f"[red]{name}  {done.outcome}: {escape(done.reason)}[/red] (log: {log})")
+            self._display.ended(index, f"[red]{name}  {done.outcome}: {escape(done.reason)}[/red] (log: {log})")
+        self.write_down()
 
 
 def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> SweepRecord:
@@ -273,52 +344,56 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         console.print(f"Closed {orphans} runs that a dead process left open.")
     sweep_id = store.open_sweep(
         experiment_id,
-        name=f"sweep of {len(sweep.runs)} runs",
+        name=_sweep_name(sweep),
         fingerprint=sweep.fingerprint,
         command=sweep.command,
         description=sweep.description,
         reuse=sweep.reuse,
     )
-    done = {}
-    if sweep.reuse:
-        found = {index: store.done(experiment_id, run.fingerprint) for index, run in enumerate(sweep.runs)}
-        done = {index: run_id for index, run_id in found.items() if run_id is not None}
-    if done:
-        console.print(
-            f"{len(done)} of {len(sweep.runs)} runs are done already (tracking.reuse=false trains them again)."
-        )
-
-    def write_down(known: Mapping[int, str]) -> None:
-        run_ids = [known[index] for index in sorted(known)]
-        store.write_sweep(
-            sweep_id, run_ids=run_ids, n_planned=len(sweep.runs), margins=plain(sweep.runs[0].task.margins)
-        )
-
-    write_down(done)
-    missing = [index for index in range(len(sweep.runs)) if index not in done]
-    works = [
-        Work(
-            call=train,
-            arguments=(sweep.runs[index], load),
-            log=sweep.runs[index].folder / "worker.log",
-        )
-        for index in missing
-    ]
+    recording = _Recording(
+        sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
+    )
     status = "KILLED"
-    with Display(console, n_runs=len(missing)) as display:
-        recording = _Recording(
-            sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, display=display, run_ids=done
-        )
-        try:
-            for position, event in sweep.executor.run(works):
-                recording.told(missing[position], event)
-                if isinstance(event, (Ended, Failed)):
-                    write_down(recording.run_ids)  # a report can be made even if this process is killed
-            status = "FINISHED"
-        except BaseException as error:
-            store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
-            raise
-        finally:
-            write_down(recording.run_ids)
-            store.end_sweep(sweep_id, status=status)
+    try:
+        recording.runs = named(_search(recording), folder=sweep.folder / "runs")
+        recording.train(recording.runs, executor=sweep.executor)
+        status = "FINISHED"
+    except BaseException as error:
+        store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
+        raise
+    finally:
+        recording.write_down()
+        store.end_sweep(sweep_id, status=status)
     return store.read_sweep(sweep_id)
+
+
+def _sweep_name(sweep: Sweep) -> str:
+    is_plain = sweep.comparison.name == "frameworks"
+    return f"sweep of {len(sweep.runs)} runs" if is_plain else f"{sweep.comparison.name}, {len(sweep.runs)} runs"
+
+
+def _search(recording: _Recording) -> Sequence[Run]:
+    """The report's runs; where the comparison begins with a search, after it and with what it chose."""
+    runs, settings = recording.sweep.runs, recording.sweep.comparison.search
+    if settings is None:
+        return runs
+    trials = search.trials_of(settings, runs)
+    recording.trials = named(trials, folder=recording.sweep.folder / "trials", mark="trial")
+    recording.console.print(
+        f"Search: {len(settings.values)} values of {settings.key}, {len(settings.seeds)} seed(s) each, "
+        f"{len(trials)} trials; then {len(runs)} runs.",
+        highlight=False,
+    )
+    recording.train(recording.trials, executor=on_all_cores(recording.sweep.executor))  # nothing is timed here
+    scores = recording.scores(recording.trials, settings.metric)
+    recording.choices = search.choose(settings, runs, scores=scores)
+    for choice in recording.choices:
+        what = " · ".join(value for key, value in choice.labels.items() if key in ("optimizer", "regularization"))
+        chosen = (
+            "nothing: no value came through all of its trials"
+            if choice.value is None
+            else f"{choice.key}={choice.value:g}"
+        )
+        edge = ", at the edge of what was tried" if choice.at_edge else ""
+        recording.console.print(f"Chosen for {escape(what)}: {chosen}{edge}", highlight=False)
+    return search.with_choices(runs, recording.choices)

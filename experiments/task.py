@@ -188,6 +188,23 @@ class Margins:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Chance:
+    """What guessing scores on the test set: what a run that diverged or failed counts as, so that it stays in n.
+
+    `accuracy` is a fraction (1 / n_classes where they are balanced), null where there is no accuracy; `loss` has the
+    loss's own unit (ln n_classes for cross_entropy).
+    """
+
+    accuracy: float | None
+    loss: float
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.accuracy is None or 0 <= self.accuracy < 1, "0 <= chance.accuracy < 1", self.accuracy)
+        require(self.loss > 0, "chance.loss > 0", self.loss)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """Everything that is asked, and nothing about who does it."""
 
@@ -199,12 +216,14 @@ class Task:
     regularization: Regularization
     training: Training
     margins: Margins
+    chance: Chance
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
-        is_classification = self.training.loss == "cross_entropy"
         smoothing = self.regularization.label_smoothing
-        require(is_classification or not smoothing, "label_smoothing needs loss: cross_entropy", self.training.loss)
+        require(
+            self.is_classification or not smoothing, "label_smoothing needs loss: cross_entropy", self.training.loss
+        )
         require(
             self.training.class_weights is None or not smoothing,
             "class_weights without label_smoothing",
@@ -220,6 +239,11 @@ class Task:
             (own_decay, self.regularization.weight_decay),
             "set optimizer.weight_decay or regularization.weight_decay to 0",
         )
+
+    @property
+    def is_classification(self) -> bool:
+        """Whether each example has one class."""
+        return self.training.loss == "cross_entropy"
 
     @property
     def weight_decay(self) -> float:

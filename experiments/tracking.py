@@ -7,23 +7,28 @@ a metric is its epoch. Tags that begin with "tandem." are ours.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import getpass
 import json
 import logging
+import math
 import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from experiments import environment
 from experiments.fingerprint import plain
-from experiments.records import Outcome, RunRecord, SweepRecord
+from experiments.records import Choice, Outcome, RunRecord, SweepRecord
 from experiments.run import EpochEnded, Run
 
 # A dead server must not hold a sweep for minutes (MLflow's own defaults wait 246 s), and nothing is sent home.
@@ -221,12 +226,15 @@ class Store:
             self._tag(run.info.run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
             self.client.set_terminated(run.info.run_id, "KILLED")
 
-    def write_sweep(
-        self, sweep_id: str, *, run_ids: Sequence[str], n_planned: int, margins: Mapping[str, float]
-    ) -> None:
-        """Write down which runs the sweep consists of, as far as they are known."""
-        content = {"run_ids": list(run_ids), "n_planned": n_planned, "margins": dict(margins)}
-        self.client.log_dict(sweep_id, content, "sweep.json")
+    def write_sweep(self, sweep_id: str, content: Mapping[str, Any]) -> None:
+        """Write down what the sweep consists of, as far as it is known; `read_sweep` reads it."""
+        self.client.log_dict(sweep_id, dict(content), "sweep.json")
+
+    def final_score(self, run_id: str, metric: str) -> float:
+        """Last value of a metric; infinite where the run has none or did not come to its end."""
+        run = self.client.get_run(run_id)
+        is_finished = run.data.tags[TAG + "outcome"] == "finished"
+        return float(run.data.metrics.get(metric, math.inf)) if is_finished else math.inf
 
     def end_sweep(self, sweep_id: str, *, status: str) -> None:
         """Close the parent run."""
@@ -236,6 +244,17 @@ class Store:
         """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags."""
         self.client.log_artifacts(sweep_id, str(folder), "report")
         self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
+
+    def open_report(self, experiment_id: str, sweep_ids: Sequence[str]) -> str:
+        """A run that holds the report over several sweeps; the same sweeps, the same run."""
+        joined = ",".join(sorted(sweep_ids))
+        found = self._search(experiment_id, f"tags.`{TAG}report_of` = '{joined}'")
+        if found:
+            return str(found[0].info.run_id)
+        tags = {TAG + "kind": "report", TAG + "report_of": joined} | _source_tags()
+        run = self.client.create_run(experiment_id, run_name=f"report over {len(sweep_ids)} sweeps", tags=tags)
+        self.client.set_terminated(run.info.run_id, "FINISHED")
+        return str(run.info.run_id)
 
     def find_sweep(self, experiment_id: str, which: str) -> str:
         """Identifier of a sweep of the experiment: `which` itself, or the latest one.
@@ -283,8 +302,52 @@ class Store:
             command=parent.data.tags.get(TAG + "command", ""),
             n_planned=content["n_planned"],
             margins=content["margins"],
-            runs=tuple(self.read_run(run_id) for run_id in content["run_ids"]),
+            chance=content["chance"],
+            comparison=content["comparison"],
+            class_names=tuple(content["class_names"]),
+            choices=tuple(Choice(**choice) for choice in content["choices"]),
+            runs=tuple(self._read_kept(kept) for kept in content["runs"]),
+            trials=tuple(self._read_kept(kept) for kept in content["trials"]),
+            pictures=self._read_pictures(sweep_id),
+            control=self._control_before(parent),
         )
+
+    def _read_kept(self, kept: Mapping[str, Any]) -> RunRecord:
+        """A run under the name and labels that it has in one sweep."""
+        run = self.read_run(kept["id"])
+        return dataclasses.replace(run, name=kept["name"], labels=kept["labels"], overrides=tuple(kept["overrides"]))
+
+    def _control_before(self, sweep: MlflowRun) -> str:
+        """What the last control that came to a result found, among those that began before this sweep."""
+        settled = [
+            run.data.tags[TAG + "control"]
+            for run in self._search(sweep.info.experiment_id, f"tags.`{TAG}control` != ''")
+            if run.info.start_time < sweep.info.start_time and run.data.tags[TAG + "control"] != "not assessed"
+        ]
+        return str(settled[0]) if settled else ""  # MLflow lists the newest first
+
+    def logits(self, run_id: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Test logits (n, n_outputs) and targets of a finished run; None where it left none."""
+        try:
+            path = self.artifact(run_id, "test_logits.npz")
+        except (MlflowException, OSError):
+            return None
+        with np.load(path) as stored:
+            return stored["logits"], stored["targets"]
+
+    def log_pictures(self, sweep_id: str, pictures: Mapping[int, NDArray[Any]]) -> None:
+        """Keep pictures of the test set, so that the report can be made again without the data."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "pictures.npz"
+            named: dict[str, Any] = {str(index): picture for index, picture in sorted(pictures.items())}
+            np.savez_compressed(path, **named)
+            self.client.log_artifact(sweep_id, str(path))
+
+    def _read_pictures(self, sweep_id: str) -> dict[int, NDArray[Any]]:
+        if not any(each.path == "pictures.npz" for each in self.client.list_artifacts(sweep_id)):
+            return {}
+        with np.load(self.artifact(sweep_id, "pictures.npz")) as stored:
+            return {int(name): stored[name] for name in stored.files}
 
     def read_run(self, run_id: str) -> RunRecord:
         """One run."""
@@ -354,7 +417,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _is_per_epoch(name: str) -> bool:
-    return name.startswith(("train/", "val/")) or name in ("time/epoch", "step")
+    return name.startswith(("train/", "val/")) or name in ("time/epoch", "time/trained", "step")
 
 
 @contextlib.contextmanager

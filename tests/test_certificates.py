@@ -98,7 +98,7 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache,
         in swept.stdout
     )
     (html,) = tmp_path.glob("outputs/digits-mlp/*/report/report.html")
-    assert "Certificate: keras and lightning (adam)" in html.read_text()
+    assert "keras and lightning, adam</caption>" in html.read_text()
 
     other = command(
         "experiment=digits_mlp", "training.epochs=1", "seed=0", "optimizer.epsilon=1e-7", cwd=tmp_path, cache=cache

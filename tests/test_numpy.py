@@ -12,6 +12,7 @@ from experiments.plan import FixedPlan
 from experiments.schedules import ConstantSchedule
 from experiments.task import (
     Augmentation,
+    Chance,
     Clip,
     DataSettings,
     EarlyStopping,
@@ -58,6 +59,7 @@ TASK = Task(
         epochs=5000, batch_size=4, evaluate_every=100, loss="brier_score", class_weights=None, precision="float64"
     ),
     margins=Margins(accuracy=0.01, loss=0.01, time_ratio=0.05),
+    chance=Chance(accuracy=0.5, loss=0.25),
 )
 
 

@@ -1,12 +1,15 @@
 """From records to pages: arms, sentences, and names that want to do harm."""
 
+import base64
+import hashlib
 import json
 from dataclasses import replace
 
 import pytest
+from cases import PROJECT
 
 from experiments import report
-from experiments.records import RunRecord, SweepRecord
+from experiments.records import RunRecord, SweepRecord, merged
 from experiments.report import files, numbers, page
 from experiments.report.analysis import analyse, arms_of
 from experiments.report.names import clean
@@ -103,7 +106,10 @@ def test_one_arm_is_a_page_that_says_so(tmp_path):
 
 
 def test_no_run_at_all_is_a_page(tmp_path):
-    assert "Nothing to compare: 0 arms." in files.write(analyse(sweep(n_planned=2)), tmp_path).read_text()
+    assert (
+        "Nothing to compare: 0 arms, and no run has come to its end."
+        in files.write(analyse(sweep(n_planned=2)), tmp_path).read_text()
+    )
 
 
 HOSTILE = ["</script><script>alert(1)</script>", "a$\\frac{$", "\x00\x1b[31m\u202eevil", "y" * 3000]
@@ -115,9 +121,10 @@ def test_hostile_names_harm_nothing(tmp_path, name):
     runs.append(run("keras", 0, note="plain"))
     analysis = analyse(sweep(*runs))
     text = files.write(analysis, tmp_path).read_text()
-    assert "<script" not in text
+    assert text.count("<script") == 2  # the data and our own
+    assert text.count("</script") == 2
     assert not any(control in text for control in "\x00\x1b\u202e")
-    assert "y" * 400 not in text.replace("…", "")
+    assert "y" * 400 not in text[: text.index('<script type="application/json"')].replace("…", "")
     assert "<script" not in page.note(analysis)
 
 
@@ -168,9 +175,9 @@ def test_every_file_is_written_and_json_has_a_schema(tmp_path):
     assert {"report.html", "report.md", "report.json", "tables/results.csv", "tables/runs.csv"} <= names
     assert {"figures/paired-differences.svg", "figures/val-loss.png"} <= names
     content = json.loads((tmp_path / "report.json").read_text())
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert [arm["lost"] for arm in content["arms"]] == [1, 0]
-    assert content["verdicts"][0]["n"] == 2
+    assert content["claims"][0]["n"] == 2
     rows = (tmp_path / "tables" / "results.csv").read_text().splitlines()
     assert rows[1].startswith("keras,test/accuracy,3,1,0.956,")
 
@@ -182,3 +189,101 @@ def test_a_name_that_a_spreadsheet_would_run_is_quoted():
 def test_a_regression_has_no_accuracy_to_compare():
     runs = [replace(one, metrics={"test/loss": 0.1 + one.seed}) for one in BOTH]
     assert [verdict.metric for verdict in analyse(sweep(*runs)).verdicts] == ["test loss"]
+
+
+def everything(folder):
+    """Path below `folder` -> bytes, of all that a report consists of but pictures in PNG."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".png"]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_the_order_of_the_runs_changes_no_byte(tmp_path):
+    runs = [run(framework, seed) for seed in range(3) for framework in ("lightning", "keras")]
+    files.write(analyse(sweep(*runs)), tmp_path / "a")
+    files.write(analyse(sweep(*(runs[index] for index in (3, 0, 5, 1, 4, 2)))), tmp_path / "b")
+    first = everything(tmp_path / "a")
+    assert len(first) > 12
+    assert first == everything(tmp_path / "b")
+
+
+def test_swapping_the_sides_flips_the_signs():
+    swapped = {"lightning": "keras", "keras": "lightning"}
+    runs = [run(swapped[one.framework], one.seed, accuracy=one.metrics["test/accuracy"]) for one in BOTH]
+    first, second = analyse(sweep(*BOTH)).verdicts[0], analyse(sweep(*runs)).verdicts[0]
+    assert second.differences == pytest.approx([-value for value in first.differences])
+    assert second.ci95 == pytest.approx((-first.ci95[1], -first.ci95[0]))
+    assert second.p_difference == pytest.approx(first.p_difference)
+
+
+def text_of(path):
+    return path.read_text().partition("<main")[2].partition("</main>")[0]
+
+
+EDGES = {
+    "a single seed": (lambda: sweep(run("keras", 0), run("lightning", 0)), "Not assessed: 1 paired run"),
+    "a partial sweep": (lambda: sweep(*BOTH[:5], n_planned=60), "partial: 5 of 60 runs"),
+    "all diverged": (
+        lambda: sweep(*(replace(one, outcome="diverged", reason="NaN", metrics={}) for one in BOTH)),
+        "Not assessed: every run failed",
+    ),
+    "all NaN": (
+        lambda: sweep(*(replace(one, metrics=dict.fromkeys(one.metrics, float("nan"))) for one in BOTH)),
+        "Not assessed: every run failed",
+    ),
+    "all identical": (
+        lambda: sweep(*(run(one.framework, one.seed, accuracy=0.9) for one in BOTH)),
+        "Identical on all 3",
+    ),
+    "no run": (lambda: sweep(n_planned=6), "no run has come to its end"),
+}
+
+
+@pytest.mark.parametrize("edge", EDGES)
+def test_every_edge_is_a_page_that_says_so_plainly(tmp_path, edge):
+    make, said = EDGES[edge]
+    record = replace(make(), chance={"accuracy": 0.1, "loss": 2.3})
+    path = files.write(analyse(record), tmp_path)
+    assert said in text_of(path)
+    json.loads((tmp_path / "report.json").read_text())
+
+
+def test_two_hundred_runs_are_a_page(tmp_path):
+    """How long it takes is measured by benchmarks/report_time.py."""
+    runs = [
+        run(framework, seed, accuracy=0.9 + 0.001 * ((seed * 7 + dose) % 11), dropout=str(dose / 10))
+        for framework in ("keras", "lightning")
+        for seed in range(20)
+        for dose in range(5)
+    ]
+    path = files.write(analyse(sweep(*runs)), tmp_path)
+    assert path.stat().st_size < 3_000_000
+    assert "200 of 200" in text_of(path)
+
+
+def test_bold_stands_only_where_a_verdict_supports_it(tmp_path):
+    higher = [run("keras", seed, accuracy=0.95 + 0.001 * seed) for seed in range(3)]
+    lower = [run("lightning", seed, accuracy=0.90 + 0.0011 * seed) for seed in range(3)]
+    text = text_of(files.write(analyse(sweep(*higher, *lower)), tmp_path / "better"))
+    assert text.count("<strong>") == 1
+    assert "<strong>" not in text_of(files.write(analyse(sweep(*BOTH)), tmp_path / "same"))
+
+
+def test_the_ledger_holds_the_command_that_trains_each_run_alone(tmp_path):
+    runs = [replace(one, overrides=(f"seed={one.seed}", "experiment=e", "x='a b'")) for one in BOTH]
+    assert "python run.py experiment=e seed=0 &#39;x=" in text_of(files.write(analyse(sweep(*runs)), tmp_path))
+
+
+def test_our_script_is_short_and_the_only_one_that_may_run(tmp_path):
+    script = (PROJECT / "experiments" / "report" / "page.js").read_bytes()
+    digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
+    assert len(script) < 10_000
+    assert f"script-src 'sha256-{digest}'" in files.write(analyse(sweep(*BOTH)), tmp_path).read_text()
+
+
+def test_sweeps_of_one_experiment_merge_and_others_are_refused():
+    other = replace(run("keras", 0, learning_rate=0.1), run_id="other")
+    again = replace(sweep(*BOTH, other), sweep_id="t", command="d")
+    both = merged([sweep(*BOTH, n_planned=8), again], sweep_id="together")
+    assert (len(both.runs), both.n_planned, both.command) == (7, 9, "c; d")
+    with pytest.raises(ValueError, match="must have the same experiment"):
+        merged([again, replace(again, experiment="other")], sweep_id="x")

@@ -19,7 +19,9 @@ from rich.console import Console
 import frameworks
 from experiments import report, settings, sweep, tracking
 from experiments.executor import LocalExecutor
-from experiments.settings import FrameworkSettings, Job, SettingsError, TrackingSettings
+from experiments.settings import ComparisonSettings, FrameworkSettings, Job, SettingsError, TrackingSettings
+
+FRAMEWORKS = ComparisonSettings(name="frameworks", factor="framework", baseline=None, search=None)
 
 
 @pytest.fixture
@@ -37,6 +39,7 @@ def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor
             action="train",
             sweep="latest",
             output=str(tmp_path / "outputs"),
+            comparison=FRAMEWORKS,
             executor=executor
             or settings.ExecutorSettings(
                 workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
@@ -261,7 +264,7 @@ def test_the_command_from_config_to_verdict(tmp_path, cache, empty_database):
     assert done.returncode == 0, done.stderr
     assert "4/4" in done.stdout
     assert "dropout 0.5" in done.stdout
-    assert "keras · dropout 0.5 against keras · dropout 0.0: " in done.stdout
+    assert "keras · dropout 0.5 against keras · dropout 0: " in done.stdout
     assert done.stderr == ""
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("digits_mlp")
@@ -333,7 +336,7 @@ def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_datab
     assert not runs("attributes.status = 'RUNNING'")
     assert len(runs("tags.`tandem.kind` = 'sweep'")) == 1
     sweep_json = store_json(client, after[0].data.tags["mlflow.parentRunId"])
-    assert len(sweep_json["run_ids"]) == 2
+    assert len(sweep_json["runs"]) == 2
 
 
 def store_json(client, run_id):

@@ -3,24 +3,63 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
 from rich.console import Console
 
 from experiments import certificates
 from experiments.records import SweepRecord
-from experiments.report import files, page, screen
-from experiments.report.analysis import analyse
+from experiments.report import files, page, predictions, screen
+from experiments.report.analysis import Analysis, analyse
 
 
-def publish(record: SweepRecord, *, store: Any, folder: Path, console: Console) -> Path:
-    """Write the report into `folder`, keep it in the store under the sweep, show its first page; return report.html."""
-    known = certificates.of_sweep(
-        record, store=store, experiment_id=store.experiment(record.experiment, description="")
-    )
+def publish(
+    record: SweepRecord,
+    *,
+    store: Any,
+    folder: Path,
+    console: Console,
+    inputs: Mapping[str, NDArray[Any]] | None = None,
+) -> Path:
+    """Write the report into `folder`, keep it in the store under the sweep, show its first page; return report.html.
+
+    Args:
+        record: The sweep as the store has it.
+        store: Where logits are read from and the report is kept.
+        folder: Where the files go.
+        console: Where the first page goes.
+        inputs: Fingerprint of a dataset -> its test inputs, where they are at hand; the pictures of the worst
+            mistakes are taken from them and kept, so that later reports need no data.
+    """
+    experiment_id = store.experiment(record.experiment, description="")
+    known = certificates.of_sweep(record, store=store, experiment_id=experiment_id)
     analysis = analyse(dataclasses.replace(record, certificates=known))
+    analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
     path = files.write(analysis, folder)
     store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags)
     screen.show(analysis, console=console, report=path, store_uri=store.uri)
     return path
+
+
+def _with_predictions(analysis: Analysis, *, store: Any, inputs: Mapping[str, NDArray[Any]]) -> Analysis:
+    """The first pair's answers, with the pictures that are at hand or were kept."""
+    record = analysis.record
+    if analysis.shown is None or analysis.metric != "test/accuracy":
+        return analysis
+    first, second = analysis.shown
+    found = predictions.predictions_of(
+        first, second, class_names=record.class_names, margin=record.margins["accuracy"], read=store.logits
+    )
+    if found is None:
+        return analysis
+    pictures = record.pictures
+    data = next(iter(first.data))
+    missing = [each.index for each in found.mistakes if each.index not in pictures]
+    if missing and data in inputs:
+        pictures = predictions.pictures_from(inputs[data], [each.index for each in found.mistakes])
+        if pictures:
+            store.log_pictures(record.sweep_id, pictures)
+    return dataclasses.replace(analysis, predictions=predictions.with_pictures(found, pictures))

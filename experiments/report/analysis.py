@@ -2,190 +2,181 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from experiments import statistics
-from experiments.records import RunRecord, SweepRecord
-from experiments.report.names import clean
-from experiments.tracking import flatten
+from experiments.records import SweepRecord
+from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
+from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
+from experiments.report.pairs import (
+    Pair,
+    compare,
+    control_outcome,
+    control_pairs,
+    exploratory_of,
+    is_same_level,
+    members_of,
+    pairs_of_arms,
+    unsettled_at_edge,
+    with_holm,
+)
+from experiments.report.predictions import Predictions
+from experiments.statistics import Verdict
 
-NOT_SETTINGS = (
-    "seed",
-    "name",
-    "device",
-    "data.path",
-    "data.download",
-)  # of a run's configuration: what does not set arms apart
 SCORES = ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arm:
-    """Runs that differ only in the seed."""
-
-    name: str
-    framework: str
-    settings: Mapping[str, Any]
-    runs: tuple[RunRecord, ...]
-
-    @property
-    def finished(self) -> tuple[RunRecord, ...]:
-        """Runs that came to their end with finite scores."""
-        return tuple(run for run in self.runs if run.outcome == "finished")
-
-    @property
-    def n_lost(self) -> int:
-        """Runs that failed or diverged."""
-        return len(self.runs) - len(self.finished)
-
-    @property
-    def data(self) -> frozenset[str]:
-        """Fingerprints of the data that its runs were trained on; only arms with the same are compared."""
-        return frozenset(run.facts.get("data_fingerprint", "") for run in self.runs)
-
-    def scores(self, metric: str) -> dict[int, float]:
-        """Seed -> final value of `metric`, for finished runs."""
-        return {run.seed: run.metrics[metric] for run in self.finished if metric in run.metrics}
-
-    def interval(self, metric: str) -> statistics.Estimate | None:
-        """Mean of `metric` with its 95 % interval; None without a finished run."""
-        scores = self.scores(metric)
-        return statistics.mean_interval(scores) if scores else None
+WORDS = {  # of a verdict, in one word
+    "not_assessed": "not assessed",
+    "A_better": "difference",
+    "B_better": "difference",
+    "A_better_practical": "difference",
+    "B_better_practical": "difference",
+    "equivalent": "equivalent",
+    "equivalent_nonzero": "equivalent",
+    "inconclusive": "inconclusive",
+    "identical": "identical",
+    "constant_difference": "check determinism",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Analysis:
-    """A sweep, analysed: the model behind terminal, HTML, Markdown and JSON."""
+    """A sweep, analysed: the model behind terminal, HTML, Markdown and JSON.
+
+    Attributes:
+        pairs: The claims: what the comparison was made for.
+        exploratory: Title -> differences beside the claims; intervals, no verdict words.
+        shown: The two arms of one framework each whose answers are shown.
+        predictions: The first pair's answers on the test set, where its logits are kept.
+        control: passed, repeat, invalid or not assessed for a control; else what the newest control found, or "".
+    """
 
     record: SweepRecord
+    metric: str
+    factor: str
     arms: tuple[Arm, ...]
-    verdicts: tuple[statistics.Verdict, ...]
+    pairs: tuple[Pair, ...]
+    exploratory: Mapping[str, tuple[Verdict, ...]]
+    shown: tuple[Arm, Arm] | None
+    gaps: tuple[Gap, ...]
+    dose: Dose | None
+    effects: Effects | None
+    control: str
     warnings: tuple[str, ...]
+    predictions: Predictions | None = None
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Verdicts on the score, then those on the loss."""
+        losses = tuple(pair.loss for pair in self.pairs if pair.loss is not None)
+        return tuple(pair.score for pair in self.pairs) + losses
+
+    @property
+    def headline(self) -> str:
+        """All claims in one line, where there are several."""
+        if len(self.pairs) < 2:
+            return ""
+        found = Counter(_outcome(pair) for pair in self.pairs)
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(found.items(), key=lambda item: -item[1]))
+        return f"{len(self.pairs)} comparisons of {self.metric.replace('/', ' ')}: {counts}."
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What may be said, a sentence per comparison."""
-        return tuple(f"{verdict.names[0]} against {verdict.names[1]}: {verdict.sentence}" for verdict in self.verdicts)
+        """What may be said, a sentence per comparison: scores, then losses, then times."""
+        said = [f"{verdict.names[0]} against {verdict.names[1]}: {verdict.sentence}" for verdict in self.verdicts]
+        said += [f"{pair.title}: time per step: {pair.speed.sentence}" for pair in self.pairs if pair.speed is not None]
+        return tuple(said)
 
     @property
     def tags(self) -> dict[str, str]:
         """The verdicts as tags of the sweep, so that a search in MLflow finds them."""
-        first = {"verdict": self.verdicts[0].id} if self.verdicts else {}
-        return first | {f"verdict.{number}": sentence for number, sentence in enumerate(self.sentences, start=1)}
+        tags: dict[str, str] = {"verdict": self.pairs[0].score.id} if self.pairs else {}
+        if self.record.comparison["factor"] == "seed":
+            tags["control"] = self.control
+        return tags | {f"verdict.{number}": sentence for number, sentence in enumerate(self.sentences, start=1)}
 
     @property
     def facts(self) -> dict[str, str]:
         """Environment of the runs: a value where all agree, else all values."""
-        keys = (
-            "data",
-            "cpu",
-            "cores",
-            "threads",
-            "workers",
-            "device",
-            "start_method",
-            "platform",
-            "python",
-            "git_commit",
-        )
-        versions = sorted({key for run in self.record.runs for key in run.facts if key.startswith("version.")})
-        values = {key: list(dict.fromkeys(run.facts[key] for run in self.record.runs if key in run.facts))
-                  for key in (*keys, *versions)}  # fmt: skip
+        keys = ["data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python"]
+        keys.append("git_commit")
+        keys += sorted({key for run in self.record.runs for key in run.facts if key.startswith("version.")})
+        values = {
+            key: list(dict.fromkeys(run.facts[key] for run in self.record.runs if key in run.facts)) for key in keys
+        }
         return {key.removeprefix("version."): "; ".join(found) for key, found in values.items() if found}
 
 
+def _outcome(pair: Pair) -> str:
+    better = pair.score.shows_difference_in_favor_of
+    if better is None:
+        return WORDS[pair.score.id]
+    return f"in favour of {'the first' if better == pair.first.name else 'the second'} arm"
+
+
 def analyse(record: SweepRecord) -> Analysis:
-    """Group runs into arms and compare them."""
+    """Group runs into arms and compare them; the order of the runs changes nothing."""
+    record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
     arms = arms_of(record.runs)
-    verdicts = tuple(_verdicts(arms, record.margins))
-    return Analysis(record=record, arms=arms, verdicts=verdicts, warnings=tuple(_warnings(record)))
+    metric = "test/accuracy" if _has_accuracy(record) else "test/loss"
+    chance = record.chance.get(metric.rpartition("/")[2])
+    warnings = _warnings(record)
+    factor, baseline = _settled(record, arms, warnings)
+    if factor == "seed":
+        pairs = control_pairs(arms, record, metric=metric)
+        control = control_outcome(pairs, before=record.control)
+    else:
+        compared = pairs_of_arms(arms if factor == "framework" else pooled(arms), factor=factor, baseline=baseline)
+        pairs = [compare(*pair, record, metric=metric, n_pairs=len(compared)) for pair in compared]
+        pairs = [unsettled_at_edge(pair, record.choices) for pair in pairs]
+        control = record.control
+    members = [each for pair in pairs for each in members_of(pair, arms)] if factor != "seed" else []
+    return Analysis(
+        record=record,
+        metric=metric,
+        factor=factor,
+        arms=arms,
+        pairs=with_holm(pairs),
+        exploratory=exploratory_of(arms, record, metric=metric, claims=pairs) if factor != "seed" else {},
+        gaps=gaps_of(arms, pairs=members),
+        dose=_dose(arms, factor=factor, metric=metric, chance=chance),
+        effects=effects_of(arms, metric=metric, failure_score=chance) if factor != "seed" else None,
+        control=control,
+        warnings=tuple(warnings),
+        shown=members[0] if members else None,
+    )
 
 
-def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
-    """Arms in order of appearance of their settings, sorted by framework last."""
-    groups: dict[str, list[RunRecord]] = {}
-    settings: dict[str, dict[str, Any]] = {}
-    for run in runs:
-        flat = {
-            key: value
-            for key, value in flatten(run.config).items()
-            if key not in NOT_SETTINGS and not key.startswith("margins.")
-        }
-        key = repr(sorted(flat.items(), key=str))
-        groups.setdefault(key, []).append(run)
-        settings[key] = flat
-    names = _arm_names(list(settings.values()))
-    arms = [
-        Arm(
-            name=name, framework=flat["framework"], settings=flat, runs=tuple(sorted(groups[key], key=lambda r: r.seed))
-        )
-        for (key, flat), name in zip(settings.items(), names, strict=True)
-    ]
-    return tuple(sorted(arms, key=lambda arm: (arm.name.partition(" · ")[2], arm.framework)))
+def _settled(record: SweepRecord, arms: Sequence[Arm], warnings: list[str]) -> tuple[str, str | None]:
+    """Factor and baseline as far as these arms have them; what is not as asked for is said."""
+    factor, baseline = str(record.comparison["factor"]), record.comparison.get("baseline")
+    levels = {arm.factors.get(factor) for arm in arms}
+    if factor not in ("framework", "seed") and len(levels) < 2:
+        warnings.append(f"nothing varies {factor}, which this comparison is about: frameworks are compared")
+        factor, baseline = "framework", None
+    elif baseline is not None and not any(is_same_level(level, baseline) for level in levels):
+        warnings.append(f"the baseline {factor}={baseline} was not run: each is compared with each")
+        baseline = None
+    return factor, baseline
 
 
-def _arm_names(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    keys = sorted({key for flat in settings for key in flat} - {"framework"})
-    varying = [key for key in keys if len({str(flat.get(key)) for flat in settings}) > 1]
-    return [
-        " · ".join([flat["framework"]] + [f"{_short(key)} {clean(flat[key], 40)}" for key in varying if key in flat])
-        for flat in settings
-    ]
+def _dose(arms: Sequence[Arm], *, factor: str, metric: str, chance: float | None) -> Dose | None:
+    """Dose and response along the factor that is compared, else along the first other one that has doses."""
+    others = sorted({key for arm in arms for key in arm.factors} - {factor})
+    for key in (factor, *others):
+        levels = in_order(arm.factors[key] for arm in arms if key in arm.factors)
+        found = dose_of(arms, factor=key, levels=levels, metric=metric, failure_score=chance)
+        if found is not None:
+            return found
+    return None
 
 
-def _short(key: str) -> str:
-    group, _, leaf = key.rpartition(".")
-    return group if leaf == "kind" else leaf
-
-
-def pairs_of_arms(arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
-    """Which arms are compared: frameworks where all else is equal; with one framework, every arm against the first."""
-    rest = {id(arm): arm.name.partition(" · ")[2] for arm in arms}
-    pairs = [
-        (first, second)
-        for number, first in enumerate(arms)
-        for second in arms[number + 1 :]
-        if rest[id(first)] == rest[id(second)]
-    ]
-    return pairs or [(arm, arms[0]) for arm in arms[1:] if arm.data == arms[0].data]
-
-
-def _verdicts(arms: Sequence[Arm], margins: Mapping[str, float]) -> list[statistics.Verdict]:
-    """Accuracy of every pair is the family of claims; the loss is told beside it."""
-    pairs = [(first, second) for first, second in pairs_of_arms(arms) if first.runs and second.runs]
-    found = []
-    for metric in ("test/accuracy", "test/loss"):
-        for first, second in pairs:
-            if not (first.scores(metric) or second.scores(metric)) and first.finished:
-                continue  # a regression has no accuracy
-            found.append(_verdict(first, second, metric=metric, margins=margins, n_claims=len(pairs)))
-    return found
-
-
-def _verdict(
-    first: Arm, second: Arm, *, metric: str, margins: Mapping[str, float], n_claims: int
-) -> statistics.Verdict:
-    is_accuracy = metric == "test/accuracy"
-    scores = [
-        {
-            run.seed: run.metrics.get(metric, float("nan")) if run.outcome == "finished" else float("nan")
-            for run in arm.runs
-        }
-        for arm in (first, second)
-    ]
-    return statistics.verdict(
-        scores[0],
-        scores[1],
-        margin=margins["accuracy" if is_accuracy else "loss"],
-        higher_is_better=is_accuracy,
-        names=(first.name, second.name),
-        metric=metric.replace("/", " "),
-        unit="pp" if is_accuracy else "",
-        scale=100.0 if is_accuracy else 1.0,
-        bounds=(0.0, 1.0) if is_accuracy else None,
-        n_claims=n_claims,
+def _has_accuracy(record: SweepRecord) -> bool:
+    """Whether the task is a classification: runs say so, and where none ended its chance level does."""
+    finished = [run for run in record.runs if run.outcome == "finished"]
+    return any("test/accuracy" in run.metrics for run in finished) or (
+        not finished and record.chance.get("accuracy", 0.0) is not None
     )
 
 
@@ -202,4 +193,22 @@ def _warnings(record: SweepRecord) -> list[str]:
         found.append(
             "several runs shared the machine: their times are not comparable (executor.workers=1 makes them so)"
         )
+    for each in record.choices:
+        what = labels_of(each.labels, record)
+        if each.value is None:
+            found.append(
+                f"nothing was chosen for {what}: none of its values came through all of its {each.n_trials} trials"
+            )
+        elif each.at_edge:
+            found.append(
+                f"the best {each.key} for {what} ({each.value:g}) lies at the edge of what was tried "
+                f"({each.low:g} to {each.high:g}): the search space is too narrow for it"
+            )
     return found
+
+
+def labels_of(labels: Mapping[str, str], record: SweepRecord) -> str:
+    """The choices among `labels` that vary over the sweep's searches, as a person says them."""
+    all_labels = [each.labels for each in record.choices]
+    varying = [key for key in labels if key != "framework" and len({each.get(key) for each in all_labels}) > 1]
+    return " · ".join(choice(key, labels[key]) for key in varying) or record.experiment

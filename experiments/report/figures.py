@@ -1,9 +1,13 @@
-"""Figures as SVG text, byte for byte the same for the same records."""
+"""Figures as SVG text, byte for byte the same for the same records; what all of them share, and the differences."""
 
 from __future__ import annotations
 
+import html
 import io
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +16,23 @@ import numpy as np
 
 mpl.use("svg")
 
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from experiments import statistics
-from experiments.report.analysis import Arm
+from experiments.report.arms import Arm
 from experiments.report.names import clean
+from experiments.statistics import Verdict
 
+WIDTH = 6.8  # inches: the text of a page, and two columns of a paper
+SMALL = 8  # points: the smallest text
+LABEL_WIDTH = 34  # characters of a row label that leave the plot enough room
 # Okabe-Ito colours with at least 3:1 contrast on white; from six series on: small multiples, not more colours.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
-DASHES = ("-", "--", ":", "-.")
+NEUTRAL = "#555555"
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "^", "D", "v", "P")  # the square is kept for runs that stopped early
 FRAMEWORK_COLOURS = {"lightning": COLOURS[0], "keras": COLOURS[1], "numpy": COLOURS[2]}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -29,97 +40,164 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,
     "font.size": 9,
     "font.family": "sans-serif",
+    "axes.titlesize": 9,
+    "axes.facecolor": "white",
+    "figure.facecolor": "white",
+    "figure.titlesize": 10,
+    "savefig.facecolor": "white",
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "axes.axisbelow": True,
     "axes.grid": True,
     "grid.color": "#dddddd",
     "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.06,
 }
 
 
-def to_svg(figure: Figure) -> str:
-    """The figure as an <svg> element."""
+@contextmanager
+def styled() -> Iterator[None]:
+    """Our look, without the warnings about letters that the font lacks: an SVG's reader has other fonts."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support .* natively")
+        yield
+
+
+def settled(figure: Figure) -> Figure:
+    """The figure with its layout done once, so that drawing it again, as SVG or PNG, changes nothing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    return figure
+
+
+def to_svg(figure: Figure, *, name: str = "", title: str = "", description: str = "") -> str:
+    """The figure as an <svg> element that may stand in a page beside others.
+
+    Args:
+        figure: What to draw.
+        name: Goes before every id, so that ids are unique in a page.
+        title: What a screen reader says, as <title id="name-title">; left out where empty.
+        description: The same at length, as <desc id="name-desc">.
+    """
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with styled():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    text = text[text.index("<svg") :]
+    prefix = re.sub(r"[^\w.-]", "-", name) + "-" if name else ""
+    if prefix:
+        text = re.sub(r"<[^<>]+>", lambda tag: _prefixed(tag[0], prefix), text)
+    said = "".join(
+        f'<{tag} id="{prefix}{what}">{html.escape(clean(words, 10_000))}</{tag}>'
+        for tag, what, words in (("title", "title", title), ("desc", "desc", description))
+        if words
+    )
+    opening = text.index(">") + 1
+    return f"{text[:opening]}{said}{text[opening:]}"
+
+
+def _prefixed(tag: str, prefix: str) -> str:
+    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", tag)
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """The figure as a picture, 150 dots per inch."""
-    with mpl.rc_context(STYLE):
+    """The figure as a picture, 150 dots per inch; letters that the font lacks are boxes."""
+    with styled():
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
 
 
 def looks(arms: Sequence[Arm]) -> Mapping[str, dict[str, Any]]:
-    """Arm -> colour by framework, dash by what else differs."""
-    rests = sorted({arm.name.partition(" · ")[2] for arm in arms})
+    """Arm -> colour by framework, dash and marker by what else differs."""
+    rests = sorted({arm.rest for arm in arms})
+    return {arm.name: look(arm.framework, rests.index(arm.rest)) for arm in arms}
+
+
+def look(framework: str, number: int) -> dict[str, Any]:
+    """Colour by framework, dash and marker by the number of what else differs."""
     return {
-        arm.name: {
-            "color": FRAMEWORK_COLOURS.get(arm.framework, COLOURS[4]),
-            "linestyle": DASHES[rests.index(arm.name.partition(" · ")[2]) % len(DASHES)],
-        }
-        for arm in arms
+        "color": colour_of(framework),
+        "linestyle": DASHES[number % len(DASHES)],
+        "marker": MARKERS[number % len(MARKERS)],
     }
 
 
-def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) -> Figure:
-    """Thin line per seed, mean, pointwise 95 % t band, against the epoch."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 3.2))
+def width_of(number: int, *, n: int) -> float:
+    """Points of line `number` of n; the lower is the broader, so that lines that lie on each other are all seen."""
+    return 1.4 + (n - 1 - number) * min(1.2, 3.2 / n)
+
+
+def colour_of(framework: str) -> str:
+    """The framework's colour, the same in all figures."""
+    return FRAMEWORK_COLOURS.get(framework, COLOURS[4])
+
+
+def plain_log(axis: Axis, *, subs: Sequence[float] = (1, 2, 5)) -> None:
+    """Plain numbers on a logarithmic axis: matplotlib's own ticks are formulas, which names must not be."""
+    axis.set_major_locator(LogLocator(subs=subs, numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def paired_differences(verdicts: Sequence[Verdict], *, title: str) -> Figure:
+    """One row per comparison: a dot per seed, the mean with both intervals, the margin as a shaded band.
+
+    All rows share one scale, in the unit of the verdicts; positive means that the first arm is better.
+    """
+    with styled():
+        row_height = 0.7 if len(verdicts) <= 10 else 0.45  # inches
+        figure = Figure(figsize=(WIDTH, 1.2 + row_height * max(1, len(verdicts))))
         axes = figure.subplots()
-        for number, arm in enumerate(arms):
-            # Identical arms lie on each other: the one below is drawn broader, so that both are seen.
-            _draw_curves(axes, arm, metric, looks(arms)[arm.name], width=1.5 + 1.5 * (len(arms) - 1 - number))
-        axes.set(xlabel="epoch", ylabel=unit, title=title)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False)
-        return figure
-
-
-def _draw_curves(axes: Any, arm: Arm, metric: str, look: Mapping[str, Any], *, width: float) -> None:
-    curves = [run.curves[metric] for run in arm.runs if run.curves.get(metric)]
-    for curve in curves:
-        axes.plot(*zip(*curve, strict=True), linewidth=0.6, alpha=0.5, **look)
-    by_epoch: dict[int, list[float]] = {}
-    for curve in curves:
-        for epoch, value in curve:
-            by_epoch.setdefault(epoch, []).append(value)
-    whole = {epoch: values for epoch, values in sorted(by_epoch.items()) if len(values) == len(curves)}
-    if not whole:
-        return
-    estimates = [statistics.mean_interval(np.array(values)) for values in whole.values()]
-    axes.plot(list(whole), [estimate.value for estimate in estimates], marker="o", markersize=3,
-              linewidth=width, label=clean(arm.name), **look)  # fmt: skip
-    if estimates[0].low is not None:
-        lows, highs = [e.low for e in estimates], [e.high for e in estimates]
-        axes.fill_between(list(whole), lows, highs, alpha=0.15, linewidth=0, color=look["color"])
-
-
-def paired_differences(verdicts: Sequence[statistics.Verdict], *, title: str) -> Figure:
-    """One row per comparison: a dot per seed, the mean with both intervals, the margin as a shaded band."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.8, 1.2 + 0.7 * len(verdicts)))
-        axes = figure.subplots()
+        axes.axvline(0, color="black", linewidth=0.8)
         for row, verdict in enumerate(reversed(verdicts)):
             _draw_differences(axes, row, verdict)
-        axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(verdicts)), [clean(f"{v.names[0]} − {v.names[1]}", 50) for v in reversed(verdicts)])
+        axes.set_yticks(range(len(verdicts)), [_row_label(verdict) for verdict in reversed(verdicts)])
         axes.set_ylim(-0.6, len(verdicts) - 0.4)
-        axes.set(xlabel=f"difference, {verdicts[0].unit}" if verdicts[0].unit else "difference", title=title)
-        return figure
+        axes.set_xlim(*_reach(verdicts))
+        axes.grid(visible=False, axis="y")
+        unit = verdicts[0].unit if verdicts else ""
+        axes.set_xlabel(f"difference{f', {clean(unit, 20)}' if unit else ''}  (right of 0: the first is better)")
+        figure.suptitle(clean(title, 90))
+        return settled(figure)
 
 
-def _draw_differences(axes: Any, row: int, verdict: statistics.Verdict) -> None:
+def _row_label(verdict: Verdict) -> str:
+    first, second = (clean(name, LABEL_WIDTH - 2) for name in verdict.names)
+    return f"{first} − {second}" if len(first) + len(second) < LABEL_WIDTH - 3 else f"{first}\n− {second}"
+
+
+def _reach(verdicts: Sequence[Verdict]) -> tuple[float, float]:
+    """Limits that hold zero, every dot, interval and margin, with a little air."""
+    values = [0.0]
+    for verdict in verdicts:
+        margin = verdict.margin or 0.0
+        bounds = [*(verdict.ci95 or ()), *(verdict.ci90 or ()), 1.2 * margin, -1.2 * margin]
+        values += [value * verdict.scale for value in (*verdict.differences, *bounds) if np.isfinite(value)]
+    low, high = min(values), max(values)
+    air = 0.04 * (high - low) or 1.0
+    return low - air, high + air
+
+
+def _draw_differences(axes: Axes, row: int, verdict: Verdict) -> None:
     scale = verdict.scale
     if verdict.margin is not None:
         axes.fill_betweenx([row - 0.35, row + 0.35], -verdict.margin * scale, verdict.margin * scale,
-                           color=COLOURS[2], alpha=0.15, linewidth=0)  # fmt: skip
+                           color=COLOURS[2], alpha=0.15, linewidth=0, label=f"margin {row}")  # fmt: skip
     differences = np.array(verdict.differences) * scale
-    axes.plot(differences, np.full(len(differences), row + 0.12), "o", markersize=4, color="#666666", alpha=0.7)
-    for interval, width in ((verdict.ci95, 1.2), (verdict.ci90, 3.0)):
+    axes.plot(differences, np.full(len(differences), row + 0.13), "o", markersize=4, color=NEUTRAL, alpha=0.7,
+              markeredgewidth=0, label=f"seeds {row}")  # fmt: skip
+    for interval, width, what in ((verdict.ci95, 1.2, "difference"), (verdict.ci90, 3.2, "equivalence")):
         if interval is not None:
-            axes.plot(np.array(interval) * scale, [row - 0.12] * 2, color=COLOURS[0], linewidth=width)
+            axes.plot(np.array(interval) * scale, [row - 0.13] * 2, color=COLOURS[0], linewidth=width,
+                      solid_capstyle="butt", label=f"{what} {row}")  # fmt: skip
     if verdict.mean_difference is not None:
-        axes.plot(verdict.mean_difference * scale, row - 0.12, "D", markersize=5, color=COLOURS[0])
+        axes.plot(verdict.mean_difference * scale, row - 0.13, "D", markersize=5, color=COLOURS[0],
+                  markeredgecolor="white", markeredgewidth=0.5, label=f"mean {row}")  # fmt: skip
+    if not verdict.differences:
+        axes.annotate("no pair of runs", (0, row), (6, 0), textcoords="offset points", va="center", fontsize=SMALL)

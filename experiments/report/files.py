@@ -9,30 +9,35 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.fingerprint import plain
-from experiments.report import figures, page
-from experiments.report.analysis import SCORES, Analysis, Arm
+from experiments.records import RunRecord
+from experiments.report import figures, methods, page, tables
+from experiments.report.analysis import SCORES, Analysis
+from experiments.report.effects import Gap
+from experiments.report.sections import sections_of
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write(analysis: Analysis, folder: Path) -> Path:
     """Write everything below `folder`; return report.html."""
-    drawn = page.draw(analysis)
-    _put(folder / "report.html", page.html(analysis, drawn))
-    _put(folder / "report.md", page.note(analysis))
-    _put(folder / "report.json", json.dumps(model(analysis), indent=1, sort_keys=True, allow_nan=False) + "\n")
-    _put(folder / "tables" / "results.csv", as_csv(results(analysis.arms)))
-    _put(folder / "tables" / "runs.csv", as_csv(runs(analysis)))
-    _put(folder / "tables" / "curves.csv", as_csv(curves(analysis)))
-    for figure in drawn:
-        _put(folder / "figures" / f"{figure.name}.svg", str(figure.svg))
-        figures.save_png(figure.figure, folder / "figures" / f"{figure.name}.png")
+    sections = sections_of(analysis)
+    content = model(analysis)
+    _put(folder / "report.html", page.html(analysis, sections, model=content))
+    _put(folder / "report.md", page.note(analysis) + "\n")
+    _put(folder / "report.json", json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    _put(folder / "methods.txt", textwrap.fill(methods.paragraph(analysis), 100) + "\n")
+    for name, rows in CSV_FILES.items():
+        _put(folder / "tables" / f"{name}.csv", as_csv(rows(analysis)))
+    for drawn in [each for section in sections for each in section.figures]:
+        _put(folder / "figures" / f"{drawn.name}.svg", str(drawn.svg) + "\n")
+        figures.save_png(drawn.figure, folder / "figures" / f"{drawn.name}.png")
     return folder / "report.html"
 
 
@@ -51,15 +56,32 @@ def model(analysis: Analysis) -> dict[str, Any]:
             "schema_version": SCHEMA_VERSION,
             "experiment": record.experiment,
             "command": record.command,
+            "comparison": record.comparison,
             "n_planned": record.n_planned,
             "is_partial": record.is_partial,
+            "control": analysis.control,
+            "margins": record.margins,
+            "chance": record.chance,
             "warnings": list(analysis.warnings),
+            "headline": analysis.headline,
             "sentences": list(analysis.sentences),
-            "verdicts": plain(analysis.verdicts),
+            "claims": [plain(pair.score) for pair in analysis.pairs],
+            "secondary": [plain(pair.loss) for pair in analysis.pairs if pair.loss is not None],
+            "speed": [plain(pair.speed) for pair in analysis.pairs if pair.speed is not None],
+            "exploratory": plain(analysis.exploratory),
+            "gaps": [_gap(each) for each in analysis.gaps],
+            "dose": _dose(analysis),
+            "effects": plain(analysis.effects),
+            "search": {
+                "choices": plain(record.choices),
+                "trials": [_run(run) | {"labels": run.labels} for run in record.trials],
+            },
+            "answers": _answers(analysis),
             "certificates": plain(record.certificates),
             "arms": [
                 {
                     "name": arm.name,
+                    "factors": dict(arm.factors),
                     "settings": dict(arm.settings),
                     "n": len(arm.runs),
                     "lost": arm.n_lost,
@@ -68,22 +90,50 @@ def model(analysis: Analysis) -> dict[str, Any]:
                 }
                 for arm in analysis.arms
             ],
-            "runs": [
-                {
-                    "id": run.run_id,
-                    "name": run.name,
-                    "fingerprint": run.fingerprint,
-                    "seed": run.seed,
-                    "outcome": run.outcome,
-                    "reason": run.reason,
-                    "metrics": run.metrics,
-                }
-                for run in record.runs
-            ],
+            "runs": [_run(run) | {"command": tables.command(run.overrides)} for run in record.runs],
             "environment": analysis.facts,
+            "methods": methods.paragraph(analysis),
         }
     )
     return content
+
+
+def _run(run: RunRecord) -> dict[str, Any]:
+    return {
+        "id": run.run_id,
+        "name": run.name,
+        "fingerprint": run.fingerprint,
+        "seed": run.seed,
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "metrics": run.metrics,
+    }
+
+
+def _gap(each: Gap) -> dict[str, Any]:
+    numbers = {name: plain(getattr(each, name)) for name in ("train", "test", "gap", "change", "gain")}
+    return {"arm": each.arm.name, "against": each.against, "sentence": each.sentence} | numbers
+
+
+def _dose(analysis: Analysis) -> dict[str, Any] | None:
+    found = analysis.dose
+    if found is None:
+        return None
+    return {"factor": found.factor, "levels": list(found.levels), "sentences": list(found.sentences)}
+
+
+def _answers(analysis: Analysis) -> dict[str, Any] | None:
+    found = analysis.predictions
+    if found is None:
+        return None
+    return {
+        "names": list(found.names),
+        "class_names": list(found.class_names),
+        "confusion": [matrix.tolist() for matrix in found.confusion],
+        "agreement": plain(found.agreement),
+        "new_data": plain(found.new_data),
+        "mistakes": [{key: value for key, value in vars(each).items() if key != "picture"} for each in found.mistakes],
+    }
 
 
 def _finite(content: Any) -> Any:
@@ -98,10 +148,10 @@ def _finite(content: Any) -> Any:
 Row = Sequence[Any]
 
 
-def results(arms: Sequence[Arm]) -> Iterable[Row]:
+def results(analysis: Analysis) -> Iterable[Row]:
     """A line per arm and metric."""
     yield "arm", "metric", "n", "lost", "mean", "ci95_low", "ci95_high"
-    for arm in arms:
+    for arm in analysis.arms:
         for metric in SCORES:
             estimate = arm.interval(metric)
             if estimate is not None:
@@ -125,8 +175,53 @@ def curves(analysis: Analysis) -> Iterable[Row]:
                 yield run.name, run.framework, run.seed, metric, epoch, value
 
 
-def _harmless(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_SIGNS) else cell
+def verdicts(analysis: Analysis) -> Iterable[Row]:
+    """A line per comparison, in the unit of the scores."""
+    yield "first", "second", "metric", "verdict", "n", "difference", "low", "high", "level", "margin", "p", "p_tost"
+    exploratory = [each for found in analysis.exploratory.values() for each in found]
+    for each in (*analysis.verdicts, *exploratory):
+        low, high = each.ci95 or (None, None)
+        word = "exploratory" if each in exploratory else each.id
+        yield (*each.names, each.metric, word, each.n, each.mean_difference, low, high, each.difference_level,
+               each.margin, each.p_difference, each.p_equivalence)  # fmt: skip
+
+
+def gaps(analysis: Analysis) -> Iterable[Row]:
+    """A line per arm: losses in evaluation mode."""
+    yield (
+        "arm",
+        "train_loss",
+        "test_loss",
+        "gap",
+        "gap_low",
+        "gap_high",
+        "against",
+        "change",
+        "change_low",
+        "change_high",
+    )
+    for each in analysis.gaps:
+        change = (None, None, None) if each.change is None else (each.change.value, each.change.low, each.change.high)
+        yield (each.arm.name, each.train.value, each.test.value, each.gap.value, each.gap.low, each.gap.high,
+               each.against, *change)  # fmt: skip
+
+
+def trials(analysis: Analysis) -> Iterable[Row]:
+    """A line per trial of the search and metric."""
+    yield "trial", "framework", "seed", "outcome", "metric", "value"
+    for run in analysis.record.trials:
+        for metric, value in sorted(run.metrics.items()):
+            yield run.name, run.framework, run.seed, run.outcome, metric, value
+
+
+CSV_FILES: dict[str, Callable[[Analysis], Iterable[Row]]] = {
+    "results": results,
+    "verdicts": verdicts,
+    "runs": runs,
+    "curves": curves,
+    "gaps": gaps,
+    "trials": trials,
+}
 
 
 def as_csv(rows: Iterable[Row]) -> str:

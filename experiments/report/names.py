@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# Control characters make ill-formed XML, bidirectional overrides misleading text.
-FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Control characters, halves of surrogate pairs and U+FFFE, U+FFFF make ill-formed XML, bidirectional overrides
+# misleading text.
+FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def clean(name: Any, limit: int = 60) -> str:
-    """A name without control characters, cut in the middle where it is longer than `limit`."""
+    """A name without what neither XML nor a reader can bear, cut in the middle where it is longer than `limit`."""
     text = FORBIDDEN.sub("", str(name))
     half = limit // 2 - 1
     return text if len(text) <= limit else f"{text[:half]}…{text[-half:]}"

@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 
 from experiments.statistics import Estimate
+from experiments.statistics.wording import signed
 
-FORMATS = {  # metric -> (factor, unit, decimals where there is no interval)
-    "test/accuracy": (100.0, "%", 2),
-    "test/loss": (1.0, "", 4),
-    "time/steady_epoch": (1.0, "s", 2),
-    "memory/peak_mib": (1.0, "MiB", 0),
+FORMATS = {  # metric -> (factor, unit, decimals where there is no interval, most decimals)
+    "test/accuracy": (100.0, "%", 2, 3),
+    "test/loss": (1.0, "", 4, 5),
+    "train_eval/loss": (1.0, "", 4, 5),
+    "time/steady_epoch": (1.0, "s", 2, 3),
+    "time/steady_step": (1000.0, "ms", 2, 3),
+    "time/total": (1.0, "s", 1, 2),
+    "memory/peak_mib": (1.0, "MiB", 0, 1),
 }
 TITLES = {
     "test/accuracy": "accuracy, %",
     "test/loss": "loss",
+    "train_eval/loss": "training loss",
     "time/steady_epoch": "s / epoch",
+    "time/steady_step": "ms / step",
+    "time/total": "total, s",
     "memory/peak_mib": "MiB *",
 }
 MEMORY_NOTE = (
@@ -27,10 +34,21 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     """Mean and 95 % half-width, which sets the decimals by its two digits: "95.63 ± 0.42"."""
     if estimate is None:
         return "–"
-    factor, _, decimals = FORMATS[metric]
+    factor, _, decimals, most = FORMATS[metric]
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value * factor:.{decimals}f}"
     half_width = factor * (estimate.high - estimate.low) / 2
     if half_width > 0:
-        decimals = min(6, max(0, 1 - math.floor(math.log10(half_width))))
+        decimals = min(most, max(0, 1 - math.floor(math.log10(half_width))))
     return f"{estimate.value * factor:.{decimals}f} ± {half_width:.{decimals}f}"
+
+
+def bounds(estimate: Estimate | None, *, factor: float = 1.0, decimals: int = 4) -> str:
+    """Value and interval with signs: "+0.12 [−0.05, +0.29]"."""
+    if estimate is None:
+        return "–"
+    value = signed(factor * estimate.value, decimals=decimals)
+    if estimate.low is None or estimate.high is None:
+        return value
+    low, high = (signed(factor * bound, decimals=decimals) for bound in (estimate.low, estimate.high))
+    return f"{value} [{low}, {high}]"

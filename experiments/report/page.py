@@ -2,40 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
-from experiments.certificates import mark
-from experiments.report import figures, numbers
-from experiments.report.analysis import SCORES, Analysis
+from experiments.report import methods, numbers
+from experiments.report.analysis import SCORES, WORDS, Analysis
+from experiments.report.drawn import Section
 from experiments.report.names import clean, markdown
+from experiments.report.pairs import FEW, Pair
+from experiments.statistics import details_of
 
 TEMPLATES = Path(__file__).parent
-CURVES = {"val/loss": "Validation loss", "train/loss": "Training loss", "val/accuracy": "Validation accuracy"}
+ICONS = {
+    "difference": "▲",
+    "equivalent": "≡",
+    "identical": "=",
+    "inconclusive": "?",
+    "not assessed": "–",
+    "check determinism": "!",
+}
+QUESTIONS = {
+    "framework": "does the framework change the result?",
+    "seed": "does a framework differ from itself?",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A figure with its name, which is stable from report to report, its title and its caption."""
+class Claim:
+    """A sentence of the verdict box, with its word and the sign of that word."""
 
-    name: str
-    title: str
-    caption: str
-    figure: Figure
+    word: str
+    text: str
 
     @property
-    def svg(self) -> Markup:
-        """The figure for the page; its texts were escaped by matplotlib."""
-        return Markup(figures.to_svg(self.figure))
+    def icon(self) -> str:
+        """A sign beside the word, for who skims."""
+        return ICONS[self.word]
 
 
-def html(analysis: Analysis, drawn: Sequence[Drawn]) -> str:
-    """The page, figures and all."""
+def claims_of(analysis: Analysis) -> list[Claim]:
+    """What page one says: all claims, and with few pairs also losses, times and memory."""
+    found = []
+    for pair in analysis.pairs:
+        found.append(Claim(word=WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
+        if len(analysis.pairs) <= FEW:
+            found += _secondary(pair)
+    return found
+
+
+def _secondary(pair: Pair) -> list[Claim]:
+    found = []
+    if pair.loss is not None:
+        found.append(Claim(word=WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
+    if pair.speed is not None and not pair.speed.disturbance:  # a disturbed machine is said once, in a stamp
+        found.append(Claim(word=WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
+    return found
+
+
+def stamps_of(analysis: Analysis) -> list[str]:
+    """What must be read before the verdicts."""
+    found = []
+    if analysis.control == "invalid":
+        found.append("INVALID: a framework was found to differ from itself, twice; no verdict of this pipeline holds")
+    if analysis.control == "repeat":
+        found.append("the control found a framework to differ from itself, once: repeat it on new seeds")
+    found += analysis.warnings
+    certificates = analysis.record.certificates
+    missing = [each for each in certificates if not each.rows]
+    if len(missing) > 1:
+        found.append(
+            f"Not certified: nobody has run `action=parity` on {len(missing)} of the {len(certificates)} tasks of this "
+            "sweep yet."
+        )
+    found += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
+    return list(dict.fromkeys(found))
+
+
+def html(analysis: Analysis, sections: Sequence[Section], *, model: Mapping[str, Any]) -> str:
+    """The page, figures and all; `model` is the report as data."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -44,45 +97,50 @@ def html(analysis: Analysis, drawn: Sequence[Drawn]) -> str:
         lstrip_blocks=True,
     )
     environment.filters["clean"] = clean
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     return environment.get_template("page.html.j2").render(
         analysis=analysis,
         record=analysis.record,
-        scores=SCORES,
-        titles=numbers.TITLES,
-        memory_note=numbers.MEMORY_NOTE,
-        interval=numbers.interval,
-        figures=drawn,
-        mark=mark,
+        question=question(analysis),
+        claims=claims_of(analysis),
+        nothing=_nothing(analysis),
+        stamps=stamps_of(analysis),
+        details=[f"{pair.title}: {details_of(pair.score)}" for pair in analysis.pairs],
+        facts=_facts(analysis),
+        sections=sections,
+        data=htmlsafe_json_dumps(model, dumps=json.dumps, sort_keys=True),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def draw(analysis: Analysis) -> list[Drawn]:
-    """Every figure that has something to show."""
-    found = []
-    accuracy = [verdict for verdict in analysis.verdicts if verdict.metric == "test accuracy" and verdict.n]
-    if accuracy:
-        title = "Paired differences in test accuracy"
-        found.append(
-            Drawn(
-                name="paired-differences",
-                title=title,
-                caption="A dot per seed; diamond: mean; thick bar: interval that decides on equivalence, thin bar: "
-                "on a difference; shaded: the margin within which a difference does not matter. "
-                "Right of zero: the first arm is better.",
-                figure=figures.paired_differences(accuracy, title=title),
-            )
-        )
-    for metric, title in CURVES.items():
-        if any(run.curves.get(metric) for arm in analysis.arms for run in arm.runs):
-            found.append(
-                Drawn(
-                    name=metric.replace("/", "-"),
-                    title=title,
-                    caption="Thin lines: seeds; thick line: mean; band: pointwise 95 % t interval (from 3 seeds on).",
-                    figure=figures.learning_curves(analysis.arms, metric, title=title, unit=metric),
-                )
-            )
-    return found
+def question(analysis: Analysis) -> str:
+    """What the report answers."""
+    leaf = analysis.factor.rpartition(".")[2].replace("_", " ")
+    return QUESTIONS.get(analysis.factor, f"does the {leaf} change the result?")
+
+
+def _nothing(analysis: Analysis) -> str:
+    count = len(analysis.arms)
+    if not any(arm.finished for arm in analysis.arms):
+        return f"Nothing to compare: {count} arm{'' if count == 1 else 's'}, and no run has come to its end."
+    return f"Nothing to compare: {count} arm{'' if count == 1 else 's'}."
+
+
+def _facts(analysis: Analysis) -> dict[str, str]:
+    """n, seeds, budget and hardware in a few lines."""
+    record, facts = analysis.record, analysis.facts
+    seeds = sorted({run.seed for run in record.runs})
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
+    seconds = sum(run.metrics.get("time/total", 0.0) for run in (*record.runs, *record.trials))
+    trials = f" after {len(record.trials)} trials of a search" if record.trials else ""
+    return {
+        "runs": f"{len(record.runs)} of {record.n_planned}{trials}; {len(seeds)} seeds ({shown or 'none'})",
+        "time": f"{seconds:.0f} s of training in all",
+        "data": facts.get("data", "–"),
+        "machine": f"{facts.get('cpu', '–')}, {facts.get('device', '–')}, {facts.get('threads', '–')} thread(s) a run",
+        "control": f"a framework against itself: {analysis.control or 'not run (comparison=control)'}",
+    }
 
 
 def note(analysis: Analysis) -> str:
@@ -93,11 +151,15 @@ def note(analysis: Analysis) -> str:
         [markdown(arm.name), str(len(arm.runs)), *(numbers.interval(arm.interval(metric), metric) for metric in SCORES)]
         for arm in analysis.arms
     ]
-    lines = [f"**{markdown(sentence)}**\n" for sentence in analysis.sentences]
-    lines += [f"{markdown(certificate.sentence)}\n" for certificate in record.certificates]
-    lines += [f"! {markdown(warning)}\n" for warning in analysis.warnings]
+    claims = claims_of(analysis)
+    lines = [f"**{markdown(analysis.headline)}**\n"] if analysis.headline else []
+    lines += [f"**{claim.icon} {claim.word}** · {markdown(claim.text)}\n" for claim in claims]
+    lines += [] if claims else [f"{_nothing(analysis)}\n"]
+    lines += [f"{markdown(each.sentence)}\n" for each in record.certificates if each.passed]
+    lines += [f"⚠ {markdown(stamp)}\n" for stamp in stamps_of(analysis)]
     table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(
         [markdown(record.description), "", *lines, *table, "", numbers.MEMORY_NOTE.replace("*", "\\*"), "",
-         f"Made by `{markdown(record.command)}`; the whole report is the artifact `report/report.html`."]
+         f"Made by `{markdown(record.command)}`; the whole report is the artifact `report/report.html`.", "",
+         markdown(methods.paragraph(analysis), 6000)]
     )  # fmt: skip

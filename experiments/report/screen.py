@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.report import numbers
+from experiments.report import numbers, page
 from experiments.report.analysis import SCORES, Analysis
 
 
@@ -29,13 +29,15 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
     console.print(table)
     console.print(numbers.MEMORY_NOTE, style="dim", highlight=False)
     console.print()
-    for sentence in analysis.sentences:
-        console.print(escape(sentence), highlight=False, soft_wrap=True)
+    if analysis.headline:
+        console.print(escape(analysis.headline), style="bold", highlight=False, soft_wrap=True)
+    for claim in page.claims_of(analysis):
+        console.print(escape(f"{claim.icon} {claim.text}"), highlight=False, soft_wrap=True)
     for certificate in analysis.record.certificates:
-        style = "green" if certificate.passed else "yellow"
-        console.print(escape(certificate.sentence), style=style, highlight=False, soft_wrap=True)
-    for warning in analysis.warnings:
-        console.print(f"[yellow]! {escape(warning)}[/yellow]", highlight=False, soft_wrap=True)
+        if certificate.passed:
+            console.print(escape(certificate.sentence), style="green", highlight=False, soft_wrap=True)
+    for stamp in page.stamps_of(analysis):
+        console.print(f"[yellow]! {escape(stamp)}[/yellow]", highlight=False, soft_wrap=True)
     console.print()
     console.print(f"Report:    {report}", highlight=False, soft_wrap=True)
     dashboard = f"mlflow ui --backend-store-uri {store_uri}"

@@ -102,6 +102,7 @@ def compare_speed(
     alpha: float = 0.05,
     largest_cv: float = 0.0,
     steal_seen: bool = False,
+    disturbance: str = "",
 ) -> SpeedComparison:
     """Compare interleaved process pairs: ratio = exp(mean l), l_b = ln(x_B,b / x_A,b), with a t interval on l.
 
@@ -116,6 +117,7 @@ def compare_speed(
         alpha: Level.
         largest_cv: Largest coefficient of variation of the steps within a block.
         steal_seen: Whether the machine lost CPU time to others.
+        disturbance: Any other reason why the times cannot be compared, as printed; empty if there is none.
 
     Returns:
         The record with its sentence. On a disturbed machine (a block above 30 % CV, CPU steal) it is not assessed.
@@ -138,7 +140,7 @@ def compare_speed(
         margin=margin,
         difference_level=levels.difference,
         equivalence_level=levels.equivalence,
-        disturbance=_disturbance(largest_cv, steal_seen=steal_seen),
+        disturbance=disturbance or _disturbance(largest_cv, steal_seen=steal_seen),
     )
     record = _assess(record, np.log(second_seconds / first_seconds))
     return replace(record, sentence=_sentence(record))

@@ -1,0 +1,179 @@
+"""Runs -> arms: runs that differ only in the seed, named by what sets them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from experiments import statistics
+from experiments.records import RunRecord
+from experiments.report.names import clean
+from experiments.tracking import flatten
+
+# Of a run's configuration: what does not set arms apart.
+NOT_SETTINGS = ("seed", "name", "device", "data.path", "data.download")
+NOT_SETTING_GROUPS = ("margins.", "chance.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """Runs that differ only in the seed.
+
+    Attributes:
+        name: Framework, then the choices that vary in the sweep: "keras · adam · dropout 0.3".
+        factors: Key -> choice, for the keys that vary in the sweep; `framework` is always there.
+        settings: The whole configuration, flattened, without the seed.
+    """
+
+    name: str
+    framework: str
+    factors: Mapping[str, str]
+    settings: Mapping[str, Any]
+    runs: tuple[RunRecord, ...]
+
+    @property
+    def rest(self) -> str:
+        """The name without the framework."""
+        return self.name.partition(" · ")[2]
+
+    @property
+    def finished(self) -> tuple[RunRecord, ...]:
+        """Runs that came to their end with finite scores."""
+        return tuple(run for run in self.runs if run.outcome == "finished")
+
+    @property
+    def n_lost(self) -> int:
+        """Runs that failed or diverged."""
+        return len(self.runs) - len(self.finished)
+
+    @property
+    def data(self) -> frozenset[str]:
+        """Fingerprints of the data that its runs were trained on; only arms with the same are compared."""
+        return frozenset(run.facts.get("data_fingerprint", "") for run in self.runs)
+
+    def scores(self, metric: str) -> dict[int, float]:
+        """Seed -> final value of `metric`, where it is finite; the mean over frameworks where the arm has several."""
+        return {seed: value for seed, value in self.counted(metric).items() if math.isfinite(value)}
+
+    def counted(self, metric: str) -> dict[int, float]:
+        """Seed -> final value, NaN where a run diverged or failed; a run lost to the machine is missing."""
+        by_seed: dict[int, list[float]] = {}
+        for run in self.runs:
+            if not run.was_killed:
+                value = run.metrics.get(metric, math.nan) if run.outcome == "finished" else math.nan
+                by_seed.setdefault(run.seed, []).append(value)
+        n_frameworks = len({run.framework for run in self.runs})
+        return {seed: math.fsum(found) / n_frameworks for seed, found in by_seed.items() if len(found) == n_frameworks}
+
+    def interval(self, metric: str) -> statistics.Estimate | None:
+        """Mean of `metric` over finished runs with its 95 % interval; None without one."""
+        scores = self.scores(metric)
+        return statistics.mean_interval(scores) if scores else None
+
+    def matches(self, other: Arm, *, except_for: str) -> bool:
+        """Whether two arms make the same choices but for one key, on the same data."""
+        keys = (set(self.factors) | set(other.factors)) - {except_for}
+        return self.data == other.data and all(self.factors.get(key) == other.factors.get(key) for key in keys)
+
+
+def pooled(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """Arms that differ in the framework alone as one, whose score for a seed is the mean over frameworks.
+
+    Frameworks that begin with the same weights and see the same batches are no independent replicates: a claim about
+    an optimizer is one claim, not one per framework.
+    """
+    groups: dict[str, list[Arm]] = {}
+    for arm in arms:
+        groups.setdefault(arm.rest, []).append(arm)
+    frameworks = {arm.framework for arm in arms}
+    if len(frameworks) < 2 or any({arm.framework for arm in group} != frameworks for group in groups.values()):
+        return tuple(arms)
+    return tuple(
+        Arm(
+            name=rest or " + ".join(sorted(frameworks)),
+            framework=" + ".join(sorted(frameworks)),
+            factors={key: value for key, value in group[0].factors.items() if key != "framework"},
+            settings=group[0].settings,
+            runs=tuple(run for arm in group for run in arm.runs),
+        )
+        for rest, group in groups.items()
+    )
+
+
+def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
+    """Arms sorted by their choices, frameworks side by side."""
+    groups: dict[str, list[RunRecord]] = {}
+    for run in sorted(runs, key=lambda run: (run.seed, run.run_id)):
+        groups.setdefault(repr(sorted(_settings(run).items(), key=str)), []).append(run)
+    labels = [_labels(members[0]) for members in groups.values()]
+    varying = varying_keys(labels)
+    factors = [{key: each[key] for key in varying if key in each} for each in labels]
+    if len({repr(each) for each in factors}) < len(factors):  # choices alone do not tell them apart: settings do
+        flats = [_settings(members[0]) for members in groups.values()]
+        varying = varying_keys([{key: str(value) for key, value in flat.items()} for flat in flats])
+        factors = [{key: str(flat[key]) for key in varying if key in flat} for flat in flats]
+    arms = [
+        Arm(
+            name=_name(chosen),
+            framework=members[0].framework,
+            factors=chosen,
+            settings=_settings(members[0]),
+            runs=tuple(members),
+        )
+        for members, chosen in zip(groups.values(), factors, strict=True)
+    ]
+    return tuple(sorted(arms, key=lambda arm: _order(arm, varying)))
+
+
+def _settings(run: RunRecord) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in flatten(run.config).items()
+        if key not in NOT_SETTINGS and not key.startswith(NOT_SETTING_GROUPS)
+    }
+
+
+def _labels(run: RunRecord) -> dict[str, str]:
+    return {**run.labels, "framework": run.framework}
+
+
+def varying_keys(labels: Sequence[Mapping[str, str]]) -> list[str]:
+    """The framework, then the other keys whose value is not the same everywhere."""
+    keys = sorted({key for each in labels for key in each} - {"framework"})
+    return ["framework", *(key for key in keys if len({each.get(key) for each in labels}) > 1)]
+
+
+def _name(factors: Mapping[str, str]) -> str:
+    return " · ".join(choice(key, value) for key, value in factors.items())
+
+
+def choice(key: str, value: str) -> str:
+    """A choice as a person says it: the file of a group by its name, a key with its value."""
+    group, _, leaf = key.rpartition(".")
+    return f"{group if leaf == 'kind' else leaf} {clean(value, 40)}" if "." in key else clean(value, 40)
+
+
+def as_number(text: str) -> float | None:
+    """The number that a choice is, or None."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def in_order(values: Iterable[str]) -> list[str]:
+    """Distinct choices, numbers by size and before words."""
+    return sorted(set(values), key=_value_order)
+
+
+def _value_order(text: str) -> tuple[bool, float, str]:
+    number = as_number(text)
+    return number is None, number or 0.0, text
+
+
+def _order(arm: Arm, keys: Sequence[str]) -> tuple[Any, ...]:
+    others = [(key in arm.factors, *_value_order(arm.factors.get(key, ""))) for key in keys if key != "framework"]
+    return (*others, arm.framework, repr(sorted(arm.settings.items(), key=str)))

@@ -1,0 +1,84 @@
+"""The methods paragraph, to be cited: how the numbers of a report came to be. Written from its own records."""
+
+from __future__ import annotations
+
+from experiments.report.analysis import Analysis
+from experiments.report.names import clean
+from experiments.report.pairs import CONTROL_ALPHA
+
+NOT_VERSIONS = (
+    "data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit",
+)  # fmt: skip
+
+
+def paragraph(analysis: Analysis) -> str:
+    """One paragraph: design, tests, corrections, failures, search, control, machine and versions."""
+    parts = (_design, _tests, _failures, _search, _control, _machine)
+    return " ".join(filter(None, (part(analysis) for part in parts)))
+
+
+def _design(analysis: Analysis) -> str:
+    record = analysis.record
+    seeds = sorted({run.seed for run in record.runs})
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}, {len(seeds)} in all"
+    return (
+        f"Each of {len(analysis.arms)} arms of {clean(record.experiment)} was trained with the seeds "
+        f"{shown or 'none'}, a process each, in an order that alternates between arms. A seed fixes initial "
+        "weights (drawn once in NumPy), the order of the batches and augmentation, the same in every framework; "
+        "dropout masks are each framework's own. All scores come from one evaluator, on the logits of the last "
+        "weights; the test set was read once, at the end."
+    )
+
+
+def _tests(analysis: Analysis) -> str:
+    if not analysis.pairs:
+        return ""
+    first = analysis.pairs[0].score
+    margin = "" if first.margin is None else f"{first.margin * first.scale:g} {first.unit}".strip()
+    stated = f" The margin, {margin}, was stated before any run." if margin else ""
+    return (
+        f"Arms are compared by {first.metric}, paired by seed: differences by the paired t test (interval at "
+        f"{100 * first.difference_level:.4g} %), equivalence by two one-sided tests (Schuirmann 1987; interval at "
+        f"{100 * first.equivalence_level:.4g} %).{stated} Claims on score and loss: {first.n_claims}, one family, "
+        f"with simultaneous intervals at alpha = {first.alpha:g}; Holm-adjusted p-values are given beside them. Times "
+        "are a family of their own, all else is exploratory. Scope: this test set, unless new data are "
+        "named. Looks at the data: 1."
+    )
+
+
+def _failures(analysis: Analysis) -> str:
+    chance = analysis.record.chance.get(analysis.metric.rpartition("/")[2])
+    lost = sum(arm.n_lost for arm in analysis.arms)
+    scored = "left out" if chance is None else f"scored at the chance level, {chance:g}"
+    return (
+        f"{lost} of {len(analysis.record.runs)} runs diverged or failed; in claims such runs stay in n, {scored}; "
+        "tables of means are conditional on success."
+    )
+
+
+def _search(analysis: Analysis) -> str:
+    choices = analysis.record.choices
+    if not choices:
+        return ""
+    first = choices[0]
+    return (
+        f"Before that, {first.key} was chosen for each of {len(choices)} settings by the lowest {first.metric} among "
+        f"{first.n_trials} trials each ({first.low:g} to {first.high:g}), the same points everywhere, on seeds of "
+        "their own; the results are conditional on this one search."
+    )
+
+
+def _control(analysis: Analysis) -> str:
+    if analysis.factor == "seed":
+        return f"This is the control of a framework against itself on disjoint seeds, at alpha = {CONTROL_ALPHA:g}."
+    return f"Control of a framework against itself: {analysis.control or 'not run'}."
+
+
+def _machine(analysis: Analysis) -> str:
+    facts = analysis.facts
+    versions = ", ".join(f"{name} {facts[name]}" for name in facts if name not in NOT_VERSIONS)
+    return (
+        f"Machine: {facts.get('cpu', 'unknown CPU')}, {facts.get('device', 'cpu')}, {facts.get('threads', '?')} "
+        f"thread(s) per run, {facts.get('workers', '?')} run(s) at a time; Python {facts.get('python', '?')}, "
+        f"{versions}; code {facts.get('git_commit', 'unknown')}."
+    )

@@ -1,0 +1,248 @@
+"""Which arms are compared, and what each comparison finds: verdicts on score and loss, times, memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from experiments import statistics
+from experiments.records import Choice, RunRecord, SweepRecord
+from experiments.report.arms import Arm, as_number
+from experiments.statistics import SpeedComparison, Verdict
+
+CONTROL_ALPHA = 0.01
+FEW = 3  # so many pairs have their losses among the claims; with more, losses are exploratory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two arms that are compared, and what the comparison found; differences are oriented: + means `first` is better.
+
+    `score` and `loss` are claims of one family; there is no `loss` where it is the score itself or no claim. `speed`
+    and `memory` (MiB, first minus second) are there where the frameworks are compared.
+    """
+
+    first: Arm
+    second: Arm
+    score: Verdict
+    loss: Verdict | None
+    speed: SpeedComparison | None
+    memory: statistics.Estimate | None
+
+    @property
+    def title(self) -> str:
+        """Both names."""
+        return f"{self.first.name} against {self.second.name}"
+
+
+def pairs_of_arms(
+    arms: Sequence[Arm], *, factor: str = "framework", baseline: str | None = None
+) -> list[tuple[Arm, Arm]]:
+    """Which arms are compared: those that differ in `factor` alone, all with the baseline or each with each.
+
+    Where frameworks are to be compared and there is only one: every other arm with the first.
+    """
+    pairs = []
+    for number, first in enumerate(arms):
+        for second in arms[number + 1 :]:
+            levels = first.factors.get(factor), second.factors.get(factor)
+            if levels[0] == levels[1] or not first.matches(second, except_for=factor):
+                continue
+            if baseline is None or is_same_level(levels[1], baseline):
+                pairs.append((first, second))
+            elif is_same_level(levels[0], baseline):
+                pairs.append((second, first))
+    if not pairs and factor == "framework" and len({arm.framework for arm in arms}) == 1:
+        return [(arm, arms[0]) for arm in arms[1:] if arm.data == arms[0].data]
+    return pairs
+
+
+def is_same_level(first: str | None, second: str | None) -> bool:
+    """Whether two choices are the same, numbers by value: 0.0 is 0."""
+    if first is None or second is None:
+        return first is second
+    numbers = as_number(first), as_number(second)
+    return first == second if None in numbers else numbers[0] == numbers[1]
+
+
+def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pairs: int) -> Pair:
+    """All that is claimed of a pair: one family over all pairs, of scores and, for a few pairs, losses."""
+    has_loss = metric != "test/loss" and n_pairs <= FEW
+    n_claims = n_pairs * (1 + has_loss)
+    are_frameworks = first.framework != second.framework
+    return Pair(
+        first=first,
+        second=second,
+        score=_verdict(first, second, record, metric=metric, n_claims=n_claims),
+        loss=_verdict(first, second, record, metric="test/loss", n_claims=n_claims) if has_loss else None,
+        speed=_speed(first, second, margin=record.margins.get("time_ratio", 0.05)) if are_frameworks else None,
+        memory=_difference(first, second, "memory/peak_mib") if are_frameworks else None,
+    )
+
+
+def unsettled_at_edge(pair: Pair, choices: Sequence[Choice]) -> Pair:
+    """A difference is not settled where an arm's search ended at the edge of its space: it may have been cut short."""
+    narrow = [arm.name for arm in (pair.first, pair.second) if any(_is_of(each, arm) for each in choices)]
+    if not narrow or pair.score.shows_difference_in_favor_of is None:
+        return pair
+    sentence = (
+        f"Not settled: the search for {' and '.join(narrow)} ended at the edge of its space. {pair.score.sentence}"
+    )
+    return dataclasses.replace(pair, score=dataclasses.replace(pair.score, id="inconclusive", sentence=sentence))
+
+
+def _is_of(choice: Choice, arm: Arm) -> bool:
+    """Whether a choice at the edge was made for that arm."""
+    mine = {key: value for key, value in arm.factors.items() if key in choice.labels and key != "framework"}
+    return choice.at_edge and bool(mine) and all(choice.labels[key] == value for key, value in mine.items())
+
+
+def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_claims: int = 1) -> Verdict:
+    return statistics.verdict(
+        first.counted(metric),
+        second.counted(metric),
+        margin=record.margins[metric.rpartition("/")[2]],
+        failure_score=record.chance.get(metric.rpartition("/")[2]),
+        names=(first.name, second.name),
+        n_claims=n_claims,
+        **_how_to_print(metric),
+    )
+
+
+def _how_to_print(metric: str) -> dict[str, Any]:
+    """Direction, unit and scale of a score, as `statistics.verdict` takes them."""
+    title = metric.replace("/", " ")
+    if metric == "test/accuracy":
+        return {"metric": title, "higher_is_better": True, "unit": "pp", "scale": 100.0}
+    return {"metric": title, "higher_is_better": False}
+
+
+def _speed(first: Arm, second: Arm, *, margin: float) -> SpeedComparison | None:
+    """Steady step times, a pair of processes per seed."""
+    times = [arm.scores("time/steady_step") for arm in (first, second)]
+    seeds = [seed for seed in times[0] if seed in times[1]]
+    runs = [run for arm in (first, second) for run in arm.finished if run.seed in seeds]
+    if not seeds:
+        return None
+    return statistics.compare_speed(
+        np.array([times[0][seed] for seed in seeds]),
+        np.array([times[1][seed] for seed in seeds]),
+        names=(first.name, second.name),
+        conditions=_conditions(runs),
+        margin=margin,
+        largest_cv=max(run.metrics.get("time/step_spread", 0.0) for run in runs),
+        disturbance=_disturbance(runs),
+    )
+
+
+def _conditions(runs: Sequence[RunRecord]) -> str:
+    facts = runs[0].facts
+    return f"{facts.get('device', 'cpu').upper()}, {facts.get('threads', '?')} thread(s)"
+
+
+def _disturbance(runs: Sequence[RunRecord]) -> str:
+    if any(run.facts.get("workers") != "1" for run in runs):
+        return "several runs shared the machine (executor.workers=1 gives each the machine's share to itself)"
+    machines = {tuple(run.facts.get(key, "") for key in ("host", "cpu", "threads", "device")) for run in runs}
+    return "the runs were made on different machines or thread counts" if len(machines) > 1 else ""
+
+
+def _difference(first: Arm, second: Arm, metric: str) -> statistics.Estimate | None:
+    """Mean of first minus second over shared seeds, with its 95 % interval."""
+    scores = [arm.scores(metric) for arm in (first, second)]
+    differences = {seed: scores[0][seed] - scores[1][seed] for seed in scores[0] if seed in scores[1]}
+    return statistics.mean_interval(differences) if differences else None
+
+
+def with_holm(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Holm-adjusted p-values within the one family of claims, scores and losses, beside the simultaneous intervals."""
+    if not pairs:
+        return ()
+    losses = [pair.loss for pair in pairs if pair.loss is not None]
+    adjusted = iter(statistics.with_holm([*(pair.score for pair in pairs), *losses]))
+    pairs = [dataclasses.replace(pair, score=next(adjusted)) for pair in pairs]
+    return tuple(dataclasses.replace(pair, loss=next(adjusted)) if pair.loss is not None else pair for pair in pairs)
+
+
+def exploratory_of(
+    arms: Sequence[Arm], record: SweepRecord, *, metric: str, claims: Sequence[Pair]
+) -> dict[str, tuple[Verdict, ...]]:
+    """What stands beside the claims, each with its own 95 % interval and without a verdict word; title -> differences.
+
+    The losses of pairs whose loss is no claim; where frameworks were pooled, the same pairs in each framework; and
+    frameworks where all else is equal.
+    """
+    claimed = {(pair.first.name, pair.second.name) for pair in claims}
+    found = {
+        "Test loss": [
+            _verdict(pair.first, pair.second, record, metric="test/loss")
+            for pair in claims
+            if pair.loss is None and metric != "test/loss"
+        ],
+        "Frameworks where all else is equal": [
+            _verdict(first, second, record, metric=metric)
+            for first, second in pairs_of_arms(arms)
+            if first.framework != second.framework and (first.name, second.name) not in claimed
+        ],
+        "In each framework": [
+            _verdict(first, second, record, metric=metric)
+            for pair in claims
+            for first, second in members_of(pair, arms)
+            if (first.name, second.name) not in claimed
+        ],
+    }
+    return {title: tuple(verdicts) for title, verdicts in found.items() if verdicts}
+
+
+def members_of(pair: Pair, arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
+    """The pairs of single frameworks that a pair of pooled arms consists of; a pair of plain arms itself."""
+    if pair.first in arms:
+        return [(pair.first, pair.second)]
+    return [
+        (first, second)
+        for first in arms
+        for second in arms
+        if first.framework == second.framework and (first.rest, second.rest) == (pair.first.name, pair.second.name)
+    ]
+
+
+def control_pairs(arms: Sequence[Arm], record: SweepRecord, *, metric: str) -> list[Pair]:
+    """Each arm's first half of the seeds against its second; no seed is shared, so rows are paired in order."""
+    halves = []
+    for arm in arms:
+        runs = [run for run in arm.runs if not run.was_killed]
+        middle = len(runs) // 2
+        parts = runs[:middle], runs[middle : 2 * middle]
+        if middle:
+            halves.append([dataclasses.replace(arm, name=f"{arm.name} · {_seeds(p)}", runs=tuple(p)) for p in parts])
+    return [_control_pair(first, second, record, metric=metric, n_claims=len(halves)) for first, second in halves]
+
+
+def _control_pair(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_claims: int) -> Pair:
+    score = statistics.verdict(
+        np.array(list(first.counted(metric).values())),
+        np.array(list(second.counted(metric).values())),
+        margin=record.margins[metric.rpartition("/")[2]],
+        failure_score=record.chance.get(metric.rpartition("/")[2]),
+        names=(first.name, second.name),
+        n_claims=n_claims,
+        alpha=CONTROL_ALPHA,
+        **_how_to_print(metric),
+    )
+    return Pair(first=first, second=second, score=score, loss=None, speed=None, memory=None)
+
+
+def _seeds(runs: Sequence[RunRecord]) -> str:
+    return f"seeds {runs[0].seed} to {runs[-1].seed}"
+
+
+def control_outcome(pairs: Sequence[Pair], *, before: str) -> str:
+    """The worst of the arms' outcomes; a second find in a row is the second attempt."""
+    found: set[str] = {statistics.control_outcome([pair.score]) for pair in pairs}
+    if "repeat" in found:
+        return "invalid" if before in ("repeat", "invalid") else "repeat"
+    return "not assessed" if not found or "not_assessed" in found else "passed"

@@ -1,0 +1,274 @@
+"""The sections of a report in their order: which figures, tables and texts it holds, made once for page and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.figure import Figure
+
+from experiments.report import answers, curves, figures, methods, numbers, panels, searches, tables
+from experiments.report.analysis import Analysis
+from experiments.report.drawn import Drawn, Section
+from experiments.report.predictions import RULE, Predictions
+from experiments.report.tables import Table
+
+CURVES = {"val/loss": "Validation loss", "val/accuracy": "Validation accuracy", "train/loss": "Training loss"}
+
+
+@dataclass(kw_only=True)
+class _Builder:
+    analysis: Analysis
+    found: list[Section] = field(default_factory=list)
+
+    def add(self, name: str, title: str, **content: Sequence[object]) -> None:
+        """A section, unless it is empty."""
+        if any(content.get(part) for part in ("texts", "figures", "tables")):
+            self.found.append(Section(name=name, title=title, **content))  # type: ignore[arg-type]
+
+
+def sections_of(analysis: Analysis) -> list[Section]:
+    """Every section that has something to say."""
+    builder = _Builder(analysis=analysis)
+    steps: list[Callable[[_Builder, Analysis], None]] = [
+        _differences, _results, _search, _curves, _effects, _gaps, _speed, _predictions, _parity, _runs,
+    ]  # fmt: skip
+    for step in steps:
+        step(builder, analysis)
+    return builder.found
+
+
+def _drawn(name: str, figure: Figure | None, *, title: str, caption: str, how: str = "", table: Table | None = None,
+           description: str = "") -> list[Drawn]:  # fmt: skip
+    if figure is None:
+        return []
+    return [
+        Drawn(
+            name=name,
+            title=title,
+            caption=caption,
+            figure=figure,
+            how_to_read=how,
+            table=table,
+            description=description,
+        )
+    ]
+
+
+def _differences(builder: _Builder, analysis: Analysis) -> None:
+    shown = [pair.score for pair in analysis.pairs if pair.score.n]
+    if not shown:
+        return
+    what = shown[0].metric
+    title = shown[0].sentence if len(shown) == 1 else analysis.headline
+    builder.add(
+        "paired",
+        "Paired differences",
+        figures=_drawn(
+            "paired-differences",
+            figures.paired_differences(shown, title=f"Paired differences in {what}"),
+            title=title,
+            caption=f"Differences in {what}. A dot per seed; diamond: mean; thick bar: interval that decides on "
+            "equivalence, thin bar: on a difference; shaded: the margin within which a difference does not matter. "
+            "Right of zero: the first arm is better.",
+            how="The dots are differences between two runs that began with the same weights and saw the same batches. "
+            "Thin bar away from zero: a difference. Thick bar inside the shaded band: equivalent. Neither: not "
+            "settled.",
+            table=tables.differences(shown),
+            description=" ".join(f"{each.names[0]} minus {each.names[1]}: {each.sentence}" for each in shown[:10]),
+        ),
+        tables=[tables.verdicts(shown, title="The claims in numbers")],
+    )
+
+
+def _results(builder: _Builder, analysis: Analysis) -> None:
+    secondary = [tables.exploratory(title, found) for title, found in analysis.exploratory.items()]
+    note = f"Bold: a verdict supports it. {numbers.MEMORY_NOTE}. Means are over finished runs."
+    content = [tables.results(analysis)] if analysis.arms else []
+    builder.add("results", "Results", tables=[*content, *secondary], notes=[note])
+
+
+def _search(builder: _Builder, analysis: Analysis) -> None:
+    record = analysis.record
+    if not record.choices:
+        return
+    margin = record.margins.get("loss")
+    key = record.choices[0].key
+    edges = sum(choice.at_edge for choice in record.choices)
+    finding = f"{len(record.choices)} searches over {key}; " + (
+        f"{edges} end at the edge of the space" if edges else "every choice lies inside the space"
+    )
+    builder.add(
+        "search",
+        f"Sensitivity to {key.rpartition('.')[2].replace('_', ' ')}",
+        figures=_drawn(
+            "search-sensitivity",
+            searches.search_sensitivity(record.trials, record.choices, margin=margin),
+            title=finding,
+            caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
+            "the "
+            "best trial at each value; shaded: values whose mean lies within the margin of the best; vertical: chosen.",
+            how="A wide shaded range means that the value hardly matters. A choice at the edge may not be the best "
+            "there is.",
+            table=tables.trials(analysis),
+        ),
+        tables=[tables.choices(analysis)],
+        notes=["The scores of trials chose the settings; they are not results. Results come from other seeds."],
+    )
+
+
+def _curves(builder: _Builder, analysis: Analysis) -> None:
+    drawn = []
+    for metric, title in CURVES.items():
+        if not any(run.curves.get(metric) for arm in analysis.arms for run in arm.runs):
+            continue
+        drawn += _drawn(
+            metric.replace("/", "-"),
+            curves.learning_curves(analysis.arms, metric, title=title, unit=title.lower()),
+            title=title,
+            caption="Left: against optimizer steps; right: against seconds of training, evaluation left out. Thin "
+            "lines: "
+            "seeds; thick line: mean over all seeds, evaluations marked; band: pointwise 95 % t interval (from 3 seeds "
+            "on); filled square: a run that stopped early. No smoothing."
+            + (" Logged while training: dropout active, weights moving." if metric == "train/loss" else ""),
+            how="Curves that lie on each other to the left but not to the right learn the same in different time.",
+            table=tables.curves(analysis, metric),
+        )
+    builder.add("curves", "Learning curves", figures=drawn)
+
+
+def _effects(builder: _Builder, analysis: Analysis) -> None:
+    found = analysis.effects
+    if found is None:
+        return
+    largest = max(found.shares[:-1], key=lambda term: term.share)
+    title = f"{' × '.join(largest.factors)} explains {100 * largest.share:.0f} % of the variance, more than any other"
+    confused = [] if found.main else ["Main effects are not shown: two factors cannot be told apart in this grid."]
+    shown = [tables.main_effects(analysis)] if found.main else []
+    builder.add(
+        "effects",
+        "What matters",
+        figures=_drawn(
+            "effects",
+            panels.effects(found),
+            title=title,
+            caption=f"Upright bars: effect of each level on {found.metric.replace('/', ' ')}, others held equal; horizontal "
+            "bars: shares of the variance of all runs, by factor and by pair of factors (interaction). Exploratory.",
+            how="An interaction says that the effect of one factor depends on the other.",
+            table=tables.shares(analysis),
+        ),
+        tables=shown,
+        notes=confused,
+    )
+
+
+def _gaps(builder: _Builder, analysis: Analysis) -> None:
+    if not analysis.gaps:
+        return
+    sentences = [each.sentence for each in analysis.gaps if each.sentence] if analysis.factor != "framework" else []
+    drawn = []
+    if analysis.dose is not None:
+        leaf = analysis.dose.factor.rpartition(".")[2]
+        drawn += _drawn(
+            "dose-response",
+            panels.dose_response(analysis.dose, analysis.gaps, metric=analysis.metric),
+            title=analysis.dose.sentences[0] if analysis.dose.sentences else f"Response to {leaf}",
+            caption=f"Test score, training loss, test loss and gap against {leaf}, at a fixed learning rate; bands: "
+            "95 % "
+            "t intervals. Losses in evaluation mode on the weights of the end.",
+            how="A gap that narrows because training got worse is no gain: look at all panels.",
+            table=tables.gaps(analysis),
+        )
+    else:
+        drawn += _drawn(
+            "gaps",
+            panels.gaps(analysis.gaps, factor=analysis.factor),
+            title="Loss on training examples, on the test set, and the gap between them",
+            caption="Evaluation mode, the weights of the end; bars: 95 % t intervals.",
+            how="A gap that narrows because training got worse is no gain: look at all three.",
+            table=tables.gaps(analysis),
+        )
+    extra = list(analysis.dose.sentences) if analysis.dose else []
+    builder.add("gap", "Generalization gap", texts=[*extra, *sentences], figures=drawn)
+
+
+def _speed(builder: _Builder, analysis: Analysis) -> None:
+    compared = [pair for pair in analysis.pairs if pair.speed is not None]
+    texts = [pair.speed.sentence for pair in compared if pair.speed is not None and pair.speed.disturbance][:1]
+    texts += [
+        f"{pair.title}: {pair.speed.sentence}"
+        for pair in compared
+        if pair.speed is not None and not pair.speed.disturbance
+    ]
+    texts += [
+        f"{pair.title}: peak memory differs by {numbers.bounds(pair.memory, decimals=1)} MiB (95 % t interval)."
+        for pair in compared
+        if pair.memory is not None
+    ]
+    if not any(arm.scores("time/total") for arm in analysis.arms):
+        return
+    builder.add(
+        "speed",
+        "Time and memory",
+        texts=texts,
+        figures=_drawn(
+            "speed",
+            panels.speed(analysis.pairs, analysis.arms),
+            title="Where the seconds go",
+            caption="Each part on its own, from zero; bars: mean, whiskers: 95 % t interval over seeds (processes). "
+            "The "
+            "first step holds compilation; the steady step is the median of the others.",
+            table=tables.speed(analysis),
+        ),
+    )
+
+
+def _predictions(builder: _Builder, analysis: Analysis) -> None:
+    found = analysis.predictions
+    if found is None:
+        return
+    agreed = found.agreement
+    texts = [
+        f"On {found.n_examples:,} test examples, models of seed {found.seed}: the same answer on "
+        f"{100 * agreed.same_answer.value:.2f} % (95 % Wilson interval {100 * (agreed.same_answer.low or 0):.2f} to "
+        f"{100 * (agreed.same_answer.high or 0):.2f}); only {found.names[0]} right on {agreed.n_only_first_right}, "
+        "only "
+        f"{found.names[1]} on {agreed.n_only_second_right} (McNemar, exact: p = {agreed.p_mcnemar:.2g})."
+    ]
+    if found.new_data is not None:
+        texts.append(f"On new data from the same source: {found.new_data.sentence}")
+    drawn = _drawn(
+        "confusion",
+        answers.confusion(found),
+        title=f"Confusion of {found.names[0]} and {found.names[1]}",
+        caption=f"Mean counts over {found.n_seeds} seeds; rows: true class; one colour scale for both; below: first "
+        "minus second, symmetric about 0.",
+        table=tables.confusion(found),
+    )
+    drawn += _drawn(
+        "mistakes",
+        answers.pictures(found),
+        title="Worst mistakes" + _counts(found),
+        caption=f"{RULE} Below each: its label, then each arm's answer and the probability it gave it.",
+        table=tables.mistakes(found),
+    )
+    has_pictures = any(each.name == "mistakes" for each in drawn)
+    content = [] if has_pictures or not found.mistakes else [tables.mistakes(found)]
+    builder.add("answers", "Answers", texts=texts, figures=drawn, tables=content)
+
+
+def _counts(found: Predictions) -> str:
+    kinds = list(dict.fromkeys(each.kind for each in found.mistakes))
+    return f" ({', '.join(kinds)})" if kinds else ": none"
+
+
+def _parity(builder: _Builder, analysis: Analysis) -> None:
+    shown = [tables.certificate(each) for each in analysis.record.certificates if each.rows]
+    note = "float64 rows and C6 are the gate; float32 rows inform: a network with ReLU or max-pooling is chaotic there."
+    builder.add("parity", "Certificate", tables=shown, notes=[note])
+
+
+def _runs(builder: _Builder, analysis: Analysis) -> None:
+    builder.add("methods", "Methods", texts=[methods.paragraph(analysis)], tables=[tables.environment(analysis)])
+    if analysis.record.runs:
+        builder.add("runs", "Runs", tables=[tables.ledger(analysis)])

@@ -1,0 +1,317 @@
+"""Tables of a report, their cells written as a person reads them; the raw numbers stand in the CSV files."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from experiments import statistics
+from experiments.certificates import mark
+from experiments.records import CertificateRecord
+from experiments.report import numbers
+from experiments.report.analysis import SCORES, Analysis, labels_of
+from experiments.report.arms import choice
+from experiments.report.predictions import Predictions
+from experiments.statistics import Verdict
+from experiments.statistics.wording import p_text, plain, signed
+
+SPEED_LEDGER = {
+    "time/import": "import",
+    "time/build": "build",
+    "time/first_step": "first step",
+    "time/steady_step": "steady step",
+    "time/fit": "fit",
+    "time/evaluation": "evaluation",
+    "time/checkpoint": "checkpoint",
+    "time/total": "total",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Head and rows of text. `bold` holds (column, first cell of the row); `numeric` and `code` are columns."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[int, ...] = ()
+    code: tuple[int, ...] = ()
+    bold: frozenset[tuple[int, str]] = frozenset()
+    folded: bool = False
+
+
+def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Sequence[int] = (0,)) -> Table:
+    """A table all of whose columns but `texts` are numbers."""
+    numeric = tuple(column for column in range(len(head)) if column not in texts)
+    return Table(title=title, head=tuple(head), rows=tuple(tuple(row) for row in rows), numeric=numeric)
+
+
+def results(analysis: Analysis) -> Table:
+    """A row per arm: mean ± half-width of the 95 % interval; bold only where a verdict supports it."""
+    searched = list(dict.fromkeys(each.key for each in analysis.record.choices))
+    head = ["arm", "n", "lost", *searched, *(["trials"] if searched else [])]
+    metrics = [*SCORES, "time/steady_step", "time/total"]
+    metrics = [metric for metric in metrics if any(arm.scores(metric) for arm in analysis.arms)]
+    trials = {each.value: str(each.n_trials) for each in analysis.record.choices}
+    rows = [
+        [
+            arm.name,
+            str(len(arm.runs)),
+            str(arm.n_lost),
+            *(f"{arm.settings[key]:g}" for key in searched),
+            *([trials.get(arm.settings[searched[0]], "–")] if searched else []),
+            *(numbers.interval(arm.interval(metric), metric) for metric in metrics),
+        ]
+        for arm in analysis.arms
+    ]
+    head += [numbers.TITLES[metric] for metric in metrics]
+    table = _table("Mean ± half-width of the 95 % t interval over seeds", head, rows)
+    column = head.index(numbers.TITLES[analysis.metric]) if numbers.TITLES[analysis.metric] in head else 0
+    better = {pair.score.shows_difference_in_favor_of for pair in analysis.pairs} - {None}
+    bold = {(column, arm.name) for arm in analysis.arms if arm.name in better or arm.rest in better}
+    return Table(**{**vars(table), "bold": frozenset(bold)})
+
+
+def verdicts(found: Sequence[Verdict], *, title: str) -> Table:
+    """A row per comparison with its interval, margin and p-values."""
+    head = ["comparison", "metric", "n", "difference", "interval", "level", "margin", "p, difference", "p, TOST"]
+    rows = []
+    for each in found:
+        interval = "–"
+        if each.ci95 is not None:
+            interval = f"[{', '.join(signed(each.scale * bound, decimals=3) for bound in each.ci95)}]"
+        center = each.mean_difference
+        rows.append(
+            [
+                f"{each.names[0]} − {each.names[1]}",
+                each.metric,
+                str(each.n),
+                "–" if center is None else f"{signed(each.scale * center, decimals=3)} {each.unit}".strip(),
+                interval,
+                f"{100 * each.difference_level:.4g} %",
+                "–" if each.margin is None else f"±{each.scale * each.margin:g}",
+                _p(each.p_difference, each.p_difference_holm),
+                _p(each.p_equivalence, each.p_equivalence_holm),
+            ]
+        )
+    return _table(title, head, rows, texts=(0, 1))
+
+
+def _p(p: float | None, adjusted: float | None) -> str:
+    if p is None:
+        return "–"
+    return p_text(p) if adjusted is None else f"{p_text(p)} (Holm {p_text(adjusted)})"
+
+
+def differences(found: Sequence[Verdict]) -> Table:
+    """A row per seed and comparison: what the dots of the figure are."""
+    rows = [
+        (f"{each.names[0]} − {each.names[1]}", str(seed), signed(each.scale * value, decimals=4))
+        for each in found
+        for seed, value in zip(each.seeds, each.differences, strict=True)
+    ]
+    return _table("Differences by seed", ("comparison", "seed", f"difference, {found[0].unit or 'units'}"), rows)
+
+
+def exploratory(title: str, found: Sequence[Verdict]) -> Table:
+    """Differences beside the claims, each with its own 95 % interval, no verdict words."""
+    rows = [
+        (
+            f"{each.names[0]} − {each.names[1]}",
+            str(each.n),
+            "–" if each.mean_difference is None else signed(each.scale * each.mean_difference, decimals=3),
+            "–" if each.ci95 is None else f"[{', '.join(signed(each.scale * b, decimals=3) for b in each.ci95)}]",
+            "–" if each.sd is None else plain(each.scale * each.sd, decimals=3),
+        )
+        for each in found
+    ]
+    unit = found[0].unit or "units"
+    what = "" if found[0].metric in title.lower() else f": {found[0].metric}"
+    title = f"{title}{what} (exploratory)"
+    return _table(title, ("difference", "n", f"mean, {unit}", "95 % interval", "sd"), rows)
+
+
+def curves(analysis: Analysis, metric: str) -> Table:
+    """Mean over seeds at each evaluation."""
+    epochs = sorted({epoch for arm in analysis.arms for run in arm.runs for epoch, _ in run.curves.get(metric, [])})
+    shown = epochs if len(epochs) <= 20 else epochs[:: -(-len(epochs) // 20)]
+    rows = []
+    for arm in analysis.arms:
+        by_epoch = [dict(run.curves[metric]) for run in arm.runs if run.curves.get(metric)]
+        cells = []
+        for epoch in shown:
+            values = [curve[epoch] for curve in by_epoch if epoch in curve]
+            cells.append(f"{sum(values) / len(values):.4f} (n = {len(values)})" if values else "–")
+        rows.append((arm.name, *cells))
+    return _table(f"{metric}: mean over the seeds that reached the epoch", ("arm", *map(str, shown)), rows)
+
+
+def trials(analysis: Analysis) -> Table:
+    """A row per trial of the search."""
+    rows = []
+    for each in analysis.record.trials:
+        choices = [one for one in analysis.record.choices if one.key in each.labels]
+        key = choices[0].key if choices else ""
+        metric = choices[0].metric if choices else "val/loss"
+        score = f"{each.metrics[metric]:.4f}" if each.outcome == "finished" and metric in each.metrics else "–"
+        rows.append((each.name, each.labels.get(key, "–"), str(each.seed), each.outcome, score))
+    return _table("Trials of the search", ("trial", "value", "seed", "outcome", "score"), rows, texts=(0, 3))
+
+
+def choices(analysis: Analysis) -> Table:
+    """A row per search: what was chosen among what."""
+    rows = [
+        (
+            labels_of(each.labels, analysis.record),
+            each.key,
+            "none" if each.value is None else f"{each.value:g}",
+            f"{each.low:g} to {each.high:g}",
+            str(each.n_trials),
+            "–" if each.score is None else f"{each.score:.4f}",
+            "at the edge" if each.at_edge else "inside",
+        )
+        for each in analysis.record.choices
+    ]
+    head = ("for", "key", "chosen", "tried", "trials", "score", "place")
+    return _table("What the search chose, by the lowest mean validation score", head, rows, texts=(0, 1, 6))
+
+
+def speed(analysis: Analysis) -> Table:
+    """Where the seconds of a run go, never merged; and its memory."""
+    metrics = {key: name for key, name in SPEED_LEDGER.items() if any(arm.scores(key) for arm in analysis.arms)}
+    rows = []
+    for arm in analysis.arms:
+        cells = []
+        for metric in metrics:
+            found = arm.interval(metric)
+            cells.append("–" if found is None else _seconds(found))
+        rows.append((arm.name, *cells, numbers.interval(arm.interval("memory/peak_mib"), "memory/peak_mib")))
+    return _table("Seconds (mean ± 95 % half-width)", ("arm", *metrics.values(), "memory, MiB"), rows)
+
+
+def _seconds(found: statistics.Estimate) -> str:
+    in_ms = found.value < 1
+    factor, unit = (1000.0, "ms") if in_ms else (1.0, "s")
+    if found.low is None or found.high is None:
+        return f"{factor * found.value:.3g} {unit}"
+    return f"{factor * found.value:.3g} ± {factor * (found.high - found.low) / 2:.2g} {unit}"
+
+
+def gaps(analysis: Analysis) -> Table:
+    """A row per arm: loss on training examples and on the test set in evaluation mode, and their difference."""
+    rows = [
+        (
+            each.arm.name,
+            numbers.interval(each.train, "train_eval/loss"),
+            numbers.interval(each.test, "test/loss"),
+            numbers.interval(each.gap, "test/loss"),
+            numbers.bounds(each.change) if each.change else "–",
+            numbers.bounds(each.gain, factor=100.0, decimals=2) if each.gain else "–",
+            each.against or "–",
+        )
+        for each in analysis.gaps
+    ]
+    head = ("arm", "training loss", "test loss", "gap", "change of the gap", "change of accuracy, pp", "against")
+    return _table("Generalization gap, evaluation mode, same weights; 95 % t intervals", head, rows, texts=(0, 6))
+
+
+def shares(analysis: Analysis) -> Table:
+    """Shares of the variance of all runs."""
+    found = analysis.effects.shares if analysis.effects else ()
+    rows = [
+        (" × ".join(term.factors) or "seeds and rest", str(term.degrees_of_freedom), f"{100 * term.share:.1f}")
+        for term in found
+    ]
+    return _table("Shares of the variance (type II sums of squares)", ("source", "df", "share, %"), rows)
+
+
+def main_effects(analysis: Analysis) -> Table:
+    """Effect of each level of each factor."""
+    main = (analysis.effects.main if analysis.effects else None) or {}
+    factor, unit = (100.0, "pp") if analysis.metric == "test/accuracy" else (1.0, "units")
+    rows = [
+        (choice(key, level), key, signed(factor * effect, decimals=3))
+        for key, levels in main.items()
+        for level, effect in levels.items()
+    ]
+    return _table(
+        "Main effects; those of a factor add up to 0", ("level", "factor", f"effect, {unit}"), rows, texts=(0, 1)
+    )
+
+
+def confusion(found: Predictions) -> Table:
+    """Mean counts of both arms, as "first / second"."""
+    rows = [
+        (name, *(f"{left:.4g} / {right:.4g}" for left, right in zip(*pair, strict=True)))
+        for name, *pair in zip(found.class_names, *found.confusion, strict=True)
+    ]
+    title = f"Rows: true class; columns: answer; mean count over seeds, {found.names[0]} / {found.names[1]}"
+    return _table(title, ("true class", *found.class_names), rows)
+
+
+def mistakes(found: Predictions) -> Table:
+    """The worst mistakes."""
+    rows = [
+        (
+            str(each.index),
+            each.kind,
+            each.label,
+            *(f"{answer} ({chance:.2f})" for answer, chance in zip(each.answers, each.probabilities, strict=True)),
+            f"{each.loss:.2f}",
+        )
+        for each in found.mistakes
+    ]
+    head = ("test example", "kind", "label", *found.names, "mean loss")
+    return _table("Worst mistakes: answer (its probability)", head, rows, texts=(1, 2, 3, 4))
+
+
+def certificate(each: CertificateRecord) -> Table:
+    """The levels of a certificate."""
+    rows = [
+        (
+            row["level"],
+            row["precision"],
+            row["what"],
+            f"{row['measured']:.1e}",
+            f"{row['bound']:.0e}",
+            mark(row),
+        )
+        for row in each.rows
+    ]
+    head = ("level", "precision", "what is compared", "measured", "bound", "result")
+    return _table(f"{' and '.join(each.frameworks)}, {each.arm}", head, rows, texts=(0, 1, 2, 5))
+
+
+def ledger(analysis: Analysis) -> Table:
+    """Every run, with the command that trains it alone."""
+    rows = []
+    for run in analysis.record.runs:
+        score = run.metrics.get(analysis.metric)
+        factor = 100.0 if analysis.metric == "test/accuracy" else 1.0
+        rows.append(
+            (
+                run.name,
+                run.outcome + (f": {run.reason}" if run.reason else ""),
+                "–" if score is None else f"{factor * score:.{2 if factor > 1 else 4}f}",
+                f"{run.metrics['time/total']:.1f}" if "time/total" in run.metrics else "–",
+                run.fingerprint,
+                run.run_id,
+                command(run.overrides),
+            )
+        )
+    title = numbers.TITLES[analysis.metric]
+    head = ("run", "outcome", title, "total, s", "fingerprint", "MLflow run", "command that trains it alone")
+    table = _table("Every run", head, rows, texts=(0, 1, 4, 5, 6))
+    return Table(**{**vars(table), "code": (4, 5, 6)})
+
+
+def command(overrides: Sequence[str]) -> str:
+    """What a person types to train one run; empty where it is not known."""
+    first = sorted(overrides, key=lambda each: not each.startswith("experiment="))
+    return shlex.join(["python", "run.py", *first]) if overrides else "–"
+
+
+def environment(analysis: Analysis) -> Table:
+    """Facts on which all runs agree, or all values."""
+    return Table(title="Environment", head=("what", "value"), rows=tuple(analysis.facts.items()))
