@@ -5,7 +5,9 @@ A piece of work that raises, is killed or hangs is one `Failed`, and nothing els
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -14,7 +16,7 @@ import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -30,11 +32,15 @@ NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """`call(*arguments, tell)` in a process of its own; whatever it tells arrives at the parent."""
+    """`call(*arguments, tell)` in a process of its own; whatever it tells arrives at the parent.
+
+    In a dialogue `tell` waits until the parent has dealt with what it was told, and returns whether to stop.
+    """
 
     call: Callable[..., None]
     arguments: tuple[Any, ...]
     log: Path
+    is_dialogue: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +104,7 @@ class _Process:
     connection: Connection
     gpu: str | None
     deadline: float
+    is_dialogue: bool
     ended: bool = False
     failure: Failed | None = None
 
@@ -118,6 +125,7 @@ class LocalExecutor:
     preload: Sequence[str]
     folder: Path
     _context: Any = field(init=False)
+    _to_stop: set[int] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         """Set the environment that workers inherit: threads before any import, no GPU unless asked for."""
@@ -149,16 +157,30 @@ class LocalExecutor:
             multiprocessing.forkserver.ensure_running()
             del os.environ[PRELOAD_LOG]  # a command that this process starts is not to be silenced
 
-    def run(self, works: Sequence[Work]) -> Iterator[tuple[int, Any]]:
+    def run(self, works: Iterable[Work]) -> Iterator[tuple[int, Any]]:
         """Do all work; yield (index of the work, what it told), and for each a last `Ended` or `Failed`."""
-        waiting = deque(enumerate(works))
+        waiting = iter(works)
+        return self.run_until_none(lambda: next(waiting, None))
+
+    def stop(self, index: int) -> None:
+        """Answer what the work just told with "stop"; it must be a dialogue."""
+        self._to_stop.add(index)
+
+    def run_until_none(self, next_work: Callable[[], Work | None]) -> Iterator[tuple[int, Any]]:
+        """As `run`, with work that is made when there is a worker for it: None means none now.
+
+        It is asked again whenever work has ended; the end is None while nothing is under way. The index counts from 0
+        in the order of `next_work`.
+        """
+        indices = itertools.count()
         free_gpus = deque(visible_gpus() if self.device == "gpu" else [None] * self.settings.workers)
         active: list[_Process] = []
         try:
-            while waiting or active:
-                while waiting and free_gpus and len(active) < self.settings.workers:
-                    index, work = waiting.popleft()
-                    active.append(self._start(index, work, free_gpus.popleft()))
+            while True:
+                while free_gpus and len(active) < self.settings.workers and (work := next_work()) is not None:
+                    active.append(self._start(next(indices), work, free_gpus.popleft()))
+                if not active:
+                    return
                 yield from self._listen(active)
                 for process in [process for process in active if process.ended]:
                     active.remove(process)
@@ -175,7 +197,15 @@ class LocalExecutor:
         process.start()
         theirs.close()
         deadline = time.monotonic() + self.settings.time_limit_seconds
-        return _Process(index=index, process=process, connection=ours, gpu=gpu, deadline=deadline)
+        return _Process(
+            index=index, process=process, connection=ours, gpu=gpu, deadline=deadline, is_dialogue=work.is_dialogue
+        )
+
+    def _answer(self, process: _Process) -> None:
+        if process.is_dialogue:
+            with contextlib.suppress(OSError):  # it may just have been killed: its end is dealt with next
+                process.connection.send(process.index in self._to_stop)
+            self._to_stop.discard(process.index)
 
     def _listen(self, active: list[_Process]) -> Iterator[tuple[int, Any]]:
         """Wait until someone tells something, ends or is late; yield what was told."""
@@ -192,6 +222,7 @@ class LocalExecutor:
                     process.failure = told
                 else:
                     yield process.index, told
+                    self._answer(process)
             elif time.monotonic() > process.deadline:
                 process.process.kill()
                 limit = self.settings.time_limit_seconds
@@ -226,9 +257,14 @@ def _work(work: Work, connection: Connection, gpu: str | None) -> None:
         os.dup2(log.fileno(), 2)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+    def tell(event: object) -> bool:
+        connection.send(event)
+        return bool(connection.recv()) if work.is_dialogue else False
+
     try:
-        work.call(*work.arguments, connection.send)
-    except BrokenPipeError:
+        work.call(*work.arguments, tell)
+    except (BrokenPipeError, EOFError, ConnectionResetError):
         os._exit(1)  # the parent is gone: nobody is left to tell
     except BaseException as error:
         traceback.print_exc()

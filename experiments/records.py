@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-Outcome = Literal["finished", "diverged", "failed", "running"]
+Outcome = Literal["finished", "diverged", "failed", "running", "pruned"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Choice:
     group: str
     labels: dict[str, str]
     key: str
-    value: float | None
+    value: Any
     score: float | None
     metric: str
     n_trials: int

@@ -33,7 +33,8 @@ class Run:
     """One training of one task by one framework with one seed.
 
     `data_path` is what `data.write` wrote, `folder` where the run leaves its files. `name`, `labels` and `overrides`
-    say how a person asked for it; its numbers do not depend on them.
+    say how a person asked for it; its numbers do not depend on them. A trial is a run of a search: it is never scored
+    on the test set, keeps no model, and stops when it is told to.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class Run:
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    is_trial: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -61,6 +63,7 @@ class Run:
                 "device": self.device,
                 "results_version": RESULTS_VERSION,
             }
+            | ({"is_trial": True} if self.is_trial else {})
         )
 
 
@@ -97,11 +100,21 @@ class Diverged:
     reason: str
 
 
-Event = Started | EpochEnded | Finished | Diverged
+@dataclass(frozen=True, kw_only=True)
+class Pruned:
+    """The trial was told to stop after that epoch."""
+
+    epoch: int
 
 
-def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], None]) -> None:
-    """Do one run and tell its events. Leaves test logits and the model in `run.folder`."""
+Event = Started | EpochEnded | Finished | Diverged | Pruned
+
+
+def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bool | None]) -> None:
+    """Do one run and tell its events. Leaves test logits and the model in `run.folder`, unless it is a trial.
+
+    `tell` returns whether to stop, which only a trial heeds.
+    """
     started = time.perf_counter()
     framework = load(run.framework)
     imported = time.perf_counter()
@@ -117,10 +130,14 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], No
     model.fit(plan, on_step_end=recorder.step_ended, on_epoch_end=recorder.epoch_ended)
     if recorder.diverged:
         return
-    scores = recorder.final_scores()
+    if recorder.pruned_after is not None:
+        tell(Pruned(epoch=recorder.pruned_after))
+        return
+    scores = recorder.last_scores if run.is_trial else recorder.final_scores()
     fitted = time.perf_counter()
-    (run.folder / "model").mkdir()
-    model.save(run.folder / "model")
+    if not run.is_trial:
+        (run.folder / "model").mkdir()
+        model.save(run.folder / "model")
     ended = time.perf_counter()
     ledger = recorder.ledger() | {
         "time/import": imported - started,
@@ -175,8 +192,10 @@ class _Recorder:
     run: Run
     model: Model
     dataset: data.Dataset
-    tell: Callable[[Event], None]
+    tell: Callable[[Event], bool | None]
     diverged: bool = False
+    pruned_after: int | None = None
+    last_scores: dict[str, float] = field(default_factory=dict)
     epoch_seconds: list[float] = field(default_factory=list)
     step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
     evaluation_seconds: float = 0.0
@@ -216,9 +235,13 @@ class _Recorder:
         scores = self._epoch_scores(losses)
         scored = time.perf_counter()
         self.evaluation_seconds += scored - ended
-        self.tell(EpochEnded(epoch=epoch + 1, step=self._step, metrics=scores))
+        self.last_scores = scores
+        must_stop = self.tell(EpochEnded(epoch=epoch + 1, step=self._step, metrics=scores))
         self.telling_seconds += time.perf_counter() - scored
         self.begin()
+        if must_stop and self.run.is_trial:
+            self.pruned_after = epoch + 1
+            return True
         return self._patience.is_over(scores["val/loss"])
 
     def _not_finite(self, losses: Array) -> str:

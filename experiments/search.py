@@ -1,142 +1,145 @@
-"""A search before the comparison: which value of one key serves each task best, under one equal budget.
-
-Every task gets the same values, in every framework, with seeds that the report does not use. What is chosen is
-trained anew on the report's seeds: a score that was picked as the best of many is never reported as a result.
-"""
+"""The parent's loop of a search: trials from Optuna to workers, what they tell to MLflow and back to Optuna."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
-from experiments import settings
-from experiments.fingerprint import fingerprint_of, plain
-from experiments.records import Choice
-from experiments.run import Run
-from experiments.settings import GridSearch, SettingsError
+from rich.markup import escape
 
-EDGE_SHARE = 0.1
+from experiments import tuning
+from experiments.executor import LocalExecutor, check_share, on_all_cores
+from experiments.run import EpochEnded, Run, Started
+from experiments.settings import written
+from experiments.space import TuningSettings
+from experiments.sweep import Open, Recording, slug
+from experiments.tuning import Active, Tuner
 
 
-def check(search: GridSearch, runs: Sequence[Run]) -> None:
-    """Refuse a search that would reuse the report's seeds, undo what was typed, or whose values cannot be.
+def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
+    """Search under one budget per arm; return the report's runs with what was found.
 
     Raises:
-        SettingsError: With the key and the value.
+        SettingsError: If the storage cannot be opened, or holds another search under the same name.
     """
-    shared = sorted({run.seed for run in runs} & set(search.seeds))
-    if shared:
-        raise SettingsError(
-            f"`comparison.search.seeds` must not be seeds of the report, but both hold {shared}; a setting that was "
-            "chosen on a seed looks better on it than it is"
-        )
-    if any(search.key in run.labels for run in runs):
-        raise SettingsError(
-            f"`{search.key}` must not be set beside `comparison.search`, which chooses it; leave it out, or switch the "
-            "search off with comparison.search=null"
-        )
-    for run in _one_of_each(runs):
-        for value in search.values:
-            settings.with_values(run.task, {search.key: value})
+    sweep, console = recording.sweep, recording.console
+    tuner = tuning.open_studies(asked, sweep.runs, experiment=sweep.name)
+    epochs = sweep.runs[0].task.training.epochs
+    console.print(
+        f"Search: {len(tuner.studies)} studies of {asked.trials} trials, at most {epochs} epochs each "
+        f"({asked.sampler.name}, {asked.pruner.name}); then the report's runs. Storage: {asked.storage}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    loop = _Loop(recording=recording, tuner=tuner)
+    n_missing = sum(max(0, asked.trials - len(study.ended)) for study in tuner.studies)
+    recording.train_each(loop.next_run, executor=_executor(asked, sweep.executor), n_runs=n_missing, heard=loop.heard)
+    loop.close()
+    recording.trials = [(run_id, run) for run_id, run in tuner.trained() if run_id]
+    recording.studies, recording.choices = tuner.records(), tuner.choices()
+    files = tuning.write_best(tuner, experiment=sweep.name)
+    for study in recording.studies:
+        console.print(_summary(study.arm, tuner, files), highlight=False, soft_wrap=True)
+    return tuner.tuned(sweep.runs)
 
 
-def group_of(run: Run) -> str:
-    """Runs of one group share what is chosen: the same task, whatever framework and seed."""
-    return fingerprint_of({"task": plain(run.task), "data": run.data_fingerprint})
+def _executor(asked: TuningSettings, executor: LocalExecutor) -> LocalExecutor:
+    """Trials share the machine, unless their time is what is sought."""
+    if asked.workers is None:
+        return executor if asked.is_timed else on_all_cores(executor)
+    settings = dataclasses.replace(executor.settings, workers=asked.workers)
+    check_share(settings)
+    return dataclasses.replace(executor, settings=settings)
 
 
-def _one_of_each(runs: Sequence[Run]) -> list[Run]:
-    """One run per group and framework: trials do not depend on the report's seeds."""
-    return list({(group_of(run), run.framework): run for run in runs}.values())
+def _summary(arm: str, tuner: Tuner, files: dict[str, Path]) -> str:
+    study = next(each for each in tuner.studies if each.arm == arm)
+    states = Counter(trial.state.name for trial in study.ended)
+    counts = ", ".join(f"{states.get(name, 0)} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL"))
+    epochs = sum(trial.user_attrs.get("epochs", 0) for trial in study.ended)
+    spent = f"{len(study.ended)} trials ({counts}), {epochs} epochs, {study.seconds:.0f} s"
+    best = tuning.best_of(study.study)
+    if not best:
+        return escape(f"{arm}: {spent}; nothing found: no trial came to its end")
+    values = " ".join(f"{key}={written(value)}" for key, value in best[0].params.items())
+    metrics = ", ".join(
+        f"{objective.metric} {value:.4f}"
+        for objective, value in zip(tuner.asked.objectives, best[0].values, strict=True)
+    )
+    name = next(name for name, path in files.items() if f"{study.name!r}" in path.read_text(encoding="utf-8"))
+    return escape(f"{arm}: {spent}; best {metrics} at trial {best[0].number}: {values} (+tuned={name} uses it)")
 
 
-def written(value: float) -> str:
-    """A value as it is typed: 0.0001, 3; another value is never written alike."""
-    return repr(float(value)).removesuffix(".0")
+@dataclasses.dataclass(kw_only=True)
+class _Loop:
+    """Between Optuna and the store: which trial each worker has."""
 
+    recording: Recording
+    tuner: Tuner
+    active: list[Active] = dataclasses.field(default_factory=list)
+    parents: dict[str, str] = dataclasses.field(default_factory=dict)
 
-def trials_of(search: GridSearch, runs: Sequence[Run]) -> list[Run]:
-    """The runs of the search: each task in each framework with each value and each seed of the search."""
-    return [
-        dataclasses.replace(
-            run,
-            task=settings.with_values(run.task, {search.key: value}),
-            seed=seed,
-            labels={**run.labels, search.key: written(value)},
-            overrides=overrides_with(run, search.key, value, seed=seed),
-        )
-        for seed in search.seeds
-        for value in search.values
-        for run in _one_of_each(runs)
-    ]
-
-
-def choose(search: GridSearch, runs: Sequence[Run], *, scores: Mapping[str, float]) -> list[Choice]:
-    """For each group of `runs` the value with the lowest mean score.
-
-    Args:
-        search: What was tried.
-        runs: The report's runs, before the choice.
-        scores: Fingerprint of a trial -> its score; missing or not finite where it diverged or failed.
-    """
-    low, high = min(search.values), max(search.values)
-    groups: dict[str, list[Run]] = {}
-    for run in _one_of_each(runs):
-        groups.setdefault(group_of(run), []).append(run)
-    choices = []
-    for group, members in groups.items():
-        trials = trials_of(search, members)
-        means = {}
-        for value in search.values:
-            tried = [trial for trial in trials if trial.labels[search.key] == written(value)]
-            found = [scores.get(trial.fingerprint, math.inf) for trial in tried]
-            means[value] = math.fsum(found) / len(found) if all(map(math.isfinite, found)) else math.inf
-        best = min(means, key=lambda value: means[value])
-        is_found = math.isfinite(means[best])
-        choices.append(
-            Choice(
-                group=group,
-                labels=dict(members[-1].labels),
-                key=search.key,
-                value=best if is_found else None,
-                score=means[best] if is_found else None,
-                metric=search.metric,
-                n_trials=len(trials),
-                low=low,
-                high=high,
-                at_edge=is_found and is_near_edge(best, low=low, high=high),
+    def __post_init__(self) -> None:
+        recording = self.recording
+        for study in self.tuner.studies:
+            self.parents[study.name] = recording.store.open_study(
+                recording.experiment_id, sweep_id=recording.sweep_id, name=study.name
             )
-        )
-    return choices
 
+    def next_run(self) -> tuple[Run, str] | None:
+        """The next trial to train; one that had come to its end when a fault struck is only told to Optuna."""
+        while (trial := self.tuner.next_trial()) is not None:
+            before = self.recording.store.settled(trial.run_before) if trial.run_before else None
+            if before is None:
+                self.active.append(trial)
+                name = f"{trial.study.arm} · trial {trial.number}"
+                folder = self.recording.sweep.folder / "trials" / slug(f"{name} {len(self.active)}")
+                run = dataclasses.replace(trial.run, name=name, folder=folder.resolve())
+                return run, self.parents[trial.study.name]
+            trial.epochs = max((epoch for epoch, _ in before.curves.get("val/loss", [])), default=0)
+            seconds = before.metrics.get("time/total", 0.0)
+            self.tuner.ended(
+                trial, outcome=before.outcome, reason=before.reason, metrics=before.metrics, seconds=seconds
+            )
+        return None
 
-def is_near_edge(value: float, *, low: float, high: float) -> bool:
-    """Whether a value lies in the outer tenth of the range that was tried, on the log scale where that exists."""
-    scale = math.log if low > 0 else float
-    place = (scale(value) - scale(low)) / (scale(high) - scale(low))
-    return not EDGE_SHARE <= place <= 1 - EDGE_SHARE
+    def heard(self, index: int, event: object, over: Open | None) -> bool:
+        """Hand on what a trial told; return whether it is to stop."""
+        trial, store = self.active[index], self.recording.store
+        if isinstance(event, Started):
+            run_id = self.recording.run_id_at(index)
+            store.log_facts(run_id, {"study_name": trial.study.name, "trial_number": str(trial.number)})
+            self.tuner.began(trial, run_id)
+        if isinstance(event, EpochEnded):
+            return self.tuner.epoch_ended(trial, event.epoch, event.metrics)
+        if over is not None:
+            outcome = "killed" if over.was_killed else over.outcome
+            seconds = time.monotonic() - over.began
+            is_over = self.tuner.ended(
+                trial, outcome=outcome, reason=over.reason, metrics=over.metrics, seconds=seconds
+            )
+            if is_over:
+                store.log_facts(over.run_id, {"trial_state": is_over, "trial_epochs": str(trial.epochs)})
+            else:
+                store.set_aside(over.run_id)
+        return False
 
-
-def with_choices(runs: Sequence[Run], choices: Sequence[Choice]) -> list[Run]:
-    """The report's runs with what was chosen for them; those for which nothing could be chosen are left out."""
-    chosen = {choice.group: choice for choice in choices}
-    found = []
-    for run in runs:
-        choice = chosen[group_of(run)]
-        if choice.value is not None:
-            task = settings.with_values(run.task, {choice.key: choice.value})
-            overrides = overrides_with(run, choice.key, choice.value, seed=run.seed)
-            found.append(dataclasses.replace(run, task=task, overrides=overrides))
-    return found
-
-
-def overrides_with(run: Run, key: str, value: float, *, seed: int) -> tuple[str, ...]:
-    """The command line of a run with another value and seed, and without the search."""
-    keys = [each.lstrip("+").partition("=")[0] for each in run.overrides]
-    kept = [
-        each
-        for name, each in zip(keys, run.overrides, strict=True)
-        if name.partition(".")[0] != "comparison" and name not in ("seed", key)
-    ]
-    return (*kept, f"seed={seed}", f"{key}={written(value)}")
+    def close(self) -> None:
+        """End the store's runs of the studies, with what they found and spent."""
+        for study in self.tuner.studies:
+            best = tuning.best_of(study.study)
+            metrics = {
+                "trials": float(len(study.ended)),
+                "epochs": float(sum(trial.user_attrs.get("epochs", 0) for trial in study.ended)),
+                "seconds": study.seconds,
+            }
+            if best:
+                objectives = self.tuner.asked.objectives
+                metrics |= {
+                    f"best/{each.metric}": value for each, value in zip(objectives, best[0].values, strict=True)
+                }
+            self.recording.store.end_study(
+                self.parents[study.name], metrics=metrics, values=dict(best[0].params) if best else {}
+            )

@@ -5,6 +5,7 @@ A job is what one composed config asks for. All problems of a config are told at
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import difflib
 import math
@@ -23,8 +24,10 @@ from experiments import task as words
 from experiments.fingerprint import plain
 from experiments.requirements import require
 from experiments.sources import SOURCES, Source
+from experiments.space import TuningSettings
 from experiments.task import Task
 
+NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
 Action = Literal["train", "parity", "report"]
 
 
@@ -65,26 +68,6 @@ class FrameworkSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GridSearch:
-    """Values of one key of the task, tried before the comparison; the best is trained anew on the report's seeds.
-
-    Every value is tried with every one of `seeds`, none of them a seed of the report, by every framework; the lowest
-    mean of `metric` is chosen.
-    """
-
-    key: str
-    values: tuple[float, ...]
-    seeds: tuple[int, ...]
-    metric: Literal["val/loss", "train/loss"]
-
-    def __post_init__(self) -> None:
-        """Check that there is something to choose from."""
-        require(len(self.values) >= 2, "at least 2 search.values", list(self.values))
-        require(len(set(self.values)) == len(self.values), "search.values without repetition", list(self.values))
-        require(len(self.seeds) >= 1, "at least 1 of search.seeds", list(self.seeds))
-
-
-@dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
     """What a report compares: the values of `factor`, each with `baseline` (null: each with each).
 
@@ -95,7 +78,6 @@ class ComparisonSettings:
     name: str
     factor: str
     baseline: str | None
-    search: GridSearch | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +96,11 @@ class Job:
     sweep: str
     output: str
     comparison: ComparisonSettings
+    tuning: TuningSettings | None
     executor: ExecutorSettings
     tracking: TrackingSettings
-    labels: Mapping[str, str] = field(default_factory=dict)
-    overrides: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_CONF)
+    overrides: tuple[str, ...] = field(default=(), metadata=NOT_IN_CONF)
 
 
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
@@ -129,7 +112,9 @@ KINDS: dict[str, dict[str, type]] = {
 
 
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
-NOT_LABELS = ("experiment", "comparison", "action", "sweep", "output", "seed", "executor", "tracking", "hydra")
+NOT_LABELS = (
+    "experiment", "comparison", "tuning", "action", "sweep", "output", "seed", "executor", "tracking", "hydra", "tuned",
+)  # fmt: skip
 
 
 def labels_from(choices: Mapping[str, str | None], overrides: typing.Iterable[str]) -> dict[str, str]:
@@ -164,7 +149,7 @@ def job_from(
     assert isinstance(content, dict)
     problems: list[str] = []
     task = {key: content.pop(key) for key in TASK_KEYS if key in content}
-    known = {*TASK_KEYS, *_stated(Job)} - {"task"}
+    known = {*TASK_KEYS, *_fields(Job)} - {"task"}
     problems += [unknown(key, known) for key in content if key not in known]
     settled = {key: value for key, value in content.items() if key in known}
     job: Job | None = _build(Job, settled | {"task": task}, "", problems)
@@ -188,6 +173,19 @@ def task_from(config: DictConfig) -> Task:
     if problems or task is None:
         raise SettingsError("\n".join(problems))
     return task
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as {"optimizer.learning_rate": 0.001, ...}."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def written(value: Any) -> str:
+    """A value as it is typed: 0.0001, 3, relu; another value is never written alike."""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def with_values(task: Task, values: Mapping[str, Any]) -> Task:
@@ -260,11 +258,11 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
         return None
     content = {key: value for key, value in content.items() if not (key == "kind" and hasattr(cls, "kind"))}
     hints = typing.get_type_hints(cls)
-    names = _stated(cls)
+    names = _fields(cls)
     before = len(problems)
     prefix = f"{path}." if path else ""
     problems += [f"{prefix}{unknown(key, names)}" for key in content if key not in names]
-    problems += [f"{prefix}{name}: is missing; state it in conf/" for name in names if name not in content]
+    problems += [f"{prefix}{name}: is missing; state it in conf/" for name in _required(cls) if name not in content]
     values = {
         name: _value(hints[name], content[name], f"{prefix}{name}".removeprefix("task."), problems)
         for name in names
@@ -279,7 +277,12 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
         return None
 
 
-def _stated(cls: type[Any]) -> list[str]:
+def _fields(cls: type[Any]) -> list[str]:
+    """Fields that conf/ may state."""
+    return [each.name for each in dataclasses.fields(cls) if each.metadata.get("in_conf", True)]
+
+
+def _required(cls: type[Any]) -> list[str]:
     """Fields that conf/ must state: all that have no default."""
     missing = dataclasses.MISSING
     return [each.name for each in dataclasses.fields(cls) if each.default is missing is each.default_factory]
@@ -299,6 +302,15 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         if value not in typing.get_args(hint):
             problems.append(f"{path}: {unknown(value, map(str, typing.get_args(hint)))}")
         return value
+    if hint is Any:
+        return value
+    if typing.get_origin(hint) is collections.abc.Mapping:
+        if not isinstance(value, dict):
+            problems.append(f"{path}: must be a group of settings, but got {value!r}")
+            return None
+        return {
+            str(key): _value(typing.get_args(hint)[1], item, f"{path}.{key}", problems) for key, item in value.items()
+        }
     if isinstance(hint, types.UnionType):
         if value is None and type(None) in typing.get_args(hint):
             return None

@@ -16,15 +16,16 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-from experiments import data, environment, search
+from experiments import data, environment
 from experiments.contract import Framework
-from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, on_all_cores
+from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
 from experiments.fingerprint import fingerprint_of, plain
 from experiments.progress import Display
-from experiments.records import Choice, Outcome, SweepRecord
-from experiments.run import Diverged, EpochEnded, Finished, Run, Started, train
+from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
+from experiments.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.settings import ComparisonSettings, Job, SettingsError
 from experiments.sources import SOURCES
+from experiments.space import TuningSettings
 from experiments.tracking import Store
 
 Load = Callable[[str], Framework]
@@ -39,6 +40,7 @@ class Sweep:
     command: str
     runs: tuple[Run, ...]
     comparison: ComparisonSettings
+    tuning: TuningSettings | None
     datasets: Mapping[str, data.Dataset]
     folder: Path
     executor: LocalExecutor
@@ -48,8 +50,8 @@ class Sweep:
     def fingerprint(self) -> str:
         """Hash of what is asked for: the same runs, whatever their order, after the same search."""
         asked = [*sorted(run.fingerprint for run in self.runs)]
-        is_plain = self.comparison.factor == "framework" and self.comparison.search is None
-        return fingerprint_of(asked if is_plain else [*asked, plain(self.comparison)])
+        is_plain = self.comparison.factor == "framework" and self.tuning is None
+        return fingerprint_of(asked if is_plain else [*asked, plain(self.comparison), plain(self.tuning)])
 
 
 def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, console: Console) -> Sweep:
@@ -59,7 +61,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
         SettingsError: If the jobs cannot share one sweep, or data or device are not to be had.
     """
     first = jobs[0]
-    for key in ("output", "executor", "tracking", "action", "comparison"):
+    for key in ("output", "executor", "tracking", "action", "comparison", "tuning"):
         if any(getattr(job, key) != getattr(first, key) for job in jobs):
             raise SettingsError(f"`{key}` must be the same for all runs of one command; give it one value")
     if len({(job.task.name, job.task.margins, job.task.chance) for job in jobs}) > 1:
@@ -84,9 +86,12 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
         for job in interleaved(jobs)
     )
     runs = tuple({run.fingerprint: run for run in runs}.values())
-    if first.comparison.search is not None and first.action == "train":
-        search.check(first.comparison.search, runs)
-    folder = _new_folder(Path(first.output) / _slug(first.task.name))
+    asked = first.tuning if first.action == "train" else None
+    if asked is not None:
+        from experiments import tuning
+
+        tuning.check(asked, runs)
+    folder = _new_folder(Path(first.output) / slug(first.task.name))
     frameworks = sorted({job.framework.name for job in jobs})
     executor = LocalExecutor(
         settings=first.executor, device=device, preload=[modules[name] for name in frameworks], folder=folder
@@ -96,12 +101,20 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
         description=first.description,
         command=shlex.join(["python", *sys.argv]),
         runs=runs,
-        comparison=first.comparison,
+        comparison=_settled(first.comparison, asked),
+        tuning=asked,
         datasets={dataset.fingerprint: dataset for dataset in datasets.values()},
         folder=folder,
         executor=executor,
         reuse=first.tracking.reuse,
     )
+
+
+def _settled(comparison: ComparisonSettings, asked: TuningSettings | None) -> ComparisonSettings:
+    """After a search that keeps the config's own setting, the report compares the two unless told otherwise."""
+    if asked is not None and asked.default and comparison.factor == "framework":
+        return ComparisonSettings(name=f"tuning {asked.name}", factor="setting", baseline="default")
+    return comparison
 
 
 def _new_folder(parent: Path) -> Path:
@@ -151,7 +164,7 @@ def named(runs: Sequence[Run], *, folder: Path, mark: str = "") -> list[Run]:
         parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
         parts += [label(key, run.labels[key]) for key in varying if key in run.labels]
         name = " · ".join([*parts, *([mark] if mark else []), f"seed {run.seed}"])
-        found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{_slug(name)}").resolve()))
+        found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))
     return found
 
 
@@ -160,7 +173,7 @@ def label(key: str, value: str) -> str:
     return f"{key.rpartition('.')[2]} {value}" if "." in key else value
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """A file name: ASCII letters, digits and hyphens, at most 80."""
     kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
     return "-".join(part for part in kept.split("-") if part)[:80] or "unnamed"
@@ -173,7 +186,7 @@ def _headline(metrics: Mapping[str, float], part: str) -> str:
 
 
 @dataclass(kw_only=True)
-class _Open:
+class Open:
     """A run that is being recorded."""
 
     run_id: str
@@ -181,10 +194,12 @@ class _Open:
     reason: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     epoch: int = 0
+    was_killed: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(kw_only=True)
-class _Recording:
+class Recording:
     """Trains runs and writes what they tell into the store and on the screen."""
 
     sweep: Sweep
@@ -195,10 +210,12 @@ class _Recording:
     console: Console
     run_ids: dict[str, str] = field(default_factory=dict)  # fingerprint of a run -> identifier in the store
     runs: Sequence[Run] = ()
-    trials: Sequence[Run] = ()
+    trials: list[tuple[str, Run]] = field(default_factory=list)  # identifier in the store, run
     choices: Sequence[Choice] = ()
-    _open: dict[int, _Open] = field(default_factory=dict)
-    _now: Sequence[Run] = ()
+    studies: Sequence[StudyRecord] = ()
+    _open: dict[int, Open] = field(default_factory=dict)
+    _now: list[Run] = field(default_factory=list)
+    _parents: list[str] = field(default_factory=list)
     _display: Display = field(init=False)
     _executor: LocalExecutor = field(init=False)
 
@@ -210,27 +227,54 @@ class _Recording:
             hint = "tracking.reuse=false trains them again"
             self.console.print(f"{len(done)} of {len(runs)} runs are done already ({hint}).")
         self.write_down()
-        self._executor = executor
-        self._now = [run for run in runs if run.fingerprint not in done]
-        works = [Work(call=train, arguments=(run, self.load), log=run.folder / "worker.log") for run in self._now]
-        self._display = Display(self.console, n_runs=len(works))
+        missing = [run for run in runs if run.fingerprint not in done]
+        waiting = iter([(run, self.sweep_id) for run in missing])
+        self.train_each(lambda: next(waiting, None), executor=executor, n_runs=len(missing))
+
+    def train_each(
+        self,
+        next_run: Callable[[], tuple[Run, str] | None],
+        *,
+        executor: LocalExecutor,
+        n_runs: int,
+        heard: Callable[[int, object, Open | None], bool] = lambda index, event, over: False,
+    ) -> None:
+        """Train runs as they come.
+
+        Args:
+            next_run: The next run and the identifier of its parent in the store; None where there is none now.
+            executor: Where they are trained.
+            n_runs: How many there will be, for the display.
+            heard: Called with the index of a run, what it told, and the record of a run that is over; returns whether
+                a trial is to stop.
+        """
+        self._executor, self._now, self._parents = executor, [], []
+        self._display = Display(self.console, n_runs=n_runs)
+
+        def next_work() -> Work | None:
+            found = next_run()
+            if found is None:
+                return None
+            run, parent = found
+            self._now.append(run)
+            self._parents.append(parent)
+            log = run.folder / "worker.log"
+            return Work(call=train, arguments=(run, self.load), log=log, is_dialogue=run.is_trial)
+
         with self._display:
-            for index, event in executor.run(works):
-                self._told(index, event)
+            for index, event in executor.run_until_none(next_work):
+                if heard(index, event, self._told(index, event)):
+                    executor.stop(index)
+
+    def run_id_at(self, index: int) -> str:
+        """Identifier in the store of the run at `index` of those that are trained now."""
+        return self._open[index].run_id
 
     def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
         if not self.sweep.reuse:
             return {}
         found = {run.fingerprint: self.store.done(self.experiment_id, run.fingerprint) for run in runs}
         return {name: run_id for name, run_id in found.items() if run_id is not None}
-
-    def scores(self, runs: Sequence[Run], metric: str) -> dict[str, float]:
-        """Fingerprint -> final value of `metric`, for those of `runs` that have one."""
-        return {
-            run.fingerprint: self.store.final_score(self.run_ids[run.fingerprint], metric)
-            for run in runs
-            if run.fingerprint in self.run_ids
-        }
 
     def write_down(self) -> None:
         """Keep what the sweep consists of, so that a report can be made even if this process is killed."""
@@ -240,23 +284,27 @@ class _Recording:
         self.store.write_sweep(
             self.sweep_id,
             {
-                "n_planned": len(sweep.runs),
+                "n_planned": max(len(self.runs), len(sweep.runs)),
                 "margins": plain(task.margins),
                 "chance": plain(task.chance),
                 "comparison": plain(sweep.comparison),
                 "class_names": list(names.pop()) if len(names) == 1 else [],
                 "choices": plain(list(self.choices)),
-                "runs": [self._as_kept(run) for run in self.runs if run.fingerprint in self.run_ids],
-                "trials": [self._as_kept(run) for run in self.trials if run.fingerprint in self.run_ids],
+                "studies": plain(list(self.studies)),
+                "runs": [
+                    self._as_kept(self.run_ids[run.fingerprint], run)
+                    for run in self.runs
+                    if run.fingerprint in self.run_ids
+                ],
+                "trials": [self._as_kept(run_id, run) for run_id, run in self.trials],
             },
         )
 
-    def _as_kept(self, run: Run) -> dict[str, Any]:
-        run_id = self.run_ids[run.fingerprint]
+    def _as_kept(self, run_id: str, run: Run) -> dict[str, Any]:
         return {"id": run_id, "name": run.name, "labels": dict(run.labels), "overrides": list(run.overrides)}
 
-    def _told(self, index: int, event: object) -> None:
-        """Take one event of the run at `index` of those that are trained now."""
+    def _told(self, index: int, event: object) -> Open | None:
+        """Take one event of the run at `index` of those that are trained now; return a run that is over."""
         match event:
             case Started():
                 self._begin(index)
@@ -271,6 +319,8 @@ class _Recording:
                 self.store.log_epoch(self._open[index].run_id, event)
             case Diverged():
                 self._conclude(index, outcome="diverged", reason=event.reason)
+            case Pruned():
+                self._conclude(index, outcome="pruned", reason=f"pruned after epoch {event.epoch}")
             case Finished():
                 if index in self._open:
                     self._open[index].metrics = event.metrics
@@ -278,10 +328,12 @@ class _Recording:
             case Failed():
                 self._conclude(index, outcome="failed", reason=event.reason)
                 if event.killed:
+                    self._open[index].was_killed = True
                     self.store.log_facts(self._open[index].run_id, {"killed": "yes"})
-                self._end(index)
+                return self._end(index)
             case Ended():
-                self._end(index)
+                return self._end(index)
+        return None
 
     def _begin(self, index: int) -> None:
         run, sweep = self._now[index], self.sweep
@@ -298,10 +350,11 @@ class _Recording:
             "name": SOURCES[run.task.data.source].title, "digest": dataset.fingerprint, "origin": dataset.origin,
         }  # fmt: skip
         run_id = self.store.start_run(
-            self.experiment_id, run, sweep_id=self.sweep_id, name=run.name, facts=facts, dataset=described
+            self.experiment_id, run, sweep_id=self._parents[index], name=run.name, facts=facts, dataset=described
         )
-        self._open[index] = _Open(run_id=run_id)
-        self.run_ids[run.fingerprint] = run_id
+        self._open[index] = Open(run_id=run_id)
+        if not run.is_trial:
+            self.run_ids[run.fingerprint] = run_id
         self._display.started(index, run.name, run.task.training.epochs)
 
     def _conclude(self, index: int, *, outcome: Outcome, reason: str) -> None:
@@ -310,7 +363,7 @@ class _Recording:
         if self._open[index].outcome == "running":
             self._open[index].outcome, self._open[index].reason = outcome, reason
 
-    def _end(self, index: int) -> None:
+    def _end(self, index: int) -> Open:
         done = self._open.pop(index)
         run = self._now[index]
         self.store.end_run(
@@ -323,12 +376,16 @@ class _Recording:
         )
         name = escape(run.name)
         if done.outcome == "finished":
-            scores = f"{_headline(done.metrics, 'test')}  {done.metrics['time/total']:.1f} s"
+            scores = f"{_headline(done.metrics, 'val' if run.is_trial else 'test')}  {done.metrics['time/total']:.1f} s"
             self._display.ended(index, f"{name}  {scores}")
+        elif done.outcome == "pruned":
+            self._display.ended(index, f"[dim]{name}  {escape(done.reason)}[/dim]")
         else:
             log = run.folder / "worker.log"
             self._display.ended(index, f"[red]{name}  {done.outcome}: {escape(done.reason)}[/red] (log: {log})")
-        self.write_down()
+        if not run.is_trial:
+            self.write_down()
+        return done
 
 
 def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> SweepRecord:
@@ -350,7 +407,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         description=sweep.description,
         reuse=sweep.reuse,
     )
-    recording = _Recording(
+    recording = Recording(
         sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
     )
     status = "KILLED"
@@ -372,28 +429,11 @@ def _sweep_name(sweep: Sweep) -> str:
     return f"sweep of {len(sweep.runs)} runs" if is_plain else f"{sweep.comparison.name}, {len(sweep.runs)} runs"
 
 
-def _search(recording: _Recording) -> Sequence[Run]:
-    """The report's runs; where the comparison begins with a search, after it and with what it chose."""
-    runs, settings = recording.sweep.runs, recording.sweep.comparison.search
-    if settings is None:
-        return runs
-    trials = search.trials_of(settings, runs)
-    recording.trials = named(trials, folder=recording.sweep.folder / "trials", mark="trial")
-    recording.console.print(
-        f"Search: {len(settings.values)} values of {settings.key}, {len(settings.seeds)} seed(s) each, "
-        f"{len(trials)} trials; then {len(runs)} runs.",
-        highlight=False,
-    )
-    recording.train(recording.trials, executor=on_all_cores(recording.sweep.executor))  # nothing is timed here
-    scores = recording.scores(recording.trials, settings.metric)
-    recording.choices = search.choose(settings, runs, scores=scores)
-    for choice in recording.choices:
-        what = " · ".join(value for key, value in choice.labels.items() if key in ("optimizer", "regularization"))
-        chosen = (
-            "nothing: no value came through all of its trials"
-            if choice.value is None
-            else f"{choice.key}={choice.value:g}"
-        )
-        edge = ", at the edge of what was tried" if choice.at_edge else ""
-        recording.console.print(f"Chosen for {escape(what)}: {chosen}{edge}", highlight=False)
-    return search.with_choices(runs, recording.choices)
+def _search(recording: Recording) -> Sequence[Run]:
+    """The report's runs: as asked for, or with what a search found for them."""
+    sweep, asked = recording.sweep, recording.sweep.tuning
+    if asked is None:
+        return sweep.runs
+    from experiments import search
+
+    return search.carry_out(recording, asked)

@@ -27,9 +27,10 @@ import yaml
 from numpy.typing import NDArray
 
 from experiments import environment
-from experiments.fingerprint import plain
-from experiments.records import Choice, Outcome, RunRecord, SweepRecord
+from experiments.fingerprint import fingerprint_of, plain
+from experiments.records import Choice, Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord
 from experiments.run import EpochEnded, Run
+from experiments.settings import flat
 
 # A dead server must not hold a sweep for minutes (MLflow's own defaults wait 246 s), and nothing is sent home.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
@@ -52,7 +53,13 @@ from mlflow.exceptions import MlflowException
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 
 TAG = "tandem."
-STATUS: dict[Outcome, str] = {"finished": "FINISHED", "diverged": "FAILED", "failed": "FAILED", "running": "RUNNING"}
+STATUS: dict[Outcome, str] = {
+    "finished": "FINISHED",
+    "pruned": "FINISHED",
+    "diverged": "FAILED",
+    "failed": "FAILED",
+    "running": "RUNNING",
+}
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 PARAM_LIMIT = 500
@@ -137,9 +144,49 @@ class Store:
         orphans = [run for run in runs if TAG + "owner" in run.data.tags]
         orphans = [run for run in orphans if Owner.from_tag(run.data.tags[TAG + "owner"]).is_dead()]
         for run in orphans:
+            if run.data.tags.get(TAG + "kind") == "trial":
+                self.set_aside(run.info.run_id)
             self.client.set_tag(run.info.run_id, TAG + "reason", "its process died")
             self.client.set_terminated(run.info.run_id, "KILLED")
         return len(orphans)
+
+    def set_aside(self, run_id: str) -> None:
+        """A trial that was cut short is trained again under its number: this one was but an attempt."""
+        self.client.set_tag(run_id, TAG + "kind", "attempt")
+
+    def open_study(self, experiment_id: str, *, sweep_id: str, name: str) -> str:
+        """The run that holds a study's trials: a child of the sweep, made once."""
+        query = f"tags.`{TAG}study` = '{fingerprint_of(name)}' and tags.`{PARENT}` = '{sweep_id}'"
+        found = self._search(experiment_id, query)
+        if found:
+            self.client.update_run(found[0].info.run_id, status="RUNNING")
+            self._tag(found[0].info.run_id, {TAG + "owner": self.owner.tag})
+            return str(found[0].info.run_id)
+        tags = {
+            PARENT: sweep_id,
+            TAG + "kind": "study",
+            TAG + "study": fingerprint_of(name),
+            TAG + "owner": self.owner.tag,
+        }
+        run_id = str(self.client.create_run(experiment_id, run_name=f"study {name}", tags=tags).info.run_id)
+        self._tag(run_id, {"optuna.study_name": name})
+        return run_id
+
+    def end_study(self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any]) -> None:
+        """Its best values and score, its budget, its end."""
+        self._log_metrics(run_id, metrics, step=0)
+        self._tag(run_id, {f"best.{key}": str(value) for key, value in values.items()})
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def settled(self, run_id: str) -> RunRecord | None:
+        """A run that came to its end, whatever the end; None if it was cut short or there is none."""
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException:
+            return None
+        outcome = run.data.tags.get(TAG + "outcome")
+        is_settled = outcome in ("finished", "diverged", "pruned") and run.info.status != "RUNNING"
+        return self.read_run(run_id) if is_settled else None
 
     def open_sweep(
         self, experiment_id: str, *, name: str, fingerprint: str, command: str, description: str, reuse: bool
@@ -184,11 +231,12 @@ class Store:
         facts: Mapping[str, str],
         dataset: Mapping[str, str],
     ) -> str:
-        """A child run with its parameters, tags and dataset; return its identifier."""
-        tags = {PARENT: sweep_id, TAG + "kind": "run", TAG + "fingerprint": run.fingerprint, TAG + "outcome": "running"}
+        """A child run of a sweep or study with its parameters, tags and dataset; return its identifier."""
+        kind = "trial" if run.is_trial else "run"
+        tags = {PARENT: sweep_id, TAG + "kind": kind, TAG + "fingerprint": run.fingerprint, TAG + "outcome": "running"}
         tags |= _source_tags() | {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
         run_id = str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
-        params = flatten(config_of(run))
+        params = flat(config_of(run))
         self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
         self.client.log_text(run_id, yaml.safe_dump(config_of(run), sort_keys=False), "config.yaml")
         entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
@@ -222,7 +270,15 @@ class Store:
 
     def kill_open_runs(self, experiment_id: str, sweep_id: str, reason: str) -> None:
         """Close the sweep's runs that are open. The store knows them all, even one whose start was interrupted."""
-        for run in self._search(experiment_id, f"attributes.status = 'RUNNING' and tags.`{PARENT}` = '{sweep_id}'"):
+        parents = {sweep_id} | {
+            run.info.run_id for run in self._search(experiment_id, f"tags.`{PARENT}` = '{sweep_id}'")
+            if run.data.tags.get(TAG + "kind") == "study"
+        }  # fmt: skip
+        for run in self._search(experiment_id, "attributes.status = 'RUNNING'"):
+            if run.data.tags.get(PARENT) not in parents:
+                continue
+            if run.data.tags.get(TAG + "kind") == "trial":
+                self.set_aside(run.info.run_id)
             self._tag(run.info.run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
             self.client.set_terminated(run.info.run_id, "KILLED")
 
@@ -306,6 +362,7 @@ class Store:
             comparison=content["comparison"],
             class_names=tuple(content["class_names"]),
             choices=tuple(Choice(**choice) for choice in content["choices"]),
+            studies=tuple(_study_from(study) for study in content["studies"]),
             runs=tuple(self._read_kept(kept) for kept in content["runs"]),
             trials=tuple(self._read_kept(kept) for kept in content["trials"]),
             pictures=self._read_pictures(sweep_id),
@@ -408,12 +465,18 @@ def config_of(run: Run) -> dict[str, Any]:
     return {"framework": run.framework, "seed": run.seed, "device": run.device, **plain(run.task)}
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as {"optimizer.learning_rate": 0.001, ...}."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+def _study_from(kept: Mapping[str, Any]) -> StudyRecord:
+    """A study from JSON, which knows no tuples."""
+    trials = tuple(
+        TrialRecord(**{
+            **trial,
+            "scores": tuple(trial["scores"]),
+            "reported": tuple((int(epoch), float(score)) for epoch, score in trial["reported"]),
+        })
+        for trial in kept["trials"]
+    )  # fmt: skip
+    objectives = tuple((metric, direction) for metric, direction in kept["objectives"])
+    return StudyRecord(**{**kept, "trials": trials, "objectives": objectives, "best": tuple(kept["best"])})
 
 
 def _is_per_epoch(name: str) -> bool:

@@ -23,6 +23,7 @@ from experiments.report.pairs import (
     with_holm,
 )
 from experiments.report.predictions import Predictions
+from experiments.settings import written
 from experiments.statistics import Verdict
 
 SCORES = ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
@@ -201,7 +202,7 @@ def _warnings(record: SweepRecord) -> list[str]:
             )
         elif each.at_edge:
             found.append(
-                f"the best {each.key} for {what} ({each.value:g}) lies at the edge of what was tried "
+                f"the best {each.key} for {what} ({written(each.value)}) lies at the edge of what was tried "
                 f"({each.low:g} to {each.high:g}): the search space is too narrow for it"
             )
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from experiments import statistics
 from experiments.records import RunRecord
 from experiments.report.names import clean
-from experiments.tracking import flatten
+from experiments.settings import flat
 
 # Of a run's configuration: what does not set arms apart.
 NOT_SETTINGS = ("seed", "name", "device", "data.path", "data.download")
@@ -130,7 +130,7 @@ def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
 def _settings(run: RunRecord) -> dict[str, Any]:
     return {
         key: value
-        for key, value in flatten(run.config).items()
+        for key, value in flat(run.config).items()
         if key not in NOT_SETTINGS and not key.startswith(NOT_SETTING_GROUPS)
     }
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from experiments.report import answers, curves, figures, methods, numbers, panels, searches, tables
 from experiments.report.analysis import Analysis
-from experiments.report.drawn import Drawn, Section
+from experiments.report.drawn import Drawn
+from experiments.report.drawn import Section as Section
 from experiments.report.predictions import RULE, Predictions
 from experiments.report.tables import Table
 
@@ -152,8 +153,9 @@ def _effects(builder: _Builder, analysis: Analysis) -> None:
             "effects",
             panels.effects(found),
             title=title,
-            caption=f"Upright bars: effect of each level on {found.metric.replace('/', ' ')}, others held equal; horizontal "
-            "bars: shares of the variance of all runs, by factor and by pair of factors (interaction). Exploratory.",
+            caption=f"Upright bars: effect of each level on {found.metric.replace('/', ' ')}, others held equal; "
+            "horizontal bars: shares of the variance of all runs, by factor and by pair of factors (interaction). "
+            "Exploratory.",
             how="An interaction says that the effect of one factor depends on the other.",
             table=tables.shares(analysis),
         ),

@@ -13,6 +13,7 @@ from experiments.report import numbers
 from experiments.report.analysis import SCORES, Analysis, labels_of
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
+from experiments.settings import written
 from experiments.statistics import Verdict
 from experiments.statistics.wording import p_text, plain, signed
 
@@ -59,7 +60,7 @@ def results(analysis: Analysis) -> Table:
             arm.name,
             str(len(arm.runs)),
             str(arm.n_lost),
-            *(f"{arm.settings[key]:g}" for key in searched),
+            *(written(arm.settings.get(key, "–")) for key in searched),
             *([trials.get(arm.settings[searched[0]], "–")] if searched else []),
             *(numbers.interval(arm.interval(metric), metric) for metric in metrics),
         ]
@@ -165,7 +166,7 @@ def choices(analysis: Analysis) -> Table:
         (
             labels_of(each.labels, analysis.record),
             each.key,
-            "none" if each.value is None else f"{each.value:g}",
+            "none" if each.value is None else written(each.value),
             f"{each.low:g} to {each.high:g}",
             str(each.n_trials),
             "–" if each.score is None else f"{each.score:.4f}",
