@@ -102,14 +102,14 @@ class _Loop:
             seconds = before.metrics.get("time/total", 0.0)
             self.tuner.ended(
                 trial, outcome=before.outcome, reason=before.reason, metrics=before.metrics, seconds=seconds
-            )
+            )  # close() keeps its state in the store
         return None
 
     def heard(self, index: int, event: object, over: Open | None) -> bool:
         """Hand on what a trial told; return whether it is to stop."""
         trial, store = self.active[index], self.recording.store
-        if isinstance(event, Started):
-            run_id = self.recording.run_id_at(index)
+        if isinstance(event, Started) or (over is not None and not trial.run_id):  # it may die before it starts
+            run_id = over.run_id if over is not None else self.recording.run_id_at(index)
             store.log_facts(run_id, {"study_name": trial.study.name, "trial_number": str(trial.number)})
             self.tuner.began(trial, run_id)
         if isinstance(event, EpochEnded):
@@ -127,8 +127,12 @@ class _Loop:
         return False
 
     def close(self) -> None:
-        """End the store's runs of the studies, with what they found and spent."""
+        """End the store's runs of the studies, with what they found and spent; a fault may have hidden a state."""
         for study in self.tuner.studies:
+            for done in study.ended:
+                if run_id := done.user_attrs.get("mlflow_run_id"):
+                    facts = {"trial_state": done.state.name, "trial_epochs": str(done.user_attrs.get("epochs", 0))}
+                    self.recording.store.log_facts(run_id, facts)
             best = tuning.best_of(study.study)
             metrics = {
                 "trials": float(len(study.ended)),

@@ -47,7 +47,8 @@ class Dimension:
         require(self.step is None or not self.log, "either log or step", self.step)
         require(self.points >= 2, "points >= 2", self.points)
         if self.kind == "int":
-            require(float(low).is_integer() and float(high).is_integer(), "whole low and high of an int", (low, high))
+            parts = (low, high, self.step or 1)
+            require(all(float(each).is_integer() for each in parts), "whole low, high and step of an int", parts)
 
     def applies(self, values: Mapping[str, Any]) -> bool:
         """Whether it is searched, given the values of other keys."""
@@ -80,7 +81,11 @@ class Dimension:
         if self.kind == "categorical":
             return value in self.choices
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and (self.low or 0) <= value <= (self.high or 0)
+        if not is_number or not (self.low or 0) <= value <= (self.high or 0):
+            return False
+        step = self.step or (1 if self.kind == "int" else None)
+        steps = (value - (self.low or 0)) / step if step else 0.0
+        return bool(abs(steps - round(steps)) < 1e-8)  # as Optuna has it
 
     def is_near_edge(self, value: Any, *, share: float = 0.1) -> bool:
         """Whether a number lies in the outer share of the range, on its own scale; whole numbers: at an end."""
@@ -165,7 +170,11 @@ class TuningSettings:
         require(self.trials >= 1, "tuning.trials >= 1", self.trials)
         require(self.timeout_seconds is None or self.timeout_seconds > 0, "timeout_seconds > 0", self.timeout_seconds)
         require(self.workers is None or self.workers >= 1, "tuning.workers >= 1", self.workers)
+        require(0 <= self.seed < 2**32, "0 <= tuning.seed < 2**32", self.seed)
         require(len(self.space) > 0, "tuning.space holds at least 1 key", dict(self.space))
+        keys = list(self.space)
+        late = [key for place, key in enumerate(keys) if set(self.space[key].when) & set(keys[place:])]
+        require(not late, "keys under when stand before the key that they decide on", late, "change their order")
         require(len(self.objectives) in (1, 2), "1 or 2 tuning.objectives", len(self.objectives))
         require(
             len(self.objectives) == 1 or self.pruner.name == "NopPruner",

@@ -30,7 +30,9 @@ from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.records import Choice, StudyRecord, TrialRecord
 from experiments.run import Run
 from experiments.settings import SettingsError
+from experiments.sources import SOURCES
 from experiments.space import INDEPENDENT, Dimension, TuningSettings
+from experiments.task import Task
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
@@ -76,26 +78,50 @@ def _check_key(key: str, known: Sequence[str]) -> list[str]:
 
 
 def _check_values(run: Run, key: str, dimension: Dimension) -> list[str]:
+    own = settings.flat(plain(run.task))[key]
+    if dimension.kind == "float" and type(own) is int:
+        return [f"{key}: kind: float tries fractions, but it is a whole number, here {own}; say kind: int"]
     found = []
     for value in dimension.ends():
         try:
-            settings.with_values(run.task, {key: value})
+            task_with(run, {key: value})
         except SettingsError as error:
             found += [f"{key}: {value!r} is tried, but {line}" for line in str(error).splitlines()]
     return found
 
 
+def task_with(run: Run, values: Mapping[str, Any]) -> Task:
+    """The run's task with other values.
+
+    Raises:
+        SettingsError: If they cannot be, alone, together or on this data.
+    """
+    task = settings.with_values(run.task, values)
+    try:
+        task.network.check_input(SOURCES[task.data.source].input_shape)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    return task
+
+
 def _check_options(asked: TuningSettings) -> Iterator[str]:
-    for what, chosen, module in (
-        ("sampler", asked.sampler, optuna.samplers),
-        ("pruner", asked.pruner, optuna.pruners),
+    for what, chosen, module, make in (
+        ("sampler", asked.sampler, optuna.samplers, lambda: sampler_of(asked, seed=asked.sampler.seed)),
+        ("pruner", asked.pruner, optuna.pruners, lambda: pruner_of(asked)),
     ):
-        known = list(inspect.signature(getattr(module, chosen.name).__init__).parameters)[1:]
+        parameters = inspect.signature(getattr(module, chosen.name).__init__).parameters
+        known = [name for name in list(parameters)[1:] if what == "pruner" or name not in ("seed", "search_space")]
+        if all(option in known for option in chosen.options):
+            try:
+                make()
+            except (TypeError, ValueError) as error:
+                yield f"tuning.{what}: {chosen.name} cannot be made with options {dict(chosen.options)}: {error}"
         for option in chosen.options:
-            if option not in known or (what == "sampler" and option in ("seed", "search_space")):
+            if option not in known:
                 near = difflib.get_close_matches(option, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(known) or 'none'}"
-                yield f"tuning.{what}.options: {chosen.name} has no option {option!r}{hint}"
+                away = f", or drop the options with ~tuning.{what}.options"
+                yield f"tuning.{what}.options: {chosen.name} has no option {option!r}{hint}{away}"
     if asked.sampler.name == "CmaEsSampler":
         try:
             import cmaes  # noqa: F401
@@ -124,6 +150,7 @@ class Active:
     tries: int = 1
     epochs: int = 0
     run_id: str = ""
+    reported: int = 0  # last epoch that an earlier try reported
 
     @property
     def run_before(self) -> str:
@@ -169,22 +196,41 @@ class Tuner:
 
     def next_trial(self) -> Active | None:
         """A trial to train now, from the study that has asked for the fewest; None where every budget is spent."""
+        while (found := self._again() or self._new()) is not None:
+            study, trial = found
+            try:
+                run = self._run(study, trial)
+            except SettingsError as error:  # each value can be, but not these together
+                self._refuse(study, trial, reason=str(error))
+                continue
+            study.active += 1
+            frozen = study.study.get_trials(deepcopy=False)[trial.number]
+            return Active(
+                study=study, number=trial.number, trial=trial, run=run,
+                tries=frozen.user_attrs.get("tries", 1), reported=frozen.last_step or 0,
+            )  # fmt: skip
+        return None
+
+    def _again(self) -> tuple[Study, optuna.trial.Trial] | None:
+        """The same trial as before a fault, not a new one."""
         for study in self.studies:
             if study.again:
                 frozen = study.again.popleft()
-                trial = optuna.trial.Trial(study.study, frozen._trial_id)  # the same trial, not a new one
-                study.active += 1
-                return Active(
-                    study=study, number=frozen.number, trial=trial, run=self._run(study, trial),
-                    tries=frozen.user_attrs.get("tries", 1),
-                )  # fmt: skip
+                study.study.sampler = sampler_of(self.asked, seed=self.asked.sampler.seed + frozen.number)
+                return study, optuna.trial.Trial(study.study, frozen._trial_id)
+        return None
+
+    def _new(self) -> tuple[Study, optuna.trial.Trial] | None:
         open_ones = [study for study in self.studies if self._has_budget(study)]
         if not open_ones:
             return None
         study = min(open_ones, key=lambda each: each.n_asked)
-        trial = self._ask(study)
-        study.active += 1
-        return Active(study=study, number=trial.number, trial=trial, run=self._run(study, trial))
+        return study, self._ask(study)
+
+    def _refuse(self, study: Study, trial: optuna.trial.Trial, *, reason: str) -> None:
+        for name, value in {"reason": reason, "epochs": 0, "seconds": 0.0}.items():
+            trial.set_user_attr(name, value)
+        study.study.tell(trial, state=TrialState.FAIL)
 
     def _has_budget(self, study: Study) -> bool:
         limit = self.asked.timeout_seconds
@@ -216,7 +262,7 @@ class Tuner:
         template = study.template
         return dataclasses.replace(
             template,
-            task=settings.with_values(template.task, values),
+            task=task_with(template, values),
             seed=self.asked.seed,
             is_trial=True,
             labels={**template.labels, **{key: settings.written(value) for key, value in values.items()}},
@@ -239,7 +285,8 @@ class Tuner:
             warnings.simplefilter("ignore")  # a trial that is trained again reports the same epochs again
             active.trial.report(metrics[metric], step=epoch)
         is_last = epoch >= active.run.task.training.epochs
-        return not is_last and active.trial.should_prune()
+        is_new = epoch >= active.reported  # Optuna judges by the last epoch that any try reported
+        return is_new and not is_last and active.trial.should_prune()
 
     def ended(self, active: Active, *, outcome: str, reason: str, metrics: Mapping[str, float], seconds: float) -> str:
         """Tell Optuna how a trial ended; return its state, or "" where it is to be trained again.
@@ -252,10 +299,14 @@ class Tuner:
             active.trial.set_user_attr("tries", active.tries + 1)
             active.study.again.append(study.get_trials(deepcopy=False)[active.number])
             return ""
+        scores = [metrics.get(each.metric, math.nan) for each in self.asked.objectives]
+        if outcome == "finished" and not reason:
+            wrong = [each.metric for each, score in zip(self.asked.objectives, scores, strict=True)
+                     if not math.isfinite(score)]  # fmt: skip
+            reason = ", ".join(f"{name} is {metrics.get(name, 'not among its metrics')}" for name in wrong)
         facts = {"reason": reason, "epochs": active.epochs, "seconds": seconds}
         for name, value in facts.items():
             active.trial.set_user_attr(name, value)
-        scores = [metrics.get(each.metric, math.nan) for each in self.asked.objectives]
         if outcome == "finished" and all(map(math.isfinite, scores)):
             return study.tell(active.trial, scores).state.name
         state = TrialState.PRUNED if outcome == "pruned" else TrialState.FAIL
@@ -298,7 +349,8 @@ class Tuner:
         for run in runs:
             own = {**run.labels, "setting": "default"}
             if self.asked.default:
-                found.append(dataclasses.replace(run, labels=own))
+                alone = overrides_with(run, {}, seed=run.seed)
+                found.append(dataclasses.replace(run, labels=own, overrides=alone))
             values = self.best_values(arm_of(run))
             if values is None:
                 continue
@@ -460,20 +512,22 @@ def _suggest(trial: optuna.trial.Trial, key: str, dimension: Dimension) -> Any:
 def own_values(asked: TuningSettings, template: Run) -> dict[str, Any] | None:
     """The config's own values of all keys, or None where one of them lies outside its dimension."""
     current = settings.flat(plain(template.task))
-    values = {key: current[key] for key in asked.space}
+    values = {key: current[key] for key, each in asked.space.items() if each.applies(current)}
     return values if all(asked.space[key].holds(value) for key, value in values.items()) else None
 
 
 def shared_points(asked: TuningSettings, template: Run) -> list[dict[str, Any]]:
     """The points of a sampler that does not look at scores: drawn once, the same for every arm."""
     scratch = optuna.create_study(sampler=sampler_of(asked, seed=asked.sampler.seed))
-    points = []
-    for _ in range(asked.trials):
+    points: list[dict[str, Any]] = []
+    is_grid = asked.sampler.name == "GridSampler"
+    for _ in range(math.prod(len(each.grid()) for each in asked.space.values()) if is_grid else asked.trials):
         trial = scratch.ask()
         point = suggest(asked, template, trial)
-        if point in points:
-            break  # a grid is spent
-        points.append(point)
+        if not is_grid or point not in points:  # points of a grid may differ only in a key that does not apply
+            points.append(point)
+        if len(points) == asked.trials:
+            break
         with contextlib.suppress(RuntimeError):  # a grid that is spent asks its study to stop
             scratch.tell(trial, 0.0)
     return points
@@ -511,7 +565,7 @@ def record_of(each: Study, asked: TuningSettings) -> StudyRecord:
                 number=trial.number,
                 state=trial.state.name,
                 values=dict(trial.params),
-                scores=tuple(trial.values or ()),
+                scores=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
                 reported=tuple(sorted(trial.intermediate_values.items())),
                 began=since(trial.datetime_start),
                 ended=since(trial.datetime_complete),

@@ -52,7 +52,7 @@ def run(framework, seed, *, labels=None, shift=0.0, n_epochs=N_EPOCHS, outcome="
             "val/loss": [(epoch, value) for epoch, value in enumerate(loss, start=1)],
             "val/accuracy": [(epoch, 1 - value / 2) for epoch, value in enumerate(loss, start=1)],
             "step": [(epoch, 45.0 * epoch) for epoch in range(1, n_epochs + 1)],
-            "time/epoch": [(epoch, seconds + 2.0 * (epoch == 1)) for epoch in range(1, n_epochs + 1)],
+            "time/trained": [(epoch, epoch * seconds + 2.0) for epoch in range(1, n_epochs + 1)],
         },
         facts={"workers": "1", "data": "d"},
         labels=chosen,
@@ -331,10 +331,10 @@ def test_two_seeds_have_no_band():
 
 def test_on_the_clock_the_last_value_stands_and_nothing_is_interpolated():
     fast, slow = run("keras", 0, noise=0.0, n_epochs=3), run("keras", 1, noise=0.0, n_epochs=3)
-    clocks = ([(1, 1.0), (2, 1.0), (3, 1.0)], [(1, 2.0), (2, 2.0), (3, 2.0)])
+    clocks = ([(1, 1.0), (2, 2.0), (3, 3.0)], [(1, 2.0), (2, 4.0), (3, 6.0)])
     values = ([(1, 9.0), (2, 5.0), (3, 1.0)], [(1, 8.0), (2, 4.0), (3, 2.0)])
     runs = [
-        replace(each, curves={"val/accuracy": value, "time/epoch": clock})
+        replace(each, curves={"val/accuracy": value, "time/trained": clock})
         for each, clock, value in zip((fast, slow), clocks, values, strict=True)
     ]
     figure = curves.learning_curves(analyse(sweep(*runs)).arms, "val/accuracy", title="t", unit="u")
@@ -351,10 +351,9 @@ def test_a_run_that_diverged_carries_no_value_forward():
     assert list(curves.common_grid(seconds, whole=False)) == [1, 2]
 
 
-def test_epochs_without_an_evaluation_count_on_the_clock():
-    sparse = replace(run("keras", 0), curves={"val/loss": [(5, 1.0), (10, 0.5)], "time/epoch": [(5, 2.0), (10, 3.0)]})
-    figure = curves.learning_curves(analyse(sweep(sparse)).arms, "val/loss", title="t", unit="u")
-    assert list(lines(figure, "keras", panel=1)[0].get_xdata()) == [10, 25]
+def test_without_a_clock_there_is_no_panel_for_it():
+    bare = replace(run("keras", 0), curves={"val/loss": [(5, 1.0), (10, 0.5)], "time/trained": [(5, 2.0)]})
+    assert len(curves.learning_curves(analyse(sweep(bare)).arms, "val/loss", title="t", unit="u").axes) == 1
 
 
 def test_values_that_are_not_finite_are_left_out_and_only_they():

@@ -211,5 +211,6 @@ def _warnings(record: SweepRecord) -> list[str]:
 def labels_of(labels: Mapping[str, str], record: SweepRecord) -> str:
     """The choices among `labels` that vary over the sweep's searches, as a person says them."""
     all_labels = [each.labels for each in record.choices]
-    varying = [key for key in labels if key != "framework" and len({each.get(key) for each in all_labels}) > 1]
+    varying = [key for key in sorted(labels) if len({each.get(key) for each in all_labels}) > 1]
+    varying.sort(key=lambda key: key != "framework")
     return " · ".join(choice(key, labels[key]) for key in varying) or record.experiment

@@ -87,13 +87,9 @@ def _line(run: RunRecord, metric: str) -> Line | None:
 
 
 def _seconds(run: RunRecord, epochs: Sequence[int]) -> Array | None:
-    """Training time at the end of each epoch; epochs without a time took as long as the next one that has it."""
-    times = [(epoch, seconds) for epoch, seconds in run.curves.get("time/epoch", []) if math.isfinite(seconds)]
-    if not times or times[-1][0] < epochs[-1]:
-        return None
-    ends = np.array([0, *(epoch for epoch, _ in times)])
-    totals = np.cumsum([0.0, *(seconds * gap for (_, seconds), gap in zip(times, np.diff(ends), strict=True))])
-    return np.asarray(np.interp(epochs, ends, totals))
+    """Seconds of training at the end of each epoch; None where they were not recorded."""
+    trained = dict(run.curves.get("time/trained", []))
+    return np.array([trained[epoch] for epoch in epochs]) if trained.keys() >= set(epochs) else None
 
 
 def _rows(found: Sequence[Series]) -> list[list[Series]]:

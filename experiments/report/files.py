@@ -74,6 +74,7 @@ def model(analysis: Analysis) -> dict[str, Any]:
             "effects": plain(analysis.effects),
             "search": {
                 "choices": plain(record.choices),
+                "studies": plain(record.studies),
                 "trials": [_run(run) | {"labels": run.labels} for run in record.trials],
             },
             "answers": _answers(analysis),

@@ -9,11 +9,13 @@ from matplotlib.figure import Figure
 
 from experiments.report import answers, curves, figures, methods, numbers, panels, searches, tables
 from experiments.report.analysis import Analysis
-from experiments.report.drawn import Drawn
-from experiments.report.drawn import Section as Section
+from experiments.report.drawn import Drawn, Section
 from experiments.report.predictions import RULE, Predictions
+from experiments.report.studies import sections_of_studies
+from experiments.report.studies_tables import studies_table
 from experiments.report.tables import Table
 
+MANY_STUDIES = 4  # with more, the figures of each would bury the rest: a table holds them
 CURVES = {"val/loss": "Validation loss", "val/accuracy": "Validation accuracy", "train/loss": "Training loss"}
 
 
@@ -93,28 +95,32 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
     record = analysis.record
     if not record.choices:
         return
-    margin = record.margins.get("loss")
     key = record.choices[0].key
-    edges = sum(choice.at_edge for choice in record.choices)
-    finding = f"{len(record.choices)} searches over {key}; " + (
-        f"{edges} end at the edge of the space" if edges else "every choice lies inside the space"
-    )
+    drawn = []
+    if len({choice.key for choice in record.choices}) == 1:
+        edges = sum(choice.at_edge for choice in record.choices)
+        drawn = _drawn(
+            "search-sensitivity",
+            searches.search_sensitivity(record.trials, record.choices, margin=record.margins.get("loss")),
+            title=f"{len(record.choices)} searches over {key}; "
+            + (f"{edges} end at the edge of the space" if edges else "every choice lies inside the space"),
+            caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
+            "the best trial at each value; shaded: values whose mean lies within the margin of the best; vertical: "
+            "chosen.",
+            how="A wide shaded range: the value hardly matters. A choice at the edge may not be the best there is.",
+            table=tables.trials(analysis),
+        )
+    if len(record.studies) <= MANY_STUDIES:
+        drawn = [*drawn, *sections_of_studies(record.studies)]
     builder.add(
         "search",
-        f"Sensitivity to {key.rpartition('.')[2].replace('_', ' ')}",
-        figures=_drawn(
-            "search-sensitivity",
-            searches.search_sensitivity(record.trials, record.choices, margin=margin),
-            title=finding,
-            caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
-            "the "
-            "best trial at each value; shaded: values whose mean lies within the margin of the best; vertical: chosen.",
-            how="A wide shaded range means that the value hardly matters. A choice at the edge may not be the best "
-            "there is.",
-            table=tables.trials(analysis),
-        ),
-        tables=[tables.choices(analysis)],
-        notes=["The scores of trials chose the settings; they are not results. Results come from other seeds."],
+        "Search",
+        figures=drawn,
+        tables=[tables.choices(analysis), *([studies_table(record.studies)] if record.studies else [])],
+        notes=[
+            "The scores of trials chose the settings; they are not results, and the best of many looks better than it "
+            "is: the optimism is the mean on the report's seeds minus the trial's score, where lower is better."
+        ],
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -52,6 +53,12 @@ LINES = 5  # of budgets, in one panel
 LOG_FROM = 20  # largest over smallest score
 MISSING = -0.16  # where parallel coordinates show that a trial had no such key, as a share of the axis
 MARKERS = {"COMPLETE": "o", "PRUNED": "v", "FAIL": "x"}
+BAR_WORDS = {
+    "COMPLETE": "complete",
+    "PRUNED": "pruned (triangle)",
+    "FAIL": "failed (cross)",
+    "RUNNING": "still running",
+}
 WORDS = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 Studies = Sequence[StudyRecord]
@@ -64,6 +71,7 @@ class Scale:
 
     Attributes:
         best, worst: Ends in badness: the score or its logarithm, with its sign turned where more is better.
+        is_empty: Whether there is no score at all.
         has_strip: Whether a strip beyond the worst holds the trials that have no score on this scale.
     """
 
@@ -71,6 +79,7 @@ class Scale:
     worst: float
     is_log: bool
     is_maximized: bool
+    is_empty: bool = False
     has_strip: bool = False
 
     @property
@@ -105,6 +114,7 @@ class Scale:
             axis.set_ticks([], minor=True)
         else:
             ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+        ticks = [] if self.is_empty else ticks
         axis.set_ticks(ticks, [f"{tick:.6g}".replace("-", "−") for tick in ticks])  # none in the strip
         axes.set(**{f"{along}lim": sorted((self.at(-0.08), self.at(1.24 if self.has_strip else 1.08)))})
         if self.has_strip:
@@ -132,15 +142,15 @@ def scale_from(groups: Iterable[Sequence[float]], *, is_maximized: bool, reach: 
         cap = middle + reach * (middle - min(badness))
         worst.append(max(value for value in badness if value <= cap + 1e-12))
     best = min(map(raw.badness, values))
-    return Scale(best=best, worst=max(worst, default=best), is_log=is_log, is_maximized=is_maximized)
+    return Scale(best=best, worst=max(worst, default=best), is_log=is_log, is_maximized=is_maximized, is_empty=not kept)
 
 
-def scale_of(studies: Studies, study: StudyRecord, index: int = 0) -> Scale:
-    """The scale that a study shares with all that have the same objective."""
+def scale_of(studies: Studies, study: StudyRecord, index: int = 0, *, states: Sequence[str] = tuple(MARKERS)) -> Scale:
+    """The scale that a study shares with all that have the same objective; `states` are drawn on it."""
     same = [other for other in studies if objective(other, index) == objective(study, index)]
     groups = [[score(trial, index) for trial in ordered(other)] for other in same]
     scale = scale_from(groups, is_maximized=objective(study, index)[1])
-    shown = [score(trial, index) for other in same for trial in other.trials if fate(trial) in MARKERS]
+    shown = [score(trial, index) for other in same for trial in other.trials if fate(trial) in states]
     return Scale(**{**vars(scale), "has_strip": not all(map(scale.holds, shown))})
 
 
@@ -166,12 +176,15 @@ def history(studies: Studies) -> Figure | None:
             line = [scale.place(value) for value in found.best_so_far(study)]
             axes.plot(numbers, [*line, line[-1]], drawstyle="steps-post", color="black", linewidth=1.2, label="_best")
         scale.set(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _count(axes.xaxis)
         air = 0.5 + 0.02 * len(study.trials)
         numbers = [trial.number for trial in study.trials]
         axes.set_xlim(min(numbers) - air, max(numbers) + air)
 
-    legend = [*_state_handles(shown), Line2D([], [], color="black", linewidth=1.2, label="best so far")]
+    legend = [
+        *_state_handles(shown),
+        *_if_complete(shown, Line2D([], [], color="black", linewidth=1.2, label="best so far")),
+    ]
     return _multiples(shown, draw, title="Score of every trial", x="trial", y=_score_label, legend=legend)
 
 
@@ -187,14 +200,14 @@ def importances(studies: Studies) -> Figure | None:
             axes.annotate(
                 f"{share:.0f}", (share, place), (3, 0), textcoords="offset points", va="center", fontsize=SMALL
             )
-        axes.set_yticks(range(len(keys)), [spoken(key) for key in keys])
+        axes.set_yticks(range(len(keys)), [spoken(key, 18) for key in keys])
         axes.set_ylim(max(len(keys), 2) - 0.4, -0.6)
         axes.set_xlim(0, 112)
         axes.set_xticks([0, 25, 50, 75, 100])
         axes.grid(visible=False, axis="y")
         notes = [f"few trials ({len(complete(study))}): read with care"] if len(complete(study)) < FEW else []
         notes += [f"{BARS} of {len(study.importances)} keys"] if len(study.importances) > BARS else []
-        axes.set_title("\n".join([label_of(study, studies), *notes]), loc="left", fontsize=SMALL)
+        axes.set_title("\n".join([label_of(study, studies, 28), *notes]), loc="left", fontsize=SMALL)
 
     care = ": few trials, read with care" if any(len(complete(study)) < FEW for study in shown) else ""
     bars = max((min(BARS, len(study.importances)) for study in shown), default=0)
@@ -215,7 +228,9 @@ def slices(studies: Studies) -> Figure | None:
         columns = max(map(len, keys.values()))
         is_alike = len({tuple(map(str, _axes_of(study, keys[id(study)]))) for study in shown}) == 1
         row_height = 2.0 if len(shown) == 1 else 1.2 if is_alike else 1.5  # inches
-        figure = Figure(figsize=(WIDTH, 1.4 + row_height * len(shown)))
+        is_turned = any(each.choices for study in shown for each in _axes_of(study, keys[id(study)]))
+        below = 0.6 * is_turned * (1 if is_alike else len(shown))  # inches, for names of choices
+        figure = Figure(figsize=(WIDTH, 1.4 + row_height * len(shown) + below))
         panels = figure.subplots(len(shown), columns, sharey="row", squeeze=False)
         for row, study in zip(panels, shown, strict=True):
             for axes, dimension in zip(row, _axes_of(study, keys[id(study)]), strict=False):
@@ -227,13 +242,11 @@ def slices(studies: Studies) -> Figure | None:
             scale_of(shown, study).set(row[0])
             for axes in row[len(keys[id(study)]) :]:
                 axes.set_axis_off()
-            row[0].set_title(label_of(study, studies, 80), loc="left", fontsize=SMALL)
+            row[0].set_title(label_of(study, studies, min(80, 150 // columns)), loc="left", fontsize=SMALL)
             row[0].set_ylabel(textwrap.fill(objective(study)[0], 16))
-        _colour_bar(figure, numbers, list(panels.flat), "trial").ax.yaxis.set_major_locator(
-            MaxNLocator(6, integer=True)
-        )
+        _count(_colour_bar(figure, numbers, list(panels.flat), "trial").ax.yaxis)
         figure.suptitle(f"Score against each key{_more(every, PANELS)}")
-        _legend(figure, [*_state_handles(shown), _ring()])
+        _legend(figure, [*_state_handles(shown), *_if_complete(shown, _ring())])
         return settled(figure)
 
 
@@ -279,7 +292,7 @@ def parallel_coordinates(studies: Studies) -> Figure | None:
         more = f" (first {PARALLEL_KEYS} of {len(keys)} keys)" if len(keys) > PARALLEL_KEYS else ""
         axes.set_title(label_of(study, studies, 80) + more, loc="left", fontsize=SMALL)
 
-    legend = [Line2D([], [], color="#00224e", linewidth=3.0, label="best")]
+    legend = _if_complete(shown, Line2D([], [], color="#00224e", linewidth=3.0, label="best"))
     legend += [Line2D([], [], label=WORDS[state], **kind) for state, kind in LINE_LOOKS.items() if _any(shown, state)]
     return _multiples(shown, draw, title="Values and score of every trial", most=PARALLEL_PANELS, columns=1, height=2.1,
                       legend=legend, is_coloured=True)  # fmt: skip
@@ -312,7 +325,8 @@ def _draw_path(
 def _draw_uprights(axes: Axes, dimensions: Sequence[Dimension], study: StudyRecord, scale: Scale) -> None:
     """Draw the axes with numbers at their ends and middles."""
     bad_end = 0.0 if scale.is_maximized else 1.0
-    ends = [(share, f"{scale.at(abs(share - 1 + bad_end)):.3g}") for share in (0.0, 0.5, 1.0)]
+    shares = (0.0, 0.5, 1.0) if scale.best < scale.worst else (1 - bad_end,)
+    ends = [(share, f"{scale.at(abs(share - 1 + bad_end)):.3g}") for share in shares]
     ticks = [*map(_ticks_of, dimensions), ends if complete(study) else []]
     for place, marks in enumerate(ticks):
         axes.plot([place, place], [-0.03, 1.03], color="black", linewidth=0.8, label="_axis")
@@ -367,7 +381,7 @@ def pair_map(studies: Studies) -> Figure | None:
         axes.set_xlabel(across.name)
         axes.set_ylabel(textwrap.fill(up.name, 18))
 
-    legend = [*_state_handles(shown), _ring()]
+    legend = [*_state_handles(shown), *_if_complete(shown, _ring())]
     title = "Score over two keys"
     return _multiples(shown, draw, title=title, height=2.2, legend=legend, is_coloured=True)
 
@@ -396,7 +410,7 @@ def intermediate(studies: Studies) -> Figure | None:
         if best is not None and _reports(best):
             axes.plot(*np.transpose(_reports(best)), color="black", linewidth=2.4, label="_best", zorder=5)
         scale.set(axes)
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _count(axes.xaxis)
 
     kinds: dict[str, Any] = {"COMPLETE": "-", "PRUNED": "--", "FAIL": ":"}
     legend: list[Artist] = [
@@ -405,7 +419,7 @@ def intermediate(studies: Studies) -> Figure | None:
         for state, dash in kinds.items()
         if _any(shown, state)
     ]  # fmt: skip
-    legend.append(Line2D([], [], color="black", linewidth=2.4, label="best"))
+    legend += _if_complete(shown, Line2D([], [], color="black", linewidth=2.4, label="best"))
     return _multiples(shown, draw, title="Reports of every trial", x="epoch", y=_score_label, legend=legend)
 
 
@@ -431,20 +445,21 @@ def budget_curve(studies: Studies) -> Figure | None:
         groups.setdefault((objective(study), "" if is_single else _rest(study, studies)), []).append(study)
     kinds = {found.is_independent(study) for study in shown}
     rests = sorted({_rest(study, studies) for study in shown})
+    budgets = {id(study): _budget(study) for study in shown}
 
     def draw(axes: Axes, first: StudyRecord) -> None:
         own = next(group for group in groups.values() if group[0] is first)
         for number, study in enumerate(own):
             name = label_of(study, studies) if is_single else found.one_line(study.arm.partition(" · ")[0])
-            width, curve = width_of(number, n=len(own)), _budget(study)
+            width, curve = width_of(number, n=len(own)), budgets[id(study)]
             word = ", expected" if found.is_independent(study) else ", one observed path"
             axes.plot(range(1, len(curve) + 1), curve, linewidth=width, markersize=2.5 + width / 2,
                       markevery=max(1, len(curve) // 12), label=name + word * (len(kinds) > 1),
                       drawstyle="default" if found.is_independent(study) else "steps-post",
                       **look(study.framework, rests.index(_rest(study, studies)) if is_single else 0))  # fmt: skip
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _count(axes.xaxis)
         axes.set_title("" if is_single else found.one_line(_rest(first, studies)), loc="left", fontsize=SMALL)
-        same = [_budget(study) for study in shown if objective(study) == objective(first)]
+        same = [budgets[id(study)] for study in shown if objective(study) == objective(first)]
         scale_from(same, is_maximized=objective(first)[1], reach=6.0).set(axes)
 
     title = {
@@ -480,15 +495,13 @@ def timeline(studies: Studies) -> Figure | None:
                 _points(axes, [ended], [trial.number], state, "black")
         numbers = [trial.number for trial in study.trials]
         axes.set_ylim(max(numbers) + 0.8, min(numbers) - 0.8)
-        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        _count(axes.yaxis)
         axes.grid(visible=False, axis="y")
 
     longest = max((len(study.trials) for study in shown), default=0)
     height = 1.9 if len(shown) > 2 or longest <= 20 else min(4.5, 1.4 + 0.03 * longest)
     legend: list[Artist] = [
-        Patch(label=word, **_bar_look(state, NEUTRAL))
-        for state, word in {**WORDS, "RUNNING": "still running"}.items()
-        if _any(shown, state)
+        Patch(label=word, **_bar_look(state, NEUTRAL)) for state, word in BAR_WORDS.items() if _any(shown, state)
     ]
     return _multiples(shown, draw, title="When each trial ran", x="seconds since the first trial began",
                       y=lambda _: "trial", height=height, legend=legend)  # fmt: skip
@@ -515,7 +528,7 @@ def pareto(studies: Studies) -> Figure | None:
     shown = _with(studies, lambda study: len(study.objectives) == 2 and bool(complete(study)))
 
     def draw(axes: Axes, study: StudyRecord) -> None:
-        across, up = (scale_of(shown, study, index) for index in (0, 1))
+        across, up = (scale_of(shown, study, index, states=("COMPLETE",)) for index in (0, 1))
         front, colour = found.front_of(study), colour_of(study.framework)
         points = np.array([trial.scores for trial in complete(study)])
         _points(axes, list(map(across.place, points[:, 0])), list(map(up.place, points[:, 1])), "COMPLETE", colour)
@@ -527,8 +540,8 @@ def pareto(studies: Studies) -> Figure | None:
             _draw_ring(axes, *place)
         across.set(axes, "x")
         up.set(axes, "y")
-        axes.set_xlabel(textwrap.fill(_score_label(study), 40))
-        axes.set_ylabel(textwrap.fill(_score_label(study, 1), 22))
+        axes.set_xlabel(_folded(_score_label(study), 40))
+        axes.set_ylabel(_folded(_score_label(study, 1), 26))
 
     legend = [*_state_handles(shown, states=("COMPLETE",)), _ring("on the front")]
     legend.append(Line2D([], [], color="black", linewidth=1.2, label="front"))
@@ -576,7 +589,7 @@ def _multiples(every: Studies, draw: Draw, *, title: str, x: str = "", y: Callab
             axes.set_title(label_of(study, every), loc="left", fontsize=SMALL)
             draw(axes, study)
             if y is not None and (number % columns == 0 or objective(study) != objective(shown[0])):
-                axes.set_ylabel("\n".join(textwrap.wrap(y(study), 26 if rows > 1 else 44)))
+                axes.set_ylabel(_folded(y(study), 26 if rows > 1 or columns > 1 else 44))
             if x and number + columns >= len(shown):
                 axes.set_xlabel(x if columns == 1 or len(x) < 45 else textwrap.fill(x, 36))
         for axes in panels.flat[len(shown) :]:
@@ -589,12 +602,18 @@ def _multiples(every: Studies, draw: Draw, *, title: str, x: str = "", y: Callab
         return settled(figure)
 
 
+def _folded(text: str, width: int) -> str:
+    """A label in lines, broken before its bracket where it is too long for one."""
+    parts = [text] if len(text) <= width else text.replace(" (", "\n(").split("\n")
+    return "\n".join(line for part in parts for line in textwrap.wrap(part, width))
+
+
 def _colour_scores(figure: Figure, panels: Sequence[Axes], shown: Studies) -> None:
     """One colour bar for all, or where objectives differ one for each."""
     is_shared = len({objective(study) for study in shown}) == 1
     for group, study in [(panels, shown[0])] if is_shared else zip(([axes] for axes in panels), shown, strict=False):
         own = shown if is_shared else [study]
-        if any(complete(each) for each in own):
+        if sum(len(complete(each)) for each in own) > 1:
             scale = shades_of(shown, study)
             bar = _colour_bar(figure, scale.colours, group, _score_label(study))
             if scale.is_log:
@@ -620,8 +639,16 @@ def _state_handles(studies: Studies, states: Sequence[str] = tuple(MARKERS)) -> 
     return [Line2D([], [], linestyle="", label=WORDS[s], **_symbol(s, colour)) for s in states if _any(studies, s)]
 
 
+def _if_complete(studies: Studies, handle: Artist) -> list[Artist]:
+    return [handle] if any(complete(study) for study in studies) else []
+
+
 def _ring(label: str = "best") -> Artist:
     return Line2D([], [], linestyle="", marker="o", markersize=9, color="black", markerfacecolor="none", label=label)
+
+
+def _count(axis: Axis) -> None:
+    axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
 def _paint(colours: ScalarMappable, value: float) -> tuple[float, ...]:
@@ -764,7 +791,8 @@ def sections_of_studies(studies: Studies) -> list[Drawn]:
         found.found_values,
         lambda study: len(_plane(study, ranking)) == 2,
         caption="Trials over the two most important numeric keys that varied. Dot: complete, darker is better; open "
-        "triangle: pruned; red cross: failed or not finite; ring: best. Axes span the searched range.",
+        "triangle: pruned; red cross: failed or not finite; ring: best. Axes span the searched range; a trial that "
+        "lacks one of the keys is left out.",
         how="Dark dots along a slope say that the two keys depend on each other. Empty areas were not searched.",
     )
     add(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from experiments import statistics
 from experiments.certificates import mark
-from experiments.records import CertificateRecord
+from experiments.records import CertificateRecord, Choice
 from experiments.report import numbers
 from experiments.report.analysis import SCORES, Analysis, labels_of
 from experiments.report.arms import choice
@@ -170,12 +170,31 @@ def choices(analysis: Analysis) -> Table:
             f"{each.low:g} to {each.high:g}",
             str(each.n_trials),
             "–" if each.score is None else f"{each.score:.4f}",
+            *_optimism(analysis, each),
             "at the edge" if each.at_edge else "inside",
         )
         for each in analysis.record.choices
     ]
-    head = ("for", "key", "chosen", "tried", "trials", "score", "place")
-    return _table("What the search chose, by the lowest mean validation score", head, rows, texts=(0, 1, 6))
+    head = ("for", "key", "chosen", "tried", "trials", "trial's score", "on the report's seeds", "optimism", "place")
+    return _table(f"What the search chose, by {_metrics(analysis)}", head, rows, texts=(0, 1, 8))
+
+
+def _metrics(analysis: Analysis) -> str:
+    return ", ".join(dict.fromkeys(each.metric for each in analysis.record.choices))
+
+
+def _optimism(analysis: Analysis, each: Choice) -> tuple[str, str]:
+    """Mean score of the chosen setting on the report's seeds, and by how much the trial's looked better than it."""
+    siblings = {other.key: other.value for other in analysis.record.choices if other.group == each.group}
+    for arm in analysis.arms:
+        is_his = arm.framework == each.labels.get("framework", arm.framework) and all(
+            arm.factors[key] == value for key, value in each.labels.items() if key in arm.factors
+        )
+        if is_his and all(arm.settings.get(key) == value for key, value in siblings.items()) and each.score is not None:
+            found = arm.interval(each.metric)
+            if found is not None:
+                return f"{found.value:.4f} (n = {found.n})", signed(found.value - each.score, decimals=4)
+    return "–", "–"
 
 
 def speed(analysis: Analysis) -> Table:
