@@ -286,7 +286,7 @@ class Tuner:
             active.trial.report(metrics[metric], step=epoch)
         is_last = epoch >= active.run.task.training.epochs
         is_new = epoch >= active.reported  # Optuna judges by the last epoch that any try reported
-        return is_new and not is_last and active.trial.should_prune()
+        return is_new and not is_last and bool(active.trial.should_prune())
 
     def ended(self, active: Active, *, outcome: str, reason: str, metrics: Mapping[str, float], seconds: float) -> str:
         """Tell Optuna how a trial ended; return its state, or "" where it is to be trained again.

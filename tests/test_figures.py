@@ -167,7 +167,14 @@ def drawn(note=""):
     }
 
 
-HOSTILE = ["</script><script>alert(1)</script>", "a$\\frac{$", "\x00\x1b[31m\u202eevil", "y" * 3000, "训练 🔥 ثقة"]
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "a$\\frac{$",
+    "\x00\x1b[31m\u202eevil",
+    "half \ud83d of a pair, no letters \ufffe\uffff",
+    "y" * 3000,
+    "训练 🔥 ثقة",
+]
 
 
 MIXED = "\x00\u202e</script><script>" + "y" * 3000 + "a$\\frac{$训🔥"  # names are cut in the middle
@@ -198,7 +205,7 @@ def test_hostile_titles_and_names_of_arms_are_drawn_as_svg_and_png(tmp_path, not
 def require_harmless(text):
     ET.fromstring(text)
     assert "<script" not in text
-    assert not any(control in text for control in "\x00\x1b\u202e")
+    assert not any(control in text for control in "\x00\x1b\u202e\ud83d\ufffe\uffff")
 
 
 def test_ids_and_what_refers_to_them_bear_the_name_of_the_figure():

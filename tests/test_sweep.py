@@ -21,7 +21,7 @@ from experiments import report, settings, sweep, tracking
 from experiments.executor import LocalExecutor
 from experiments.settings import ComparisonSettings, FrameworkSettings, Job, SettingsError, TrackingSettings
 
-FRAMEWORKS = ComparisonSettings(name="frameworks", factor="framework", baseline=None, search=None)
+FRAMEWORKS = ComparisonSettings(name="frameworks", factor="framework", baseline=None)
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor
             sweep="latest",
             output=str(tmp_path / "outputs"),
             comparison=FRAMEWORKS,
+            tuning=None,
             executor=executor
             or settings.ExecutorSettings(
                 workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
@@ -131,7 +132,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
         workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
     )
     plan = planned(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache, console)
-    events = plan.executor.run
+    events = plan.executor.run_until_none
 
     def run_and_kill_the_first(works):
         for index, event in events(works):
@@ -140,7 +141,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
                 time.sleep(0.3)  # in mid-epoch
                 os.kill(event.pid, signal.SIGKILL)
 
-    plan.executor.run = run_and_kill_the_first
+    plan.executor.run_until_none = run_and_kill_the_first
     record = sweep.carry_out(plan, store=store, load=frameworks.load, console=console)
     assert [run.outcome for run in record.runs] == ["failed", "finished"]
     assert "killed by SIGKILL" in record.runs[0].reason
@@ -344,8 +345,8 @@ def store_json(client, run_id):
 
 
 def test_names_fit_file_systems():
-    assert sweep._slug("../../x\x00‮ é" + "y" * 200) == "x-" + "y" * 78
-    assert sweep._slug("…") == "unnamed"
+    assert sweep.slug("../../x\x00‮ é" + "y" * 200) == "x-" + "y" * 78
+    assert sweep.slug("…") == "unnamed"
 
 
 def test_a_local_executor_starts_methods_by_device(tmp_path):

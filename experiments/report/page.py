@@ -55,15 +55,15 @@ def claims_of(analysis: Analysis) -> list[Claim]:
     for pair in analysis.pairs:
         found.append(Claim(word=WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
         if len(analysis.pairs) <= FEW:
-            found += _secondary(pair)
+            found += _secondary(pair, is_only=len(analysis.pairs) == 1)
     return found
 
 
-def _secondary(pair: Pair) -> list[Claim]:
+def _secondary(pair: Pair, *, is_only: bool) -> list[Claim]:
     found = []
     if pair.loss is not None:
         found.append(Claim(word=WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
-    if pair.speed is not None and not pair.speed.disturbance:  # a disturbed machine is said once, in a stamp
+    if pair.speed is not None and (is_only or not pair.speed.disturbance):  # of several, a disturbed one says nothing
         found.append(Claim(word=WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
     return found
 

@@ -27,7 +27,8 @@ RULE = (
 class Mistake:
     """One example of the test set that an arm gets wrong.
 
-    `answers` and `probabilities` (of those answers, mean over seeds) are the two arms'; `picture` is bytes,
+    `answers` (what most seeds say; of an arm that is wrong, its commonest wrong answer) and `probabilities` (of those
+    answers, mean over seeds) are the two arms'; `picture` is bytes,
     shape (h, w, channels), or None where there is none to show.
     """
 
@@ -137,19 +138,30 @@ def _mistakes(
     for kind, mask in kinds.items():
         worst = sorted(np.flatnonzero(mask), key=lambda index: (-losses[index], index))[:MISTAKES_PER_KIND]
         for index in worst:
-            answers = [each[index].argmax() for each in chances]
+            answers = [
+                _answer(each[:, index].argmax(axis=1), int(targets[index]), is_wrong=bool(mask_of[index]))
+                for each, mask_of in zip(logits, wrong, strict=True)
+            ]
             found.append(
                 Mistake(
                     index=int(index),
                     kind=kind,
                     label=class_names[targets[index]],
                     answers=(class_names[answers[0]], class_names[answers[1]]),
-                    probabilities=(float(chances[0][index].max()), float(chances[1][index].max())),
+                    probabilities=(float(chances[0][index, answers[0]]), float(chances[1][index, answers[1]])),
                     loss=float(losses[index]),
                     picture=None,
                 )
             )
     return tuple(found)
+
+
+def _answer(answers: Array, target: int, *, is_wrong: bool) -> int:
+    """The answer that most seeds gave, (n_seeds,) of class numbers; of a wrong arm, the commonest wrong one."""
+    votes = np.bincount(answers, minlength=target + 1)
+    if is_wrong:
+        votes[target] = 0
+    return int(votes.argmax())
 
 
 def with_pictures(found: Predictions, pictures: Mapping[int, Array]) -> Predictions:

@@ -24,7 +24,7 @@ SEARCHES = 24
 def search_sensitivity(
     trials: Sequence[RunRecord], choices: Sequence[Choice], *, margin: float | None
 ) -> Figure | None:
-    """Score of every trial against the value it tried, a panel for each choice.
+    """Score of every trial against the value it tried, a panel for each choice but the framework's.
 
     Args:
         trials: Runs of the search, finished or not; those lost to the machine are left out.
@@ -34,7 +34,8 @@ def search_sensitivity(
     Returns:
         The figure, or None where no trial belongs to a choice.
     """
-    groups = [(each, _trials_of(each, trials)) for each in choices]
+    first = {repr(sorted(_group(each.labels, each.key).items())): each for each in reversed(choices)}
+    groups = [(each, _trials_of(each, trials)) for each in reversed(first.values())]
     groups = [(each, members) for each, members in groups if members]
     if not groups:
         return None
@@ -46,7 +47,8 @@ def search_sensitivity(
         panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
         top = _robust_top([scores for each, members in shown if (scores := _finite_scores(each, members))])
         for axes, (each, members) in zip(panels.flat, shown, strict=False):
-            _draw_search(axes, each, members, margin=margin, top=top)
+            same = [other for other in choices if _group(other.labels, other.key) == _group(each.labels, each.key)]
+            _draw_search(axes, each, members, same=same, margin=margin, top=top)
             axes.set_title(_title_of(each, choices), loc="left", fontsize=SMALL)
         for axes in panels.flat[len(shown) :]:
             axes.set_axis_off()
@@ -107,7 +109,15 @@ def _limit_scores(axes: Axes, shown: Sequence[tuple[Choice, Sequence[RunRecord]]
     axes.set_ylim(low - air, top + 2 * air)
 
 
-def _draw_search(axes: Axes, each: Choice, members: Sequence[RunRecord], *, margin: float | None, top: float) -> None:
+def _draw_search(
+    axes: Axes,
+    each: Choice,
+    members: Sequence[RunRecord],
+    *,
+    same: Sequence[Choice],
+    margin: float | None,
+    top: float,
+) -> None:
     by_value: dict[float, list[float]] = {}
     for trial in members:
         by_value.setdefault(_value(each, trial), []).append(_score(each, trial))
@@ -121,14 +131,14 @@ def _draw_search(axes: Axes, each: Choice, members: Sequence[RunRecord], *, marg
     best = [min((score for score in scores if math.isfinite(score)), default=math.nan) for scores in by_value.values()]
     axes.plot(values, best, color=NEUTRAL, linewidth=1.0, label="best")
     _draw_trials(axes, each, members, top=top)
-    if each.value is not None:
-        axes.axvline(each.value, color="black", linestyle="--", linewidth=0.9, label="chosen", zorder=1.5)
-        if each.at_edge:
-            middle = (each.low * each.high) ** 0.5 if each.low > 0 else (each.low + each.high) / 2
-            side = -1 if each.value > middle else 1
-            axes.annotate("at the edge", (each.value, 0.5), (3 * side, 0), ("data", "axes fraction"), "offset points",
-                          rotation=90, va="center", ha="left" if side > 0 else "right", fontsize=SMALL,
-                          bbox={"color": "white", "alpha": 0.8, "pad": 0.5})  # fmt: skip
+    for value in sorted({other.value for other in same if other.value is not None}):
+        axes.axvline(value, color="black", linestyle="--", linewidth=0.9, label="chosen", zorder=1.5)
+    if each.value is not None and each.at_edge:
+        middle = (each.low * each.high) ** 0.5 if each.low > 0 else (each.low + each.high) / 2
+        side = -1 if each.value > middle else 1
+        axes.annotate("at the edge", (each.value, 0.5), (3 * side, 0), ("data", "axes fraction"), "offset points",
+                      rotation=90, va="center", ha="left" if side > 0 else "right", fontsize=SMALL,
+                      bbox={"color": "white", "alpha": 0.8, "pad": 0.5})  # fmt: skip
 
 
 def _with_air(values: Sequence[float], *, is_log: bool) -> tuple[float, float]:

@@ -64,8 +64,10 @@ def dimension_of(study: StudyRecord, key: str) -> Dimension:
     numbers = [0.0, len(choices) - 1.0] if choices else [float(each) for each in bounds if is_number(each)]
     low, high = min(numbers, default=0.0), max(numbers, default=1.0)
     is_log = bool(spec.get("log")) and low > 0 and not choices
-    return Dimension(key=key, name=spoken(key), low=low, high=high, is_log=is_log, is_integer=spec.get("kind") == "int",
-                     choices=choices)  # fmt: skip
+    is_integer = spec.get("kind", "int") == "int" and all(isinstance(each, int) for each in tried)
+    return Dimension(
+        key=key, name=spoken(key), low=low, high=high, is_log=is_log, is_integer=is_integer, choices=choices
+    )
 
 
 def is_number(value: Any) -> TypeGuard[float]:
