@@ -92,8 +92,8 @@ def to_svg(figure: Figure, *, name: str = "", title: str = "", description: str 
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     prefix = re.sub(r"[^\w.-]", "-", name) + "-" if name else ""
-    if prefix:
-        text = re.sub(r"<[^<>]+>", lambda tag: _prefixed(tag[0], prefix), text)
+    seen: set[str] = set()
+    text = re.sub(r"<[^<>]+>", lambda tag: _once(_prefixed(tag[0], prefix), seen), text)
     said = "".join(
         f'<{tag} id="{prefix}{what}">{html.escape(clean(words, 10_000))}</{tag}>'
         for tag, what, words in (("title", "title", title), ("desc", "desc", description))
@@ -105,6 +105,16 @@ def to_svg(figure: Figure, *, name: str = "", title: str = "", description: str 
 
 def _prefixed(tag: str, prefix: str) -> str:
     return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", tag)
+
+
+def _once(tag: str, seen: set[str]) -> str:
+    """The tag without its id where the id was seen before: matplotlib defines equal markers twice under one id."""
+    found = re.search(r' id="([^"]*)"', tag)
+    if found is None:
+        return tag
+    is_new = found[1] not in seen
+    seen.add(found[1])
+    return tag if is_new else tag.replace(found[0], "", 1)
 
 
 def save_png(figure: Figure, path: Path) -> None:
