@@ -136,7 +136,7 @@ class Store:
             return str(found.experiment_id)
         # The kind lets MLflow's page open on training runs, not on its pages for language models.
         tags = {NOTE: description, "mlflow.experimentKind": "custom_model_development"}
-        return str(self.client.create_experiment(name, tags=tags))
+        return str(self.client.create_experiment(name, artifact_location=_artifacts(self.uri, name), tags=tags))
 
     def close_orphans(self, experiment_id: str) -> int:
         """Mark runs that dead processes left RUNNING as KILLED; return how many."""
@@ -481,6 +481,14 @@ def _study_from(kept: Mapping[str, Any]) -> StudyRecord:
 
 def _is_per_epoch(name: str) -> bool:
     return name.startswith(("train/", "val/")) or name in ("time/epoch", "time/trained", "step")
+
+
+def _artifacts(uri: str, name: str) -> str | None:
+    """Where an experiment's files go: beside a database in a file, not in the folder a command happens to run in."""
+    if not uri.startswith("sqlite:///"):
+        return None  # a server knows
+    folder = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns" / folder).as_uri()
 
 
 @contextlib.contextmanager

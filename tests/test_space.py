@@ -51,7 +51,10 @@ def search(**changes):
         (lambda: whole(low=-2, log=True), r"`low > 0 on a log scale` must hold, but got -2; raise it"),
         (lambda: words(), r"`choices of a categorical hold at least 1` must hold, but got \[\]"),
         (lambda: words("relu", low=1), r"`a categorical has choices, no low and high` must hold, but got 1"),
-        (lambda: rates(choices=(1, 2)), r"`choices belong to kind: categorical, not float` must hold, but got \[1, 2\]"),
+        (
+            lambda: rates(choices=(1, 2)),
+            r"`choices belong to kind: categorical, not float` must hold, but got \[1, 2\]",
+        ),
         (lambda: rates(step=0.01), r"`either log or step` must hold, but got 0\.01"),
         (lambda: rates(log=False, step=0.0), r"`step > 0` must hold, but got 0\.0"),
         (lambda: rates(low=None), r"`low` and `high` of kind: float must be stated, but got None and 0\.1"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.records import StudyRecord, TrialRecord
-from experiments.report import figures, studies, studies_tables
+from experiments.report import figures, studies, studies_tables, study_marks, study_sections
 
 RATE, DEPTH = "optimizer.learning_rate", "network.depth"
 SPACE = {
@@ -206,7 +206,7 @@ CASES_OF_ONE_FIGURE = {
 
 @functools.cache
 def sections(case):
-    return studies.sections_of_studies(CASES[case]())
+    return study_sections.sections_of_studies(CASES[case]())
 
 
 @functools.cache
@@ -264,7 +264,7 @@ def test_nothing_to_show_is_no_figure(case):
 def test_the_same_trials_in_another_order_give_the_same_bytes():
     again = [replace(each, trials=each.trials[::-1]) for each in hostile()]
     assert len(texts("hostile")) == len(DRAWS)
-    assert {each.name: str(each.svg) for each in studies.sections_of_studies(again)} == texts("hostile")
+    assert {each.name: str(each.svg) for each in study_sections.sections_of_studies(again)} == texts("hostile")
 
 
 def test_the_title_says_what_was_found():
@@ -339,7 +339,7 @@ def test_a_key_that_some_trials_lack_is_shown_where_it_was_tried():
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels[:3] == ["learning rate", "optimizer", "momentum"]
     tried = [t for t in categorical().trials if "optimizer.momentum" in t.values]
-    assert sum(len(points(figure, state, labels.index("momentum"))) for state in studies.MARKERS) == len(tried) == 7
+    assert sum(len(points(figure, state, labels.index("momentum"))) for state in study_marks.MARKERS) == len(tried) == 7
     choices = figure.axes[labels.index("optimizer")].get_xticklabels()
     assert [label.get_text() for label in choices] == ["adam", "sgd", "muon"]
     assert "not set" in texts("categorical")["study-parallel-coordinates"]
@@ -419,18 +419,18 @@ def test_importances_of_few_trials_bear_a_warning():
 
 
 def test_the_table_of_studies_counts_trials_and_what_they_cost():
-    table = studies.studies_table(normal())
+    table = studies_tables.studies_table(normal())
     row = dict(zip(table.head, table.rows[0], strict=True))
     trials = mixed()
     assert [row[name] for name in ("arm", "trials", "complete", "pruned", "failed")] == ["keras", "20", "12", "6", "2"]
     assert row["epochs"] == str(sum(t.epochs for t in trials))
     assert row["seconds"] == f"{sum(t.seconds for t in trials):.1f}"
     assert row["best score"] == f"{min(t.scores[0] for t in trials if t.scores):.4g}"
-    assert studies.studies_table([study([])]).rows[0][-1] == "–"
+    assert studies_tables.studies_table([study([])]).rows[0][-1] == "–"
 
 
 def test_the_table_of_trials_has_them_all_with_their_reasons():
-    rows = studies.trials_table(normal()).rows
+    rows = studies_tables.trials_table(normal()).rows
     assert len(rows) == 40
     assert rows[6][:3] == ("keras", "6", "fail")
     assert rows[6][-1] == "the training loss became nan"

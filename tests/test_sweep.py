@@ -353,3 +353,17 @@ def test_a_local_executor_starts_methods_by_device(tmp_path):
     for device, method in (("cpu", "forkserver"), ("gpu", "spawn")):
         auto = settings.ExecutorSettings(workers=1, threads=1, device="auto", start_method="auto", time_limit_seconds=1)
         assert LocalExecutor(settings=auto, device=device, preload=[], folder=tmp_path).start_method == method
+
+
+def test_a_database_elsewhere_keeps_its_files_beside_it(
+    local, quick, tmp_path, cache, empty_database, console, monkeypatch
+):
+    away, here = tmp_path / "away", tmp_path / "here"
+    away.mkdir()
+    here.mkdir()
+    (away / "mlflow.db").write_bytes(empty_database.read_bytes())
+    monkeypatch.chdir(here)
+    store = tracking.Store(f"sqlite:///{away / 'mlflow.db'}")
+    carried_out(jobs(quick, tmp_path, seeds=(0,), names=("lightning",)), cache=cache, store=store, console=console)
+    assert len(list((away / "mlruns").rglob("test_logits.npz"))) == 1
+    assert list(here.iterdir()) == []

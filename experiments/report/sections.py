@@ -11,8 +11,8 @@ from experiments.report import answers, curves, figures, methods, numbers, panel
 from experiments.report.analysis import Analysis
 from experiments.report.drawn import Drawn, Section
 from experiments.report.predictions import RULE, Predictions
-from experiments.report.studies import sections_of_studies
 from experiments.report.studies_tables import studies_table
+from experiments.report.study_sections import sections_of_studies
 from experiments.report.tables import Table
 
 MANY_STUDIES = 4  # with more, the figures of each would bury the rest: a table holds them
