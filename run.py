@@ -82,7 +82,7 @@ def carry_out(jobs: list[Job]) -> int:
     sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
     sweep.executor.prepare()
 
-    from experiments import certificates, parity, report, tracking
+    from experiments import certificates, locks, parity, report, tracking
 
     try:
         store = tracking.Store(jobs[0].tracking.uri)
@@ -96,7 +96,7 @@ def carry_out(jobs: list[Job]) -> int:
     except parity.ProbeFailed as error:
         console.print(f"[red]No certificate: {error}[/red]", highlight=False)
         return SOME_FAILED
-    except tracking.SweepLocked as error:
+    except locks.Locked as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return LOCKED
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}

@@ -1,24 +1,20 @@
 """Make docs/img/: the report and MLflow's dashboard as a person sees them, from a finished sweep in this folder.
 
-    python run.py experiment=mnist_cnn seed=range(10) && python benchmarks/screenshots.py mnist_cnn
+    python run.py experiment=mnist_cnn seed=range(10) && python -m benchmarks.screenshots mnist_cnn
 
 Needs `pip install -e .[dev]` and chromium (Debian: apt install chromium).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import mlflow
 from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks import dashboard
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "img"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -44,8 +40,7 @@ def shoot_dashboard(browser: Browser, address: str, *, experiment: str) -> None:
     for name, url in pages.items():
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(url)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(4000)
+        page.wait_for_timeout(8000)  # it never stops asking, so there is no end to wait for
         page.screenshot(path=IMAGES / f"{name}.png")
         page.close()
 
@@ -54,27 +49,16 @@ def main(experiment: str) -> None:
     """Take all pictures."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     IMAGES.mkdir(parents=True, exist_ok=True)
-    reports = sorted(Path("outputs").glob(f"{experiment.replace('_', '-')}/*/report/report.html"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("mlflow")), "ui", "--workers", "1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(command, env=environment, start_new_session=True)
-    try:
-        for _ in range(120):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.5)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            shoot_report(browser, reports[-1].resolve(), name=f"report-{experiment}")
-            shoot_dashboard(browser, f"http://127.0.0.1:{port}", experiment=experiment)
-            browser.close()
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
+    found = [
+        *Path("outputs").glob(f"{experiment.replace('_', '-')}/*/report/*.html"),
+        *Path("outputs/reports").glob("*/*.html"),
+    ]
+    reports = sorted(found, key=lambda path: path.stat().st_mtime)
+    with dashboard.running(Path.cwd()) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        shoot_report(browser, reports[-1].resolve(), name=f"report-{experiment}")
+        shoot_dashboard(browser, address, experiment=experiment)
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
 
     Raises:
         SettingsError: If the storage cannot be opened, or holds another search under the same name.
+        Locked: If another living process works on one of the studies.
     """
     sweep, console = recording.sweep, recording.console
     tuner = tuning.open_studies(asked, sweep.runs, experiment=sweep.name)
@@ -37,7 +38,8 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
     n_missing = sum(max(0, asked.trials - len(study.ended)) for study in tuner.studies)
     recording.train_each(loop.next_run, executor=_executor(asked, sweep.executor), n_runs=n_missing, heard=loop.heard)
     loop.close()
-    recording.trials = [(run_id, run) for run_id, run in tuner.trained() if run_id]
+    tuner.release()
+    recording.trials = [(run_id, run) for run_id, run in tuner.trained() if recording.store.has_run(run_id)]
     recording.studies, recording.choices = tuner.records(), tuner.choices()
     files = tuning.write_best(tuner, experiment=sweep.name)
     for study in recording.studies:
@@ -130,7 +132,8 @@ class _Loop:
         """End the store's runs of the studies, with what they found and spent; a fault may have hidden a state."""
         for study in self.tuner.studies:
             for done in study.ended:
-                if run_id := done.user_attrs.get("mlflow_run_id"):
+                run_id = str(done.user_attrs.get("mlflow_run_id", ""))
+                if self.recording.store.has_run(run_id):
                     facts = {"trial_state": done.state.name, "trial_epochs": str(done.user_attrs.get("epochs", 0))}
                     self.recording.store.log_facts(run_id, facts)
             best = tuning.best_of(study.study)

@@ -24,7 +24,7 @@ from experiments import task as words
 from experiments.fingerprint import plain
 from experiments.requirements import require
 from experiments.sources import SOURCES, Source
-from experiments.space import TuningSettings
+from experiments.space import Dimension, TuningSettings
 from experiments.task import Task
 
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
@@ -308,9 +308,9 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         if not isinstance(value, dict):
             problems.append(f"{path}: must be a group of settings, but got {value!r}")
             return None
-        return {
-            str(key): _value(typing.get_args(hint)[1], item, f"{path}.{key}", problems) for key, item in value.items()
-        }
+        inner = typing.get_args(hint)[1]
+        items = _until_kind(value) if inner is Dimension else value
+        return {str(key): _value(inner, item, f"{path}.{key}", problems) for key, item in items.items()}
     if isinstance(hint, types.UnionType):
         if value is None and type(None) in typing.get_args(hint):
             return None
@@ -321,6 +321,15 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
             return None
         return tuple(_value(typing.get_args(hint)[0], item, f"{path}[{at}]", problems) for at, item in enumerate(value))
     return _scalar(hint, value, path, problems)
+
+
+def _until_kind(content: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """A space, nested as the task is or dotted, as {"network.depth": {kind: int, ...}}."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        is_group = isinstance(value, dict) and "kind" not in value
+        found |= _until_kind(value, f"{prefix}{key}.") if is_group else {f"{prefix}{key}": value}
+    return found
 
 
 def _scalar(hint: Any, value: Any, path: str, problems: list[str]) -> Any:

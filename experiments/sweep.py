@@ -392,7 +392,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
     """Train what is not done yet and keep it; return the whole sweep as the store has it.
 
     Raises:
-        SweepLocked: If another process works on the same sweep.
+        Locked: If another process works on the same sweep or study.
         KeyboardInterrupt: As it came; runs are closed and the same command goes on.
     """
     experiment_id = store.experiment(sweep.name, description=sweep.description)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import getpass
 import json
 import logging
@@ -17,8 +16,7 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 
 from experiments import environment
 from experiments.fingerprint import fingerprint_of, plain
+from experiments.locks import Locked, Owner, creation_lock
 from experiments.records import Choice, Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord
 from experiments.run import EpochEnded, Run
 from experiments.settings import flat
@@ -69,43 +68,6 @@ class StoreUnavailable(RuntimeError):
     """The tracking store cannot be reached or opened."""
 
 
-class SweepLocked(RuntimeError):
-    """Another living process works on the same sweep."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Owner:
-    """A process, named so that its death can be told from a new process under the same number."""
-
-    host: str
-    boot: str
-    pid: int
-    start: str
-
-    @classmethod
-    def this_process(cls) -> Owner:
-        """The process that asks."""
-        pid = os.getpid()
-        host = environment.facts()["host"]
-        return cls(host=host, boot=environment.boot_id(), pid=pid, start=environment.process_start(pid))
-
-    @classmethod
-    def from_tag(cls, text: str, /) -> Owner:
-        """Read what `tag` wrote."""
-        return cls(**json.loads(text))
-
-    @property
-    def tag(self) -> str:
-        """The owner as a tag's value."""
-        return json.dumps(plain(self))
-
-    def is_dead(self) -> bool:
-        """Whether it can be shown to be dead from here; a process on another host is left alone."""
-        if self.host != environment.facts()["host"]:
-            return False
-        return self.boot != environment.boot_id() or environment.process_start(self.pid) != self.start
-
-
 class Store:
     """A tracking store, open."""
 
@@ -119,7 +81,7 @@ class Store:
         self.owner = Owner.this_process()
         mlflow.set_tracking_uri(uri)
         try:
-            with _creation_lock(uri):
+            with creation_lock(uri):
                 self.client = mlflow.MlflowClient(tracking_uri=uri)
                 self.client.search_experiments(max_results=1)
             _use_write_ahead_log(uri)
@@ -178,6 +140,14 @@ class Store:
         self._tag(run_id, {f"best.{key}": str(value) for key, value in values.items()})
         self.client.set_terminated(run_id, "FINISHED")
 
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run is kept here: Optuna's storage may be older, or shared with another store."""
+        try:
+            self.client.get_run(run_id)
+        except MlflowException:
+            return False
+        return True
+
     def settled(self, run_id: str) -> RunRecord | None:
         """A run that came to its end, whatever the end; None if it was cut short or there is none."""
         try:
@@ -194,7 +164,7 @@ class Store:
         """Parent run of the sweep: the one that asked for the same runs before, or a new one.
 
         Raises:
-            SweepLocked: If another living process has it open.
+            Locked: If another living process has it open.
         """
         found = self._search(experiment_id, f"tags.`{TAG}sweep_fingerprint` = '{fingerprint}'") if reuse else []
         tags = {TAG + "owner": self.owner.tag, TAG + "command": command, NOTE: description} | _source_tags()
@@ -202,7 +172,7 @@ class Store:
             sweep_id = str(found[0].info.run_id)
             if found[0].info.status == "RUNNING":
                 owner = Owner.from_tag(found[0].data.tags[TAG + "owner"])
-                raise SweepLocked(
+                raise Locked(
                     f"process {owner.pid} on {owner.host} is at work on this sweep (run {sweep_id}); "
                     "if it is dead, tracking.reuse=false starts anew"
                 )
@@ -489,19 +459,6 @@ def _artifacts(uri: str, name: str) -> str | None:
         return None  # a server knows
     folder = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
     return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns" / folder).as_uri()
-
-
-@contextlib.contextmanager
-def _creation_lock(uri: str) -> Iterator[None]:
-    """Two processes that make the same SQLite file at once break each other's migrations."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    path = Path(uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _use_write_ahead_log(uri: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import fcntl
 import inspect
 import logging
 import math
@@ -27,6 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from experiments import settings
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
+from experiments.locks import Locked, Owner, creation_lock
 from experiments.records import Choice, StudyRecord, TrialRecord
 from experiments.run import Run
 from experiments.settings import SettingsError
@@ -385,6 +385,11 @@ class Tuner:
                 found.append((str(trial.user_attrs.get("mlflow_run_id", "")), run))
         return found
 
+    def release(self) -> None:
+        """Let other processes work on the studies."""
+        for study in self.studies:
+            study.study.set_user_attr("owner", "")
+
     def records(self) -> list[StudyRecord]:
         """The studies as the report reads them."""
         return [record_of(study, self.asked) for study in self.studies]
@@ -395,6 +400,7 @@ def open_studies(asked: TuningSettings, runs: Sequence[Run], *, experiment: str)
 
     Raises:
         SettingsError: If the storage cannot be opened, or a study of that name was made by another search.
+        Locked: If another living process works on one of the studies.
     """
     storage = _storage(asked.storage)
     templates = _one_per_arm(runs)
@@ -417,23 +423,11 @@ def _arm_name(run: Run, templates: Sequence[Run]) -> str:
 def _storage(url: str) -> optuna.storages.BaseStorage:
     """Open Optuna's storage; a SQLite file that is not there is made once, under a lock."""
     try:
-        with _creation_lock(url):
+        with creation_lock(url):
             return optuna.storages.get_storage(url)
     except Exception as error:  # SQLAlchemy and its drivers raise what they like
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SettingsError(f"tuning.storage: {url} cannot be opened: {reason}") from error
-
-
-@contextlib.contextmanager
-def _creation_lock(url: str) -> Iterator[None]:
-    if not url.startswith("sqlite:///"):
-        yield
-        return
-    path = Path(url.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experiment: str) -> Study:
@@ -457,6 +451,10 @@ def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experimen
         pruner=pruner_of(asked),
         load_if_exists=True,
     )
+    holder, owner = study.user_attrs.get("owner"), Owner.this_process()
+    if holder and (other := Owner.from_tag(holder)) != owner and not other.is_dead():
+        raise Locked(f"process {other.pid} on {other.host} is at work on the study {title!r} in {asked.storage}")
+    study.set_user_attr("owner", owner.tag)
     made_by = study.user_attrs.get("search")
     if made_by is None:
         study.set_user_attr("search", search)

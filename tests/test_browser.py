@@ -1,17 +1,13 @@
 """A real browser opens the report and MLflow's dashboard: nothing leaves the page, everything can be read."""
 
-import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 from cases import PROJECT
+
+from benchmarks import dashboard
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -133,42 +129,25 @@ def test_a_script_in_the_page_that_is_not_ours_does_not_run(page, report, browse
 
 
 @pytest.fixture(scope="module")
-def dashboard(folder):
-    """`mlflow ui` on that folder's store; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("mlflow")), "ui", "--workers", "1", "--port", str(port)]
-    # MLflow's job service needs more than this test does, and leaves processes behind.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with (folder / "mlflow-ui.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{address}/health", timeout=1)
-            break
-        except OSError:
-            time.sleep(0.5)
-    yield address
-    os.killpg(server.pid, signal.SIGTERM)
-    server.wait(20)
+def address(folder):
+    with dashboard.running(folder) as found:
+        yield found
 
 
-def test_the_dashboard_shows_sweep_note_report_and_grouped_runs(dashboard, browser, folder):
+def test_the_dashboard_shows_sweep_note_report_and_grouped_runs(address, browser, folder):
     import mlflow
 
     client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("digits_mlp")
     (sweep,) = client.search_runs([experiment.experiment_id], "tags.`tandem.kind` = 'sweep'")
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
-    runs = f"{dashboard}/#/experiments/{experiment.experiment_id}/runs"
+    runs = f"{address}/#/experiments/{experiment.experiment_id}/runs"
     page.goto(runs)
     page.get_by_text("sweep of 18 runs").first.wait_for(timeout=60_000)
-    page.goto(f"{dashboard}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}")
+    page.goto(f"{address}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}")
     page.get_by_text("comparisons of test accuracy").first.wait_for(timeout=60_000)  # the note, with the verdicts
     page.goto(
-        f"{dashboard}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}/artifacts/report/report.html"
+        f"{address}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}/artifacts/report/report.html"
     )
     frame = page.frame_locator("iframe").first
     frame.locator(".verdicts").wait_for(timeout=60_000)

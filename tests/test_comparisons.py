@@ -175,11 +175,11 @@ def test_a_factor_may_be_any_key_but_a_comparison_says_all_of_itself():
             r"tuning\.objectives\[0\]\.direction: unknown 'down'.* Available: maximize, minimize",
         ),
         (
-            "tuning.space={optimizer.learning_rate:{low:0}}",
+            "tuning.space.optimizer.learning_rate.low=0",
             r"tuning\.space\.optimizer\.learning_rate: `low > 0 on a log scale` must hold, but got 0\.0; raise it",
         ),
         (
-            "tuning.space={optimizer.learning_rate:{low:2}}",
+            "tuning.space.optimizer.learning_rate.low=2",
             r"tuning\.space\.optimizer\.learning_rate: `low < high` must hold, but got '2 and 1'; swap them",
         ),
         ("+tuning.trails=3", r"tuning\.unknown 'trails'; did you mean trials\?"),

@@ -17,7 +17,7 @@ from cases import PROJECT, change
 from rich.console import Console
 
 import frameworks
-from experiments import report, settings, sweep, tracking
+from experiments import locks, report, settings, sweep, tracking
 from experiments.executor import LocalExecutor
 from experiments.settings import ComparisonSettings, FrameworkSettings, Job, SettingsError, TrackingSettings
 
@@ -204,7 +204,7 @@ def test_settings_of_the_whole_command_must_agree(quick, tmp_path, cache, consol
 
 def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(store):
     experiment_id = store.experiment("orphans", description="")
-    dead = tracking.Owner(host=store.owner.host, boot=store.owner.boot, pid=2**22 - 1, start="1")
+    dead = locks.Owner(host=store.owner.host, boot=store.owner.boot, pid=2**22 - 1, start="1")
     runs = [
         store.client.create_run(experiment_id, tags={"tandem.owner": owner.tag}).info.run_id
         for owner in (dead, store.owner)
@@ -217,7 +217,7 @@ def test_a_sweep_that_is_open_elsewhere_is_refused(store):
     experiment_id = store.experiment("locked", description="")
     arguments = {"name": "s", "fingerprint": "f", "command": "c", "description": "", "reuse": True}
     store.open_sweep(experiment_id, **arguments)
-    with pytest.raises(tracking.SweepLocked, match=f"process {os.getpid()} on"):
+    with pytest.raises(locks.Locked, match=f"process {os.getpid()} on"):
         store.open_sweep(experiment_id, **arguments)
 
 

@@ -18,6 +18,8 @@ from test_space import rates, search, whole, words
 
 import frameworks
 from experiments import data, settings, tuning
+from experiments.environment import process_start
+from experiments.locks import Locked, Owner
 from experiments.run import Finished, Run
 from experiments.run import train as train_run
 from experiments.settings import SettingsError
@@ -808,7 +810,7 @@ def test_a_search_that_can_be_is_not_refused(runs):
     ("arguments", "message"),
     [
         (
-            ["tuning.space={network.depth:{low:9}}"],
+            ["tuning.space.network.depth.low=9"],
             "tuning.space.network.depth: `low < high` must hold, but got '9 and 3'; swap them",
         ),
         (["tuning.seed=2", "seed=1,2"], "tuning.seed: 2 is a seed of the report too"),
@@ -863,3 +865,16 @@ def test_tpe_with_25_trials_finds_a_planted_learning_rate_in_9_of_10_searches(op
         assert len(points(tuner)) == 25
         found.append(tuner.choices()[0].value)
     assert sum(best / 3 <= value <= best * 3 for value in found) >= 9, (best, found)
+
+
+def test_a_study_that_a_living_process_has_is_locked_and_one_of_the_dead_is_taken_over(opened, monkeypatch):
+    tuner = opened()
+    (study, *_) = tuner.studies
+    init = Owner(host=Owner.this_process().host, boot=Owner.this_process().boot, pid=1, start=process_start(1))
+    study.study.set_user_attr("owner", init.tag)
+    with pytest.raises(Locked, match=r"process 1 on .* is at work on the study"):
+        opened()
+    study.study.set_user_attr("owner", dataclasses.replace(init, pid=2**22 - 1, start="1").tag)
+    assert [each.name for each in opened().studies] == [each.name for each in tuner.studies]
+    opened().release()
+    assert {each.study.user_attrs["owner"] for each in opened().studies} == {Owner.this_process().tag}
