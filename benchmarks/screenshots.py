@@ -35,7 +35,7 @@ def shoot_dashboard(browser: Browser, address: str, *, experiment: str) -> None:
     found = client.get_experiment_by_name(experiment)
     sweep = client.search_runs([found.experiment_id], "tags.`tandem.kind` = 'sweep'")[0]
     base = f"{address}/#/experiments/{found.experiment_id}/runs"
-    pages = {"mlflow-runs": base, "mlflow-sweep": f"{base}/{sweep.info.run_id}"}
+    pages = {"mlflow-runs": base}
     pages["mlflow-report"] = f"{base}/{sweep.info.run_id}/artifacts/report/report.html"
     for name, url in pages.items():
         page = browser.new_page(viewport={"width": 1400, "height": 900})
