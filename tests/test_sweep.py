@@ -294,6 +294,11 @@ def test_the_command_from_config_to_verdict(tmp_path, cache, empty_database):
     assert len(client.search_runs([experiment.experiment_id], "tags.`tandem.kind` = 'run'")) == 5
 
 
+def _heed_interrupts():
+    """A shell starts what it puts in the background deaf to Ctrl-C, and these tests may be in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_database, stop, code):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
@@ -311,6 +316,7 @@ def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_datab
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts,
     ) as running:
         deadline = time.monotonic() + 60
         while len(runs()) < 2 and time.monotonic() < deadline:  # the second run has begun
