@@ -49,7 +49,7 @@ class RunRecord:
 class Choice:
     """What a search chose for the runs of one group; `value` is None where no trial came to its end.
 
-    `low` and `high` bound the values that were tried; `score` is the mean of `metric` over the chosen value's trials.
+    `low` and `high` bound the space; `score` is the best trial's `metric`.
     """
 
     group: str
@@ -147,6 +147,7 @@ class SweepRecord:
         studies: The search in Optuna's words.
         class_names: Names of the classes of the test set; empty where its targets are values.
         pictures: Example of the test set -> picture as bytes, shape (h, w, channels), for the worst mistakes.
+        looks: How often these data were looked at: each sweep that a merged report joins was one.
         control: What the newest control of this experiment found: passed, repeat, invalid; empty where none was run.
     """
 
@@ -166,6 +167,7 @@ class SweepRecord:
     class_names: tuple[str, ...] = ()
     pictures: dict[int, NDArray[Any]] = field(default_factory=dict)
     control: str = ""
+    looks: int = 1
 
     @property
     def is_partial(self) -> bool:
@@ -192,6 +194,8 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
         n_planned=len(runs) + missing,
         runs=tuple(runs.values()),
         trials=tuple({run.run_id: run for record in records for run in record.trials}.values()),
-        choices=tuple(choice for record in records for choice in record.choices),
+        choices=tuple({(each.group, each.key): each for record in records for each in record.choices}.values()),
+        studies=tuple({study.name: study for record in records for study in record.studies}.values()),
+        looks=len(records),
         pictures={},
     )

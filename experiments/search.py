@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.markup import escape
 
@@ -34,11 +33,14 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
         f"({asked.sampler.name}, {asked.pruner.name}); then the report's runs. Storage: {asked.storage}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    loop = _Loop(recording=recording, tuner=tuner)
     n_missing = sum(max(0, asked.trials - len(study.ended)) for study in tuner.studies)
-    recording.train_each(loop.next_run, executor=_executor(asked, sweep.executor), n_runs=n_missing, heard=loop.heard)
-    loop.close()
-    tuner.release()
+    executor = _executor(asked, sweep.executor)
+    try:
+        loop = _Loop(recording=recording, tuner=tuner)
+        recording.train_each(loop.next_run, executor=executor, n_runs=n_missing, heard=loop.heard)
+        loop.close()
+    finally:
+        tuner.release()
     recording.trials = [(run_id, run) for run_id, run in tuner.trained() if recording.store.has_run(run_id)]
     recording.studies, recording.choices = tuner.records(), tuner.choices()
     files = tuning.write_best(tuner, experiment=sweep.name)
@@ -56,7 +58,7 @@ def _executor(asked: TuningSettings, executor: LocalExecutor) -> LocalExecutor:
     return dataclasses.replace(executor, settings=settings)
 
 
-def _summary(arm: str, tuner: Tuner, files: dict[str, Path]) -> str:
+def _summary(arm: str, tuner: Tuner, files: dict[str, str]) -> str:
     study = next(each for each in tuner.studies if each.arm == arm)
     states = Counter(trial.state.name for trial in study.ended)
     counts = ", ".join(f"{states.get(name, 0)} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL"))
@@ -70,8 +72,8 @@ def _summary(arm: str, tuner: Tuner, files: dict[str, Path]) -> str:
         f"{objective.metric} {value:.4f}"
         for objective, value in zip(tuner.asked.objectives, best[0].values, strict=True)
     )
-    name = next(name for name, path in files.items() if f"{study.name!r}" in path.read_text(encoding="utf-8"))
-    return escape(f"{arm}: {spent}; best {metrics} at trial {best[0].number}: {values} (+tuned={name} uses it)")
+    uses = f"+tuned={files[study.name]} uses it"
+    return escape(f"{arm}: {spent}; best {metrics} at trial {best[0].number}: {values} ({uses})")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -97,7 +99,7 @@ class _Loop:
             if before is None:
                 self.active.append(trial)
                 name = f"{trial.study.arm} · trial {trial.number}"
-                folder = self.recording.sweep.folder / "trials" / slug(f"{name} {len(self.active)}")
+                folder = self.recording.sweep.folder / "trials" / slug(f"{len(self.active)} {name}")
                 run = dataclasses.replace(trial.run, name=name, folder=folder.resolve())
                 return run, self.parents[trial.study.name]
             trial.epochs = max((epoch for epoch, _ in before.curves.get("val/loss", [])), default=0)

@@ -121,7 +121,7 @@ def labels_from(choices: Mapping[str, str | None], overrides: typing.Iterable[st
     """Names of a job's choices: the file chosen in each group, and each key with the value that was typed for it."""
     labels = {group: str(choices[group]) for group in LABEL_GROUPS if choices.get(group)}
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
+        key, _, value = override.lstrip("+~").partition("=")
         if re.split(r"[./@]", key)[0] not in NOT_LABELS:
             labels[key] = value
     return labels

@@ -411,6 +411,8 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
     )
     status = "KILLED"
+    if not store.has_sweep(sweep_id):
+        recording.write_down()  # so that there is a report to make, whatever happens
     try:
         recording.runs = named(_search(recording), folder=sweep.folder / "runs")
         recording.train(recording.runs, executor=sweep.executor)
@@ -419,7 +421,8 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
         raise
     finally:
-        recording.write_down()
+        if recording.run_ids:  # what an earlier attempt knew is never replaced by nothing
+            recording.write_down()
         store.end_sweep(sweep_id, status=status)
     return store.read_sweep(sweep_id)
 

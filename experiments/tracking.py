@@ -11,7 +11,6 @@ import dataclasses
 import getpass
 import json
 import logging
-import math
 import os
 import sqlite3
 import tempfile
@@ -256,11 +255,9 @@ class Store:
         """Write down what the sweep consists of, as far as it is known; `read_sweep` reads it."""
         self.client.log_dict(sweep_id, dict(content), "sweep.json")
 
-    def final_score(self, run_id: str, metric: str) -> float:
-        """Last value of a metric; infinite where the run has none or did not come to its end."""
-        run = self.client.get_run(run_id)
-        is_finished = run.data.tags[TAG + "outcome"] == "finished"
-        return float(run.data.metrics.get(metric, math.inf)) if is_finished else math.inf
+    def has_sweep(self, sweep_id: str) -> bool:
+        """Whether it was written down what the sweep consists of."""
+        return any(each.path == "sweep.json" for each in self.client.list_artifacts(sweep_id))
 
     def end_sweep(self, sweep_id: str, *, status: str) -> None:
         """Close the parent run."""

@@ -38,6 +38,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
 
 TRIES = 2  # of a trial whose worker was killed
+OVERRIDDEN = ("network", "optimizer", "schedule", "regularization")  # groups of conf/ that a setting belongs to
 TUNED = Path("outputs") / "tuned"  # where `+tuned=NAME` finds what `write_best` wrote
 
 
@@ -58,7 +59,7 @@ def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
         for key, dimension in asked.space.items():
             problems += _check_key(key, known)
             problems += [problem for other in dimension.when for problem in _check_key(other, [*known, *asked.space])]
-            if any(other in run.labels for other in (key,)):
+            if key in run.labels:
                 problems.append(f"{key}: cannot be typed and searched at once; leave it out, or take it from the space")
             problems += _check_values(run, key, dimension) if key in known else []
     if problems:
@@ -453,7 +454,10 @@ def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experimen
     )
     holder, owner = study.user_attrs.get("owner"), Owner.this_process()
     if holder and (other := Owner.from_tag(holder)) != owner and not other.is_dead():
-        raise Locked(f"process {other.pid} on {other.host} is at work on the study {title!r} in {asked.storage}")
+        raise Locked(
+            f"process {other.pid} on {other.host} is at work on the study {title!r} in {asked.storage}; "
+            "if it is dead, give tuning.study another name"
+        )
     study.set_user_attr("owner", owner.tag)
     made_by = study.user_attrs.get("search")
     if made_by is None:
@@ -466,7 +470,16 @@ def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experimen
             f"tuning.study: {title!r} in {asked.storage} was made by another search (space, sampler, pruner, "
             "objectives, task or data differ); give this one another name, or leave tuning.study at null"
         )
-    again = deque(trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.RUNNING)
+    trials = study.get_trials(deepcopy=False)
+    n_asked = sum(trial.state != TrialState.WAITING for trial in trials)
+    if n_asked > asked.trials:
+        study.set_user_attr("owner", "")
+        raise SettingsError(
+            f"tuning.trials: the study {title!r} in {asked.storage} holds {n_asked} trials already, more than "
+            f"{asked.trials}, so arms would have unequal budgets; say tuning.trials={n_asked}, "
+            "or give tuning.study a name"
+        )
+    again = deque(trial for trial in trials if trial.state == TrialState.RUNNING)
     return Study(arm=name, name=title, template=run, study=study, again=again)
 
 
@@ -596,26 +609,32 @@ def _importances(study: optuna.Study, asked: TuningSettings) -> dict[str, float]
 def overrides_with(run: Run, values: Mapping[str, Any], *, seed: int) -> tuple[str, ...]:
     """The command line of a run with other values and seed, and without the search."""
     dropped = {"comparison", "tuning", "seed", *values}
-    kept = [
-        each
-        for each in run.overrides
-        if (key := each.lstrip("+").partition("=")[0]) not in dropped and not key.startswith(("comparison.", "tuning."))
-    ]
+    keys = {each: each.lstrip("+~").partition("=")[0] for each in run.overrides}
+    searches = ("comparison.", "tuning.")
+    kept = [each for each, key in keys.items() if key not in dropped and not key.startswith(searches)]
     return (*kept, f"seed={seed}", *(f"{key}={settings.written(value)}" for key, value in values.items()))
 
 
-def write_best(tuner: Tuner, *, experiment: str) -> dict[str, Path]:
-    """Write each arm's best values where Hydra finds them: `+tuned=NAME`; return name -> file."""
-    written = {}
+def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
+    """Write each arm with its best values where Hydra finds it; return name of a study -> NAME of `+tuned=NAME`.
+
+    The file names the arm's own choices too: what served SGD best is trained with SGD.
+    """
+    written: dict[str, str] = {}
     for study in tuner.studies:
         values = tuner.best_values(arm_of(study.template))
         if values is None:
             continue
         name = "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in study.arm).split())
+        if f"{experiment}-{name}" in written.values():
+            name += f"-{fingerprint_of(study.name)[:6]}"
         path = TUNED / "tuned" / f"{experiment}-{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        content: dict[str, Any] = {}
-        for key, value in values.items():
+        labels, task = study.template.labels, settings.flat(plain(study.template.task))
+        groups = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]
+        content: dict[str, Any] = {"defaults": groups} if groups else {}
+        typed = {key: task[key] for key in labels if key in task}
+        for key, value in {**typed, **values}.items():
             place = content
             *groups, leaf = key.split(".")
             for group in groups:
@@ -623,5 +642,5 @@ def write_best(tuner: Tuner, *, experiment: str) -> dict[str, Path]:
             place[leaf] = value
         head = f"# @package _global_\n# The best of {study.n_asked} trials of the study {study.name!r}.\n"
         path.write_text(head + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        written[path.stem] = path
+        written[study.name] = path.stem
     return written

@@ -680,7 +680,7 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, monkey
     tuner = opened(trials=8, space=space)
     train_all(tuner)
     files = tuning.write_best(tuner, experiment="digits_mlp")
-    assert list(files) == ["digits_mlp-keras", "digits_mlp-lightning"]
+    assert list(files.values()) == ["digits_mlp-keras", "digits_mlp-lightning"]
     done = subprocess.run(
         [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", "+tuned=digits_mlp-keras", "--cfg", "job"],
         cwd=tmp_path,
@@ -696,6 +696,30 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, monkey
     assert composed["network"]["width"] == 64  # what was not searched is as it was
     own = settings.flat(composed)
     assert settings.with_values(runs[0].task, {key: own[key] for key in best}) == tuner.tuned(runs)[1].task
+
+
+def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_path, monkeypatch, task):
+    monkeypatch.chdir(tmp_path)
+    sgd = cases.task("experiment=digits_mlp", "optimizer=sgd", "network.width=16", precision="float32")
+    labels = {"optimizer": "sgd", "network": "mlp", "network.width": "16"}
+    tuner = opened(runs=[run_of(sgd, "keras", 0, labels=labels)], trials=2, space={RATE: rates()})
+    train_all(tuner)
+    (name,) = tuning.write_best(tuner, experiment="digits_mlp").values()
+    done = subprocess.run(
+        [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", f"+tuned={name}", "--cfg", "job"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    composed = yaml.safe_load(done.stdout)
+    assert composed["optimizer"]["kind"] == "sgd"
+    assert composed["optimizer"]["learning_rate"] == tuner.studies[0].study.best_params[RATE]
+    assert composed["network"]["width"] == 16
+
+
+def test_a_study_that_has_spent_more_than_the_budget_is_refused(opened):
+    train_all(opened(trials=4))
+    with pytest.raises(SettingsError, match=r"holds 4 trials already, more than 3, so arms would have unequal budgets"):
+        opened(trials=3)
 
 
 # Refusals

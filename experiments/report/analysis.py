@@ -197,15 +197,13 @@ def _warnings(record: SweepRecord) -> list[str]:
     for each in record.choices:
         what = labels_of(each.labels, record)
         if each.value is None:
-            found.append(
-                f"nothing was chosen for {what}: none of its values came through all of its {each.n_trials} trials"
-            )
+            found.append(f"nothing was chosen for {what}: no trial of its study came to its end")
         elif each.at_edge:
             found.append(
                 f"the best {each.key} for {what} ({written(each.value)}) lies at the edge of what was tried "
                 f"({each.low:g} to {each.high:g}): the search space is too narrow for it"
             )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def labels_of(labels: Mapping[str, str], record: SweepRecord) -> str:

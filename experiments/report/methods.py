@@ -5,6 +5,7 @@ from __future__ import annotations
 from experiments.report.analysis import Analysis
 from experiments.report.names import clean
 from experiments.report.pairs import CONTROL_ALPHA
+from experiments.space import INDEPENDENT
 
 NOT_VERSIONS = (
     "data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit",
@@ -42,7 +43,7 @@ def _tests(analysis: Analysis) -> str:
         f"{100 * first.equivalence_level:.4g} %).{stated} Claims on score and loss: {first.n_claims}, one family, "
         f"with simultaneous intervals at alpha = {first.alpha:g}; Holm-adjusted p-values are given beside them. Times "
         "are a family of their own, all else is exploratory. Scope: this test set, unless new data are "
-        "named. Looks at the data: 1."
+        f"named. Looks at the data: {analysis.record.looks}."
     )
 
 
@@ -57,14 +58,18 @@ def _failures(analysis: Analysis) -> str:
 
 
 def _search(analysis: Analysis) -> str:
-    choices = analysis.record.choices
-    if not choices:
+    studies = analysis.record.studies
+    if not studies:
         return ""
-    first = choices[0]
+    first, counts = studies[0], sorted({len(study.trials) for study in studies})
+    best = " and ".join(
+        f"{'highest' if direction == 'maximize' else 'lowest'} {metric}" for metric, direction in first.objectives
+    )
+    shared = ", beyond the first the same points in every study" if first.sampler in INDEPENDENT else ""
     return (
-        f"Before that, {first.key} was chosen for each of {len(choices)} settings by the lowest {first.metric} among "
-        f"{first.n_trials} trials each ({first.low:g} to {first.high:g}), the same points everywhere, on seeds of "
-        "their own; the results are conditional on this one search."
+        f"Before that, {', '.join(first.space)} were chosen in {len(studies)} Optuna studies of "
+        f"{' to '.join(map(str, counts))} trials each ({first.sampler}, {first.pruner}{shared}) by the {best}, on a "
+        "seed of their own; the first trial had the config's own values. Results are conditional on this one search."
     )
 
 

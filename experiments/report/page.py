@@ -132,7 +132,8 @@ def _facts(analysis: Analysis) -> dict[str, str]:
     record, facts = analysis.record, analysis.facts
     seeds = sorted({run.seed for run in record.runs})
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
-    seconds = sum(run.metrics.get("time/total", 0.0) for run in (*record.runs, *record.trials))
+    seconds = sum(run.metrics.get("time/total", 0.0) for run in record.runs)
+    seconds += sum(trial.seconds for study in record.studies for trial in study.trials)
     trials = f" after {len(record.trials)} trials of a search" if record.trials else ""
     return {
         "runs": f"{len(record.runs)} of {record.n_planned}{trials}; {len(seeds)} seeds ({shown or 'none'})",

@@ -87,18 +87,31 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
 def unsettled_at_edge(pair: Pair, choices: Sequence[Choice]) -> Pair:
     """A difference is not settled where an arm's search ended at the edge of its space: it may have been cut short."""
     narrow = [arm.name for arm in (pair.first, pair.second) if any(_is_of(each, arm) for each in choices)]
-    if not narrow or pair.score.shows_difference_in_favor_of is None:
+    if not narrow:
         return pair
-    sentence = (
-        f"Not settled: the search for {' and '.join(narrow)} ended at the edge of its space. {pair.score.sentence}"
-    )
-    return dataclasses.replace(pair, score=dataclasses.replace(pair.score, id="inconclusive", sentence=sentence))
+    said = f"Not settled: the search for {' and '.join(narrow)} ended at the edge of its space."
+
+    def unsettled(verdict: Verdict) -> Verdict:
+        if verdict.shows_difference_in_favor_of is None:
+            return verdict
+        return dataclasses.replace(verdict, id="inconclusive", sentence=f"{said} {verdict.sentence}")
+
+    loss = None if pair.loss is None else unsettled(pair.loss)
+    return dataclasses.replace(pair, score=unsettled(pair.score), loss=loss)
 
 
 def _is_of(choice: Choice, arm: Arm) -> bool:
-    """Whether a choice at the edge was made for that arm."""
-    mine = {key: value for key, value in arm.factors.items() if key in choice.labels and key != "framework"}
-    return choice.at_edge and bool(mine) and all(choice.labels[key] == value for key, value in mine.items())
+    """Whether a choice at the edge was made for that arm; beside its own default a warning says it."""
+    mine = {key: value for key, value in choice.labels.items() if key in arm.factors and key != "framework"}
+    is_his = choice.labels.get("framework", arm.framework) in arm.framework.split(" + ")
+    is_named = bool(mine) or "framework" in arm.factors
+    return (
+        choice.at_edge
+        and is_his
+        and is_named
+        and "setting" not in arm.factors
+        and all(arm.factors[key] == value for key, value in mine.items())
+    )
 
 
 def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_claims: int = 1) -> Verdict:
@@ -109,6 +122,7 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
         failure_score=record.chance.get(metric.rpartition("/")[2]),
         names=(first.name, second.name),
         n_claims=n_claims,
+        n_looks=record.looks,
         **_how_to_print(metric),
     )
 

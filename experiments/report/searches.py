@@ -66,9 +66,14 @@ def search_sensitivity(
 
 def _trials_of(each: Choice, trials: Sequence[RunRecord]) -> list[RunRecord]:
     group = _group(each.labels, each.key)
-    found = [trial for trial in trials if _group(trial.labels, each.key) == group and not trial.was_killed]
+    found = [trial for trial in trials if _group(trial.labels, each.key) == group and _is_over(trial)]
     found = [trial for trial in found if as_number(trial.labels.get(each.key, "")) is not None]
     return sorted(found, key=lambda trial: (_value(each, trial), trial.framework, trial.seed, trial.run_id))
+
+
+def _is_over(trial: RunRecord) -> bool:
+    """Whether a trial came to an end of its own: a pruned one has no score that could stand beside the others'."""
+    return trial.outcome != "pruned" and not trial.was_killed
 
 
 def _group(labels: Mapping[str, str], key: str) -> dict[str, str]:

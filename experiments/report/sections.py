@@ -97,13 +97,15 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
         return
     key = record.choices[0].key
     drawn = []
-    if len({choice.key for choice in record.choices}) == 1:
+    is_minimized = all(study.objectives[0][1] == "minimize" for study in record.studies)
+    if is_minimized and len({choice.key for choice in record.choices}) == 1:
+        margin = record.margins.get("loss") if record.choices[0].metric == "val/loss" else None
         edges = sum(choice.at_edge for choice in record.choices)
         drawn = _drawn(
             "search-sensitivity",
-            searches.search_sensitivity(record.trials, record.choices, margin=record.margins.get("loss")),
+            searches.search_sensitivity(record.trials, record.choices, margin=margin),
             title=f"{len(record.choices)} searches over {key}; "
-            + (f"{edges} end at the edge of the space" if edges else "every choice lies inside the space"),
+            + (f"{edges} end at the edge of the space" if edges else "no choice lies at the edge of the space"),
             caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
             "the best trial at each value; shaded: values whose mean lies within the margin of the best; vertical: "
             "chosen.",
@@ -119,7 +121,7 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
         tables=[tables.choices(analysis), *([studies_table(record.studies)] if record.studies else [])],
         notes=[
             "The scores of trials chose the settings; they are not results, and the best of many looks better than it "
-            "is: the optimism is the mean on the report's seeds minus the trial's score, where lower is better."
+            "is: the optimism is by how much, against the mean on the report's seeds."
         ],
     )
 

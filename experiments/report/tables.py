@@ -167,7 +167,7 @@ def choices(analysis: Analysis) -> Table:
             labels_of(each.labels, analysis.record),
             each.key,
             "none" if each.value is None else written(each.value),
-            f"{each.low:g} to {each.high:g}",
+            "–" if each.low == each.high else f"{each.low:g} to {each.high:g}",
             str(each.n_trials),
             "–" if each.score is None else f"{each.score:.4f}",
             *_optimism(analysis, each),
@@ -185,6 +185,7 @@ def _metrics(analysis: Analysis) -> str:
 
 def _optimism(analysis: Analysis, each: Choice) -> tuple[str, str]:
     """Mean score of the chosen setting on the report's seeds, and by how much the trial's looked better than it."""
+    is_maximized = any((each.metric, "maximize") in study.objectives for study in analysis.record.studies)
     siblings = {other.key: other.value for other in analysis.record.choices if other.group == each.group}
     for arm in analysis.arms:
         is_his = arm.framework == each.labels.get("framework", arm.framework) and all(
@@ -193,7 +194,8 @@ def _optimism(analysis: Analysis, each: Choice) -> tuple[str, str]:
         if is_his and all(arm.settings.get(key) == value for key, value in siblings.items()) and each.score is not None:
             found = arm.interval(each.metric)
             if found is not None:
-                return f"{found.value:.4f} (n = {found.n})", signed(found.value - each.score, decimals=4)
+                worse = found.value - each.score
+                return f"{found.value:.4f} (n = {found.n})", signed(-worse if is_maximized else worse, decimals=4)
     return "–", "–"
 
 
