@@ -34,7 +34,7 @@ one = run.Run(task=task, framework="lightning", seed=0, device="cpu", data_finge
               folder=Path({folder!r}), is_trial=True)
 print("ready", flush=True)
 sys.stdin.readline()
-for _ in range(3):
+for _ in range(2):
     run.train(one, frameworks.load, lambda event: None)
 """
 
@@ -88,7 +88,7 @@ def cost(trials: int = 20) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path):  # noqa: ANN201
-    """A plain process that has its data and framework, and trains three times once it is told to."""
+    """A plain process that has its data and framework, and trains twice once it is told to."""
     text = ALONE.format(tests=str(PROJECT / "tests"), project=str(PROJECT), cache=str(folder), folder=str(folder))
     process = subprocess.Popen(
         [sys.executable, "-c", text], env={**os.environ, **PINNED}, text=True,
@@ -132,7 +132,6 @@ def workers(trials: int = 8) -> None:
             trial_times = [trial for trial in study["trials"] if trial["began"] is not None]
             seconds[count].append(max(t["ended"] for t in trial_times) - min(t["began"] for t in trial_times))
             points.append([trial["values"] for trial in sorted(study["trials"], key=lambda each: each["number"])])
-        ceiling = max(ceiling, plain_speed_up(Path(folder)))
     gain = min(seconds[1]) / min(seconds[2])
     same = all(each == points[0] for each in points)
     print(

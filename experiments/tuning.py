@@ -631,8 +631,8 @@ def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
         path = TUNED / "tuned" / f"{experiment}-{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         labels, task = study.template.labels, settings.flat(plain(study.template.task))
-        groups = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]
-        content: dict[str, Any] = {"defaults": groups} if groups else {}
+        chosen = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]
+        content: dict[str, Any] = {"defaults": chosen} if chosen else {}
         typed = {key: task[key] for key in labels if key in task}
         for key, value in {**typed, **values}.items():
             place = content
