@@ -38,6 +38,10 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
 
 TRIES = 2  # of a trial whose worker was killed
+METRICS = (  # that every trial tells; see run.py
+    "val/loss", "train/loss", "time/total", "time/fit", "time/first_step", "time/steady_step", "time/steady_epoch",
+    "time/evaluation", "time/build", "memory/peak_mib", "memory/process_peak_mib",
+)  # fmt: skip
 OVERRIDDEN = ("network", "optimizer", "schedule", "regularization")  # groups of conf/ that a setting belongs to
 TUNED = Path("outputs") / "tuned"  # where `+tuned=NAME` finds what `write_best` wrote
 
@@ -48,7 +52,7 @@ def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
     Raises:
         SettingsError: All problems at once, each with its key, value and fix.
     """
-    problems = [*_check_options(asked)]
+    problems = [*_check_options(asked), *_check_objectives(asked, runs[0])]
     if asked.seed in {run.seed for run in runs}:
         problems.append(
             f"tuning.seed: {asked.seed} is a seed of the report too; a setting that was chosen on a seed looks better "
@@ -65,6 +69,14 @@ def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
     if problems:
         raise SettingsError("\n".join(f"tuning.space: {each}" if _is_of_space(each, asked) else each
                                       for each in dict.fromkeys(problems)))  # fmt: skip
+
+
+def _check_objectives(asked: TuningSettings, run: Run) -> Iterator[str]:
+    """Only what every trial tells can be an objective."""
+    known = [*METRICS, *(["val/accuracy"] if run.task.training.loss != "mean_squared_error" else [])]
+    for number, objective in enumerate(asked.objectives):
+        if objective.metric not in known:
+            yield f"tuning.objectives[{number}].metric: {settings.unknown(objective.metric, known)}"
 
 
 def _is_of_space(problem: str, asked: TuningSettings) -> bool:

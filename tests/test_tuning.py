@@ -716,6 +716,14 @@ def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_pat
     assert composed["network"]["width"] == 16
 
 
+def test_a_metric_that_no_trial_tells_is_refused(runs):
+    asked = search(objectives=(Objective(metric="val/acuracy", direction="maximize"),))
+    with pytest.raises(
+        SettingsError, match=r"objectives\[0\]\.metric: unknown 'val/acuracy'; did you mean val/accuracy"
+    ):
+        tuning.check(asked, runs)
+
+
 def test_a_study_that_has_spent_more_than_the_budget_is_refused(opened):
     train_all(opened(trials=4))
     with pytest.raises(SettingsError, match=r"holds 4 trials already, more than 3, so arms would have unequal budgets"):
