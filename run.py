@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CONF = Path(__file__).resolve().parent / "conf"
-TUNED = Path("outputs/tuned")  # where a search leaves its best settings; +tuned=NAME takes one
 ALL_GOOD, SOME_FAILED, BAD_INPUT, SERVICE_MISSING, LOCKED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
 
@@ -47,8 +46,8 @@ def jobs_from_command_line() -> list[Job]:
     # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
     taken = [place for place, argument in enumerate(sys.argv) if argument.startswith("+tuned=")]
-    if taken and TUNED.is_dir():
-        sys.argv.insert(taken[0], f"hydra.searchpath=[file://{TUNED}]")
+    if taken and settings.TUNED.is_dir():
+        sys.argv.insert(taken[0], f"hydra.searchpath=[file://{settings.TUNED}]")
     told_full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
     try:

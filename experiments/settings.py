@@ -27,6 +27,7 @@ from experiments.sources import SOURCES, Source
 from experiments.space import Dimension, TuningSettings
 from experiments.task import Task
 
+TUNED = Path("outputs/tuned")  # where a search leaves its best settings; +tuned=NAME takes one
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
 Action = Literal["train", "parity", "report"]
 
@@ -186,6 +187,12 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def written(value: Any) -> str:
     """A value as it is typed: 0.0001, 3, relu; another value is never written alike."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def choice(key: str, value: str) -> str:
+    """A choice as a person says it: the file of a group by its name, a key with its value."""
+    group, _, leaf = key.rpartition(".")
+    return f"{group if leaf == 'kind' else leaf} {value}" if "." in key else value
 
 
 def with_values(task: Task, values: Mapping[str, Any]) -> Task:

@@ -23,7 +23,7 @@ from experiments.fingerprint import fingerprint_of, plain
 from experiments.progress import Display
 from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
 from experiments.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
-from experiments.settings import ComparisonSettings, Job, SettingsError
+from experiments.settings import ComparisonSettings, Job, SettingsError, choice
 from experiments.sources import SOURCES
 from experiments.space import TuningSettings
 from experiments.tracking import Store
@@ -152,8 +152,8 @@ def interleaved(jobs: Sequence[Job]) -> list[Job]:
     return [job for number, block in enumerate(blocks) for job in (block if number % 2 == 0 else block[::-1])]
 
 
-def named(runs: Sequence[Run], *, folder: Path, mark: str = "") -> list[Run]:
-    """The runs with speaking names (framework, optimizer, whatever else differs, `mark`, seed) and a folder each."""
+def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:
+    """The runs with speaking names (framework, optimizer, whatever else differs, seed) and a folder each."""
     varying = [
         key
         for key in sorted({key for run in runs for key in run.labels})
@@ -162,15 +162,10 @@ def named(runs: Sequence[Run], *, folder: Path, mark: str = "") -> list[Run]:
     found = []
     for number, run in enumerate(runs, start=1):
         parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
-        parts += [label(key, run.labels[key]) for key in varying if key in run.labels]
-        name = " · ".join([*parts, *([mark] if mark else []), f"seed {run.seed}"])
+        parts += [choice(key, run.labels[key]) for key in varying if key in run.labels]
+        name = " · ".join([*parts, f"seed {run.seed}"])
         found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))
     return found
-
-
-def label(key: str, value: str) -> str:
-    """A choice as a person says it: the file of a group by its name, a key with its value."""
-    return f"{key.rpartition('.')[2]} {value}" if "." in key else value
 
 
 def slug(name: str) -> str:

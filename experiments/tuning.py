@@ -17,7 +17,6 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -43,7 +42,6 @@ METRICS = (  # that every trial tells; see run.py
     "time/evaluation", "time/build", "memory/peak_mib", "memory/process_peak_mib",
 )  # fmt: skip
 OVERRIDDEN = ("network", "optimizer", "schedule", "regularization")  # groups of conf/ that a setting belongs to
-TUNED = Path("outputs") / "tuned"  # where `+tuned=NAME` finds what `write_best` wrote
 
 
 def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
@@ -179,8 +177,6 @@ class Study:
     name: str
     template: Run
     study: optuna.Study
-    run_id: str = ""
-    active: int = 0
     again: deque[FrozenTrial] = field(default_factory=deque)  # cut short by a fault: to be trained again
 
     @property
@@ -216,7 +212,6 @@ class Tuner:
             except SettingsError as error:  # each value can be, but not these together
                 self._refuse(study, trial, reason=str(error))
                 continue
-            study.active += 1
             frozen = study.study.get_trials(deepcopy=False)[trial.number]
             return Active(
                 study=study, number=trial.number, trial=trial, run=run,
@@ -306,7 +301,6 @@ class Tuner:
 
         One whose worker was killed is trained again, once; what failed by itself would fail again.
         """
-        active.study.active -= 1
         study = active.study.study
         if outcome == "killed" and active.tries < TRIES:
             active.trial.set_user_attr("tries", active.tries + 1)
@@ -470,7 +464,6 @@ def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experimen
             f"process {other.pid} on {other.host} is at work on the study {title!r} in {asked.storage}; "
             "if it is dead, give tuning.study another name"
         )
-    study.set_user_attr("owner", owner.tag)
     made_by = study.user_attrs.get("search")
     if made_by is None:
         study.set_user_attr("search", search)
@@ -485,12 +478,12 @@ def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experimen
     trials = study.get_trials(deepcopy=False)
     n_asked = sum(trial.state != TrialState.WAITING for trial in trials)
     if n_asked > asked.trials:
-        study.set_user_attr("owner", "")
         raise SettingsError(
             f"tuning.trials: the study {title!r} in {asked.storage} holds {n_asked} trials already, more than "
             f"{asked.trials}, so arms would have unequal budgets; say tuning.trials={n_asked}, "
             "or give tuning.study a name"
         )
+    study.set_user_attr("owner", owner.tag)
     again = deque(trial for trial in trials if trial.state == TrialState.RUNNING)
     return Study(arm=name, name=title, template=run, study=study, again=again)
 
@@ -640,7 +633,7 @@ def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
         name = "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in study.arm).split())
         if f"{experiment}-{name}" in written.values():
             name += f"-{fingerprint_of(study.name)[:6]}"
-        path = TUNED / "tuned" / f"{experiment}-{name}.yaml"
+        path = settings.TUNED / "tuned" / f"{experiment}-{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         labels, task = study.template.labels, settings.flat(plain(study.template.task))
         chosen = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]

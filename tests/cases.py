@@ -11,6 +11,7 @@ from omegaconf import open_dict
 
 from experiments import data, settings
 from experiments.fingerprint import fingerprint_of_arrays
+from experiments.settings import ComparisonSettings, FrameworkSettings, Job, TrackingSettings
 from experiments.task import Task
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -139,3 +140,27 @@ def change(settled: Task, **parts) -> Task:
         for name, values in parts.items()
     }
     return dataclasses.replace(settled, **replaced)
+
+
+FRAMEWORKS = ComparisonSettings(name="frameworks", factor="framework", baseline=None)
+
+
+def jobs(task: Task, folder: Path, *, names, seeds, executor, tuning=None) -> list[Job]:
+    """What a command would ask for: the task in each framework with each seed, its files below `folder`."""
+    return [
+        Job(
+            task=task,
+            description="a test",
+            framework=FrameworkSettings(name=name),
+            seed=seed,
+            action="train",
+            sweep="latest",
+            output=str(folder / "outputs"),
+            comparison=FRAMEWORKS,
+            tuning=tuning,
+            executor=executor,
+            tracking=TrackingSettings(uri="unused", reuse=True),
+        )
+        for seed in seeds
+        for name in names
+    ]

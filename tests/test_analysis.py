@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.records import Choice, RunRecord, SweepRecord
+from experiments.records import Choice, RunRecord, StudyRecord, SweepRecord, merged
+from experiments.report import tables
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.effects import dose_of, effects_of
@@ -51,7 +52,7 @@ def sweep(runs, *, factor="framework", baseline=None, n_planned=None, **others):
         margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
         chance={"accuracy": 0.1, "loss": 2.3},
         runs=tuple(runs),
-        comparison={"name": "x", "factor": factor, "baseline": baseline, "search": None},
+        comparison={"name": "x", "factor": factor, "baseline": baseline},
         **others,
     )
 
@@ -794,3 +795,43 @@ def test_a_difference_is_not_settled_where_a_search_ended_at_the_edge():
     (pair,) = analyse(replace(record, choices=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
     assert pair.score.id == "inconclusive"
     assert pair.score.sentence.startswith("Not settled: the search for keras · sgd ended at the edge of its space. ")
+
+
+def test_a_loss_is_not_settled_either_where_a_search_ended_at_the_edge():
+    runs = [
+        run("keras", seed, score + 0.001 * seed * (score > 0.85), loss=1 - score + 0.001 * seed * (score > 0.85),
+            labels={"optimizer": optimizer})
+        for optimizer, score in (("adam", 0.9), ("sgd", 0.8))
+        for seed in range(5)
+    ]  # fmt: skip
+    record = sweep(runs, factor="optimizer", baseline="sgd")
+    assert analyse(record).pairs[0].loss.shows_difference_in_favor_of == "keras · adam"
+    (pair,) = analyse(replace(record, choices=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
+    assert (pair.score.id, pair.loss.id) == ("inconclusive", "inconclusive")
+
+
+def test_every_sweep_that_a_report_joins_was_a_look_and_divides_alpha():
+    runs = [
+        run(name, seed, 0.9 + 0.001 * seed + 0.002 * (name == "keras"))
+        for name in ("keras", "lightning")
+        for seed in range(6)
+    ]
+    halves = [sweep([one for one in runs if one.seed < 3]), sweep([one for one in runs if one.seed >= 3])]
+    together = merged([replace(half, sweep_id=str(number)) for number, half in enumerate(halves)], sweep_id="x")
+    assert {verdict.n_looks for verdict in analyse(together).verdicts} == {2}
+    assert analyse(together).verdicts[0].difference_level == pytest.approx(1 - 0.05 / 2 / 2)  # two looks, two claims
+    assert {verdict.n_looks for verdict in analyse(halves[0]).verdicts} == {1}
+
+
+@pytest.mark.parametrize(("direction", "optimism"), [("minimize", "−0.0500"), ("maximize", "+0.0500")])
+def test_optimism_is_by_how_much_the_trial_looked_better(direction, optimism):
+    runs = [run("keras", seed, labels={"optimizer": "adam"}) for seed in (0, 1)]
+    runs = [replace(one, metrics=one.metrics | {"val/score": 0.85}) for one in runs]
+    study = StudyRecord(
+        name="s", arm="keras", framework="keras", space={}, objectives=(("val/score", direction),),
+        sampler="TPESampler", pruner="NopPruner", trials=(), importances={}, best=(),
+    )  # fmt: skip
+    choice = Choice(group="g", labels={"framework": "keras"}, key="choices.optimizer", value="adam", score=0.9,
+                    metric="val/score", n_trials=4, low=0.0, high=0.0, at_edge=False)  # fmt: skip
+    found = tables.choices(analyse(replace(sweep(runs), choices=(choice,), studies=(study,))))
+    assert found.rows[0][found.head.index("optimism")] == optimism

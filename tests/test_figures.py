@@ -437,6 +437,12 @@ def test_every_trial_is_shown_the_lost_and_the_far_ones_at_the_edge():
     assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [[], ["at the edge"]]
 
 
+def test_a_pruned_trial_is_not_drawn_as_lost():
+    trials, choices = search()
+    pruned = [replace(each, outcome="pruned") if each.outcome == "diverged" else each for each in trials]
+    assert points(searches.search_sensitivity(pruned, choices, margin=0.02), "x") == []
+
+
 def test_the_shaded_range_ends_where_a_value_is_worse_than_the_margin():
     trials, choices = search()
     for margin, inside in ((0.02, [1e-3]), (0.5, [1e-4, 1e-3])):

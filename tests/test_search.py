@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+import cases
 import mlflow
 import optuna
 import pytest
@@ -20,11 +21,12 @@ from test_space import rates, search, words
 
 import frameworks
 from experiments import report, settings, sweep, tuning
+from experiments.environment import process_start
 from experiments.executor import LocalExecutor
+from experiments.locks import Locked, Owner
 from experiments.records import SweepRecord
 from experiments.run import EpochEnded, Started
 from experiments.search import _executor
-from experiments.settings import ComparisonSettings, FrameworkSettings, Job, TrackingSettings
 from experiments.space import Objective, Pruner
 from experiments.tracking import Store
 from experiments.tuning import Tuner
@@ -43,23 +45,8 @@ def small(task):
 
 
 def jobs(task, folder, asked, *, names=("numpy",), seeds=(0,)):
-    return [
-        Job(
-            task=task,
-            description="a test",
-            framework=FrameworkSettings(name=name),
-            seed=seed,
-            action="train",
-            sweep="latest",
-            output=str(folder / "outputs"),
-            comparison=ComparisonSettings(name="frameworks", factor="framework", baseline=None),
-            tuning=dataclasses.replace(asked, storage=f"sqlite:///{folder}/optuna.db", workers=asked.workers or 1),
-            executor=ALONE,
-            tracking=TrackingSettings(uri="unused", reuse=True),
-        )
-        for seed in seeds
-        for name in names
-    ]
+    tuning = dataclasses.replace(asked, storage=f"sqlite:///{folder}/optuna.db", workers=asked.workers or 1)
+    return cases.jobs(task, folder, names=names, seeds=seeds, executor=ALONE, tuning=tuning)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -393,6 +380,29 @@ def test_wherever_it_was_stopped_the_same_search_goes_on(laboratory, small, inte
     assert len({values[RATE] for values in after}) == 4
     assert len({trial.run_id for trial in record.trials}) == 4
     assert not record.is_partial
+
+
+def test_what_an_earlier_attempt_knew_is_not_replaced_by_nothing(laboratory, small):
+    all_jobs = jobs(small, laboratory.folder, search(trials=2))
+    record = laboratory.carry_out(all_jobs)
+    init = Owner(host=Owner.this_process().host, boot=Owner.this_process().boot, pid=1, start=process_start(1))
+    (study,) = optuna_studies(laboratory.folder)
+    study.set_user_attr("owner", init.tag)  # a living process
+    with pytest.raises(Locked, match="process 1 on"):
+        laboratory.carry_out(all_jobs)
+    kept = laboratory.store.read_sweep(record.sweep_id)
+    assert (kept.runs, kept.trials, kept.choices) == (record.runs, record.trials, record.choices)
+    assert kept.runs
+
+
+def test_a_search_that_never_came_to_a_run_has_a_report_to_make(laboratory, small):
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        interrupted_in_mid_trial(monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            laboratory.carry_out(jobs(small, laboratory.folder, search(trials=4)))
+    (parent,) = all_runs(laboratory.store.client, "tags.`tandem.kind` = 'sweep'")
+    record = laboratory.store.read_sweep(parent.info.run_id)
+    assert (record.runs, record.is_partial) == ((), True)
 
 
 def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cases
 import mlflow
 import numpy as np
 import pytest
@@ -19,9 +20,7 @@ from rich.console import Console
 import frameworks
 from experiments import locks, report, settings, sweep, tracking
 from experiments.executor import LocalExecutor
-from experiments.settings import ComparisonSettings, FrameworkSettings, Job, SettingsError, TrackingSettings
-
-FRAMEWORKS = ComparisonSettings(name="frameworks", factor="framework", baseline=None)
+from experiments.settings import SettingsError, TrackingSettings
 
 
 @pytest.fixture
@@ -29,27 +28,13 @@ def console(tmp_path):
     return Console(file=(tmp_path / "screen.txt").open("w"), width=120)
 
 
-def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor=None):
-    return [
-        Job(
-            task=task,
-            description="a test",
-            framework=FrameworkSettings(name=name),
-            seed=seed,
-            action="train",
-            sweep="latest",
-            output=str(tmp_path / "outputs"),
-            comparison=FRAMEWORKS,
-            tuning=None,
-            executor=executor
-            or settings.ExecutorSettings(
-                workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
-            ),
-            tracking=TrackingSettings(uri="unused", reuse=True),
-        )
-        for seed in seeds
-        for name in names
-    ]
+TWO_AT_A_TIME = settings.ExecutorSettings(
+    workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
+)
+
+
+def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor=TWO_AT_A_TIME):
+    return cases.jobs(task, tmp_path, names=names, seeds=seeds, executor=executor)
 
 
 def planned(all_jobs, cache, console):

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import statistics
+from experiments import settings, statistics
 from experiments.records import RunRecord
 from experiments.report.names import clean
-from experiments.settings import flat
 
 # Of a run's configuration: what does not set arms apart.
 NOT_SETTINGS = ("seed", "name", "device", "data.path", "data.download")
@@ -130,7 +129,7 @@ def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
 def _settings(run: RunRecord) -> dict[str, Any]:
     return {
         key: value
-        for key, value in flat(run.config).items()
+        for key, value in settings.flat(run.config).items()
         if key not in NOT_SETTINGS and not key.startswith(NOT_SETTING_GROUPS)
     }
 
@@ -150,9 +149,8 @@ def _name(factors: Mapping[str, str]) -> str:
 
 
 def choice(key: str, value: str) -> str:
-    """A choice as a person says it: the file of a group by its name, a key with its value."""
-    group, _, leaf = key.rpartition(".")
-    return f"{group if leaf == 'kind' else leaf} {clean(value, 40)}" if "." in key else clean(value, 40)
+    """A choice as a person says it, short and harmless enough for a page."""
+    return settings.choice(key, clean(value, 40))
 
 
 def as_number(text: str) -> float | None:

@@ -136,9 +136,8 @@ def _curves(builder: _Builder, analysis: Analysis) -> None:
             curves.learning_curves(analysis.arms, metric, title=title, unit=title.lower()),
             title=title,
             caption="Left: against optimizer steps; right: against seconds of training, evaluation left out. Thin "
-            "lines: "
-            "seeds; thick line: mean over all seeds, evaluations marked; band: pointwise 95 % t interval (from 3 seeds "
-            "on); filled square: a run that stopped early. No smoothing."
+            "lines: seeds; thick line: mean over all seeds, evaluations marked; band: pointwise 95 % t interval "
+            "(from 3 seeds on); filled square: a run that stopped early. No smoothing."
             + (" Logged while training: dropout active, weights moving." if metric == "train/loss" else ""),
             how="Curves that lie on each other to the left but not to the right learn the same in different time.",
             table=tables.curves(analysis, metric),
@@ -184,8 +183,7 @@ def _gaps(builder: _Builder, analysis: Analysis) -> None:
             panels.dose_response(analysis.dose, analysis.gaps, metric=analysis.metric),
             title=analysis.dose.sentences[0] if analysis.dose.sentences else f"Response to {leaf}",
             caption=f"Test score, training loss, test loss and gap against {leaf}, at a fixed learning rate; bands: "
-            "95 % "
-            "t intervals. Losses in evaluation mode on the weights of the end.",
+            "95 % t intervals. Losses in evaluation mode on the weights of the end.",
             how="A gap that narrows because training got worse is no gain: look at all panels.",
             table=tables.gaps(analysis),
         )
@@ -226,8 +224,7 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
             panels.speed(analysis.pairs, analysis.arms),
             title="Where the seconds go",
             caption="Each part on its own, from zero; bars: mean, whiskers: 95 % t interval over seeds (processes). "
-            "The "
-            "first step holds compilation; the steady step is the median of the others.",
+            "The first step holds compilation; the steady step is the median of the others.",
             table=tables.speed(analysis),
         ),
     )
@@ -242,8 +239,7 @@ def _predictions(builder: _Builder, analysis: Analysis) -> None:
         f"On {found.n_examples:,} test examples, models of seed {found.seed}: the same answer on "
         f"{100 * agreed.same_answer.value:.2f} % (95 % Wilson interval {100 * (agreed.same_answer.low or 0):.2f} to "
         f"{100 * (agreed.same_answer.high or 0):.2f}); only {found.names[0]} right on {agreed.n_only_first_right}, "
-        "only "
-        f"{found.names[1]} on {agreed.n_only_second_right} (McNemar, exact: p = {agreed.p_mcnemar:.2g})."
+        f"only {found.names[1]} on {agreed.n_only_second_right} (McNemar, exact: p = {agreed.p_mcnemar:.2g})."
     ]
     if found.new_data is not None:
         texts.append(f"On new data from the same source: {found.new_data.sentence}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from experiments import statistics
 from experiments.certificates import mark
@@ -71,7 +71,7 @@ def results(analysis: Analysis) -> Table:
     column = head.index(numbers.TITLES[analysis.metric]) if numbers.TITLES[analysis.metric] in head else 0
     better = {pair.score.shows_difference_in_favor_of for pair in analysis.pairs} - {None}
     bold = {(column, arm.name) for arm in analysis.arms if arm.name in better or arm.rest in better}
-    return Table(**{**vars(table), "bold": frozenset(bold)})
+    return replace(table, bold=frozenset(bold))
 
 
 def verdicts(found: Sequence[Verdict], *, title: str) -> Table:
@@ -325,7 +325,7 @@ def ledger(analysis: Analysis) -> Table:
     title = numbers.TITLES[analysis.metric]
     head = ("run", "outcome", title, "total, s", "fingerprint", "MLflow run", "command that trains it alone")
     table = _table("Every run", head, rows, texts=(0, 1, 4, 5, 6))
-    return Table(**{**vars(table), "code": (4, 5, 6)})
+    return replace(table, code=(4, 5, 6))
 
 
 def command(overrides: Sequence[str]) -> str:
