@@ -27,7 +27,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}, {project!r}]
 import cases, frameworks
 from experiments import data, run
-task = cases.task("experiment=mnist_cnn", precision="float32")
+task = cases.task("experiment=mnist_cnn", "training.batch_size=64", "training.epochs=5", precision="float32")
 cache = Path({cache!r})
 path = data.write(data.load(task.data, cache=cache), cache / "prepared")
 one = run.Run(task=task, framework="lightning", seed=0, device="cpu", data_fingerprint="x", data_path=path,
