@@ -43,8 +43,8 @@ class Model(Protocol):
     ) -> None:
         """Take the plan's batches in the plan's order at the plan's learning rates.
 
-        `on_step_end()` is called after each optimizer step has been queued. `on_epoch_end(epoch, losses)` gets
-        the training loss of each batch of epoch 0, 1, ..., penalties not included, shape (steps_per_epoch,);
+        `on_step_end()` is called after each batch has been queued. `on_epoch_end(epoch, losses)` gets
+        the training loss of each batch of epoch 0, 1, ..., penalties not included, shape (batches_per_epoch,);
         training stops once it is true. It may read and replace the weights.
         """
 

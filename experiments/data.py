@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.fingerprint import fingerprint_of_arrays
-from experiments.sources import SOURCES, Source, write_npz
+from experiments.fingerprint import fingerprint_of_arrays, plain
+from experiments.sources import SOURCES, Form
+from experiments.sources.form import write_npz
 from experiments.task import DataSettings
 
 Array = NDArray[Any]
@@ -20,9 +21,10 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Examples, split in three. Inputs are float32, channels last; targets int64 (n,) or float32 (n, n_outputs).
+    """Examples, split in three. Inputs are float32, channels last, or int64 tokens; targets int64 (n,) or float32.
 
-    `origin` says in one line where they came from; `fingerprint` is the hash of their bytes and split.
+    `form` says what one example looks like, `origin` in one line where they came from; `fingerprint` is the hash of
+    their bytes and split.
     """
 
     x_train: Array
@@ -31,15 +33,9 @@ class Dataset:
     y_validation: Array
     x_test: Array
     y_test: Array
-    class_names: tuple[str, ...]
-    n_outputs: int
+    form: Form
     origin: str
     fingerprint: str
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example, channels last."""
-        return self.x_train.shape[1:]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -57,31 +53,34 @@ def load(settings: DataSettings, *, cache: Path) -> Dataset:
 
     Raises:
         ValueError: If the source is unknown, or arrays are wrong: the place and the value are named.
+        FileNotFoundError: If a file is missing.
     """
     source = SOURCES[settings.source]
     raw = source.read(settings, cache)
-    check(raw.arrays, source=source)
-    parts = _everywhere(raw.arrays) if source.whole else split(raw.arrays, settings=settings)
+    form = raw.form or (source.form(settings) if source.form else None)
+    assert form is not None, "a source states its form before or after it is read"
+    check(raw.arrays, form=form, title=source.title)
+    parts = (
+        _everywhere(raw.arrays)
+        if source.is_whole
+        else split(raw.arrays, settings=settings, in_order=source.is_in_order)
+    )
     for part in PARTS:
         x = parts[f"x_{part}"]
-        shaped = x.reshape(len(x), *source.input_shape)
-        parts[f"x_{part}"] = shaped.astype(np.int64) if source.tokens else shaped.astype(np.float32) / source.scale
-        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.int64 if source.targets == "classes" else np.float32)
-    return Dataset(
-        **parts,
-        class_names=source.class_names,
-        n_outputs=source.n_outputs,
-        origin=raw.origin,
-        fingerprint=fingerprint_of_arrays(parts),
-    )
+        shaped = x.reshape(len(x), *form.input_shape)
+        parts[f"x_{part}"] = (
+            shaped.astype(np.int64) if form.vocabulary else shaped.astype(np.float32) / np.float32(form.scale)
+        )
+        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.float32 if form.n_values else np.int64)
+    return Dataset(**parts, form=form, origin=raw.origin, fingerprint=fingerprint_of_arrays(parts))
 
 
 def _everywhere(arrays: dict[str, Array]) -> dict[str, Array]:
     return {f"{axis}_{part}": arrays[f"{axis}_train"] for axis in "xy" for part in PARTS}
 
 
-def check(arrays: dict[str, Array], *, source: Source) -> None:
-    """Refuse arrays that would train to nonsense: sizes, shapes, values and labels.
+def check(arrays: dict[str, Array], *, form: Form, title: str) -> None:
+    """Refuse arrays that would train to nonsense: sizes, shapes, values, tokens and labels.
 
     Raises:
         ValueError: Names the array, the index and the value.
@@ -90,35 +89,43 @@ def check(arrays: dict[str, Array], *, source: Source) -> None:
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if len(x) != len(y):
             raise ValueError(f"`len(x_{part}) == len(y_{part})` must hold, but got {len(x)} and {len(y)}")
-        if np.prod(x.shape[1:]) != np.prod(source.input_shape):
+        if np.prod(x.shape[1:]) != np.prod(form.input_shape):
             raise ValueError(
-                f"`x_{part}` of {source.title} must hold examples of shape {source.input_shape}, but got {x.shape[1:]}"
+                f"`x_{part}` of {title} must hold examples of shape {form.input_shape}, but got {x.shape[1:]}"
             )
         _check_finite(x, name=f"x_{part}")
-        if len(source.input_shape) == 2:
+        if form.vocabulary:
+            _check_range(x, name=f"x_{part}", end=form.vocabulary)
+        if form.vocabulary or len(form.input_shape) == 2:
             _check_padding(x, name=f"x_{part}")
-        if source.targets == "values":
+        if form.n_values:
             _check_finite(y, name=f"y_{part}")
-            continue
-        outside = np.flatnonzero((y < 0) | (y >= len(source.class_names)))
-        if outside.size:
-            place = outside[0]
-            raise ValueError(
-                f"`0 <= y_{part} < {len(source.class_names)}` must hold, but y_{part}[{place}] is {y[place]}"
-            )
+        else:
+            _check_range(y, name=f"y_{part}", end=len(form.class_names))
     if len(arrays["y_train"]) == 0:
         raise ValueError("`x_train` must hold examples, but it is empty")
 
 
+def _check_range(whole: Array, *, name: str, end: int) -> None:
+    """Classes and tokens count from 0."""
+    outside = np.argwhere((whole < 0) | (whole >= end))
+    if len(outside):
+        place = tuple(int(index) for index in outside[0])
+        raise ValueError(f"`0 <= {name} < {end}` must hold, but {name}[{', '.join(map(str, place))}] is {whole[place]}")
+
+
 def _check_padding(sequences: Array, *, name: str) -> None:
-    """A step whose features are all 0 is padding, which stands at the end and leaves at least one step."""
-    inside = (sequences != 0).any(axis=2)
+    """A step whose features are all 0, or token 0, is padding, which stands at the end, after at least one step."""
+    inside = (sequences != 0).any(axis=2) if sequences.ndim == 3 else sequences != 0
     lengths = inside.sum(axis=1)
     bad = np.flatnonzero((inside != (np.arange(inside.shape[1]) < lengths[:, np.newaxis])).any(axis=1) | (lengths == 0))
     if bad.size:
+        what, zero = ("tokens", "0") if sequences.ndim == 2 else ("steps", "all 0")
+        images = "images need an axis of channels"
+        fix = "count tokens from 1" if sequences.ndim == 2 else f"shift the features by a constant ({images})"
         raise ValueError(
-            f"steps of `{name}` that are all 0 are padding and must stand at the end, after at least one other, "
-            f"but {name}[{bad[0]}] has them elsewhere; shift the features by a constant"
+            f"{what} of `{name}` that are {zero} are padding and must stand at the end, after at least one other, "
+            f"but {name}[{bad[0]}] has them elsewhere, the first at step {int(np.argmin(inside[bad[0]]))}; {fix}"
         )
 
 
@@ -131,16 +138,17 @@ def _check_finite(x: Array, *, name: str) -> None:
         raise ValueError(f"`{name}` must be finite, but {name}[{', '.join(map(str, place))}] is {x[place]}")
 
 
-def split(arrays: dict[str, Array], *, settings: DataSettings) -> dict[str, Array]:
+def split(arrays: dict[str, Array], *, settings: DataSettings, in_order: bool = False) -> dict[str, Array]:
     """Disjoint parts, stratified by class, drawn by Philox from `split_seed`.
 
     A source's own test set is kept; without one, `test_fraction` of each class is held out first. Then
-    `validation_fraction` of each class of what is left.
+    `validation_fraction` of each class of what is left. Of a time series the last examples are held out: drawing them
+    would let the training part see what comes after.
 
     Raises:
         ValueError: If a part would be empty.
     """
-    rng = np.random.Generator(np.random.Philox(key=settings.split_seed))
+    rng = None if in_order else np.random.Generator(np.random.Philox(key=settings.split_seed))
     x, y = arrays["x_train"], arrays["y_train"]
     rest = np.arange(len(y))
     parts = {"x_test": arrays["x_test"], "y_test": arrays["y_test"]}
@@ -158,8 +166,16 @@ def split(arrays: dict[str, Array], *, settings: DataSettings) -> dict[str, Arra
     return parts
 
 
-def _hold_out(indices: Array, *, labels: Array, fraction: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Two disjoint, sorted index arrays: held out (`fraction` of each class, or of all values) and the rest."""
+def _hold_out(
+    indices: Array, *, labels: Array, fraction: float, rng: np.random.Generator | None
+) -> tuple[Array, Array]:
+    """Two disjoint, sorted index arrays: held out (`fraction` of each class, or of all values) and the rest.
+
+    Without `rng` the last ones are held out.
+    """
+    if rng is None:
+        n_kept = len(indices) - round(fraction * len(indices))
+        return indices[n_kept:], indices[:n_kept]
     if not np.issubdtype(labels.dtype, np.integer):
         labels = np.zeros(len(labels), np.int64)  # values have no classes to keep in proportion
     held = []
@@ -173,7 +189,7 @@ def _hold_out(indices: Array, *, labels: Array, fraction: float, rng: np.random.
 def write(dataset: Dataset, folder: Path, /) -> Path:
     """Put a dataset where workers can read it; return its path. Same fingerprint, same file."""
     path = folder / f"{dataset.fingerprint}.npz"
-    facts = {name: getattr(dataset, name) for name in ("class_names", "n_outputs", "origin", "fingerprint")}
+    facts = {"form": plain(dataset.form), "origin": dataset.origin, "fingerprint": dataset.fingerprint}
     arrays = {f"{axis}_{part}": getattr(dataset, f"{axis}_{part}") for axis in "xy" for part in PARTS}
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(path, arrays | {"facts": np.array(json.dumps(facts))})
@@ -185,4 +201,7 @@ def read(path: Path, /) -> Dataset:
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "facts"}
         facts = json.loads(str(stored["facts"]))
-    return Dataset(**arrays, class_names=tuple(facts.pop("class_names")), **facts)
+    form = facts["form"]
+    for name in ("input_shape", "class_names"):  # JSON knows no tuples
+        form[name] = tuple(form[name])
+    return Dataset(**arrays, form=Form(**form), origin=facts["origin"], fingerprint=facts["fingerprint"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,16 @@ LOSSES = {
 }
 
 
-def evaluate(logits: Array, targets: Array, *, loss: str) -> dict[str, float]:
+# What a forecast is held against: inputs -> forecast (n, n_outputs), or None.
+REFERENCES: dict[str, Callable[[Array], Array | None]] = {
+    "": lambda inputs: None,
+    "persistence": lambda inputs: inputs[:, -1, :1],
+}
+
+
+def evaluate(
+    logits: Array, targets: Array, *, loss: str, target_scale: float = 1.0, reference: Array | None = None
+) -> dict[str, float]:
     """All metrics of one evaluation; accuracy where the task is a classification.
 
     Raises:

@@ -73,16 +73,25 @@ class MlpSettings(_Layered):
     activation: Activation
     negative_slope: float
 
-    def check_input(self, shape: tuple[int, ...]) -> None:
-        """Accept every shape: an input is flattened."""
+    def check_input(self, shape: tuple[int, ...], *, vocabulary: int) -> None:
+        """Accept every shape: an input is flattened.
+
+        Raises:
+            ValueError: If the inputs are tokens, whose numbers mean nothing.
+        """
+        _require_numbers(vocabulary, kind=self.kind)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CnnSettings(_Layered):
-    """Blocks of convolution (valid), batch normalization or bias, activation, max-pooling (floor); dense; logits."""
+    """Blocks of convolution, batch normalization or bias, activation, max-pooling (floor); dense; logits.
+
+    Padding of the convolutions: valid, none; same, (kernel_size - 1) / 2 zeros on every side, which keeps the size.
+    """
 
     kind: ClassVar[str] = "cnn"
     kernel_size: int
+    padding: Literal["valid", "same"]
     pool_size: int
     dense_width: int
     activation: Activation
@@ -94,21 +103,25 @@ class CnnSettings(_Layered):
         super().__post_init__()
         for name in ("kernel_size", "pool_size", "dense_width"):
             require(getattr(self, name) >= 1, f"{name} >= 1", getattr(self, name))
+        is_odd = self.kernel_size % 2 == 1
+        require(is_odd or self.padding == "valid", "padding: same needs an odd kernel_size", self.kernel_size)
 
     def image_sizes(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Height and width after each block, for inputs of `shape` (height, width, channels)."""
         sizes, (height, width) = [], shape[:2]
+        lost = self.kernel_size - 1 if self.padding == "valid" else 0
         for _ in range(self.depth):
-            height, width = ((size - self.kernel_size + 1) // self.pool_size for size in (height, width))
+            height, width = ((size - lost) // self.pool_size for size in (height, width))
             sizes.append((height, width))
         return sizes
 
-    def check_input(self, shape: tuple[int, ...]) -> None:
+    def check_input(self, shape: tuple[int, ...], *, vocabulary: int) -> None:
         """Refuse inputs that are no images, and a depth at which the images run out.
 
         Raises:
             ValueError: If `shape` is not (height, width, channels), or a block would have no output.
         """
+        _require_numbers(vocabulary, kind=self.kind)
         _require_images(shape, kind=self.kind)
         fits = sum(1 for size in self.image_sizes(shape) if min(size) >= 1)
         require(
@@ -140,12 +153,13 @@ class ResnetSettings(_Layered):
         super().__post_init__()
         require(self.blocks >= 1, "blocks >= 1", self.blocks)
 
-    def check_input(self, shape: tuple[int, ...]) -> None:
+    def check_input(self, shape: tuple[int, ...], *, vocabulary: int) -> None:
         """Refuse inputs that are no images, and a depth at which the images run out.
 
         Raises:
             ValueError: If `shape` is not (height, width, channels), or a stage would see a single pixel.
         """
+        _require_numbers(vocabulary, kind=self.kind)
         _require_images(shape, kind=self.kind)
         fits = min(shape[:2]).bit_length()
         fix = f"images of {shape[0]}x{shape[1]} are halved away"
@@ -180,16 +194,25 @@ class RnnSettings(_Layered):
     bidirectional: bool
     embedding: Embedding | None
 
-    def check_input(self, shape: tuple[int, ...]) -> None:
+    def check_input(self, shape: tuple[int, ...], *, vocabulary: int) -> None:
         """Refuse inputs that are no sequences.
 
         Raises:
-            ValueError: If `shape` is not (steps, features), or (steps,) of tokens with an embedding.
+            ValueError: If `shape` is not (steps, features), or (steps,) of tokens with an embedding of them all.
         """
         if self.embedding is None:
-            require(len(shape) == 2, "an rnn takes sequences (steps, features)", shape, "tokens need network.embedding")
+            require(
+                not vocabulary, "tokens need network.embedding", None, f"state {{vocabulary: {vocabulary}, width: 32}}"
+            )
+            require(len(shape) == 2, "an rnn takes sequences (steps, features)", shape, "choose another network")
         else:
-            require(len(shape) == 1, "an rnn with an embedding takes tokens (steps,)", shape, "set embedding: null")
+            require(vocabulary > 0, "network.embedding needs tokens", shape, "set network.embedding=null")
+            known = self.embedding.vocabulary
+            require(known >= vocabulary, f"network.embedding.vocabulary >= {vocabulary}", known, "the data's tokens")
+
+
+def _require_numbers(vocabulary: int, *, kind: str) -> None:
+    require(not vocabulary, f"a {kind} takes numbers, not tokens", f"{vocabulary} tokens", "choose network=lstm")
 
 
 def _require_images(shape: tuple[int, ...], *, kind: str) -> None:

@@ -23,12 +23,16 @@ class Plan(Protocol):
         """Number of epochs."""
 
     @property
-    def steps_per_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Batches of each epoch."""
 
     @property
+    def batches_per_step(self) -> int:
+        """Batches whose mean gradient makes one optimizer step; divides `batches_per_epoch`."""
+
+    @property
     def learning_rates(self) -> Array:
-        """One value per optimizer step, shape (epochs * steps_per_epoch,)."""
+        """One value per optimizer step, shape (epochs * batches_per_epoch / batches_per_step,)."""
 
     def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
         """Inputs and targets of each batch of epoch 0, 1, ...; asking twice gives the same."""
@@ -44,8 +48,9 @@ class BatchPlan:
         batch_size: Examples per batch; the last batch of an epoch keeps what is left.
         epochs: Number of passes over the examples.
         seed: Together with the epoch's number, all that order and augmentation depend on.
-        learning_rates: One value per optimizer step, shape (epochs * steps_per_epoch,).
+        learning_rates: One value per optimizer step, shape (epochs * batches_per_epoch / batches_per_step,).
         augmentation: How images are changed.
+        batches_per_step: Batches whose mean gradient makes one optimizer step.
     """
 
     inputs: Array
@@ -55,11 +60,20 @@ class BatchPlan:
     seed: int
     learning_rates: Array
     augmentation: Augmentation
+    batches_per_step: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse an epoch that ends within a group of batches.
+
+        Raises:
+            ValueError: Names the rule and batch sizes that keep it.
+        """
+        require_whole_steps(len(self.targets), batch_size=self.batch_size, batches_per_step=self.batches_per_step)
 
     @property
-    def steps_per_epoch(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Batches of one epoch, the last, smaller one included."""
-        return -(-len(self.targets) // self.batch_size)
+        return batches_of(len(self.targets), batch_size=self.batch_size)
 
     def order(self, epoch: int) -> Array:
         """Permutation of the examples for `epoch` (0, 1, ...): Philox keyed by (seed, epoch), no state."""
@@ -78,23 +92,49 @@ class BatchPlan:
             yield inputs, self.targets[indices]
 
 
+def batches_of(n_examples: int, *, batch_size: int) -> int:
+    """Batches of an epoch, the last, smaller one included."""
+    return -(-n_examples // batch_size)
+
+
+def require_whole_steps(n_examples: int, *, batch_size: int, batches_per_step: int) -> None:
+    """Refuse an epoch that ends within a group of batches: Lightning would step, Keras carry over to the next epoch.
+
+    Raises:
+        ValueError: Names the rule and the next batch sizes that keep it.
+    """
+    n_batches = batches_of(n_examples, batch_size=batch_size)
+    if n_batches % batches_per_step == 0:
+        return
+    sizes = [
+        size for size in range(1, n_examples + 1) if batches_of(n_examples, batch_size=size) % batches_per_step == 0
+    ]
+    near = sorted(sorted(sizes, key=lambda size: abs(size - batch_size))[:2])
+    fix = f"training.batch_size={' or '.join(map(str, near))} does" if near else "there are too few examples"
+    raise ValueError(
+        f"`batches per epoch % training.gradient_accumulation_steps == 0` must hold, but got {n_batches} batches and "
+        f"{batches_per_step} steps; {fix}"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class FixedPlan:
     """Given batches, so many per epoch: what a certificate feeds."""
 
     given: Sequence[tuple[Array, Array]]
-    steps_per_epoch: int
+    batches_per_epoch: int
     learning_rates: Array
+    batches_per_step: int = 1
 
     @property
     def epochs(self) -> int:
         """Number of epochs; the last may not be short."""
-        return len(self.given) // self.steps_per_epoch
+        return len(self.given) // self.batches_per_epoch
 
     def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
         """The batches of `epoch`."""
-        start = epoch * self.steps_per_epoch
-        yield from self.given[start : start + self.steps_per_epoch]
+        start = epoch * self.batches_per_epoch
+        yield from self.given[start : start + self.batches_per_epoch]
 
 
 def augment(images: Array, settings: Augmentation, *, rng: np.random.Generator) -> Array:

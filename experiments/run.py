@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from experiments import data, metrics
 from experiments.contract import Framework, Model
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
-from experiments.initialization import initial_weights
-from experiments.plan import BatchPlan
+from experiments.initialization import Weights, initial_weights
+from experiments.plan import BatchPlan, batches_of
 from experiments.schedules import learning_rates
+from experiments.sources import Form
 from experiments.stopping import Patience
 from experiments.task import Task
 
@@ -32,9 +33,9 @@ GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the ge
 class Run:
     """One training of one task by one framework with one seed.
 
-    `data_path` is what `data.write` wrote, `folder` where the run leaves its files. `name`, `labels` and `overrides`
-    say how a person asked for it; its numbers do not depend on them. A trial is a run of a search: it is never scored
-    on the test set, keeps no model, and stops when it is told to.
+    `data_path` is what `data.write` wrote, `form` what its examples look like, `folder` where the run leaves its files.
+    `name`, `labels` and `overrides` say how a person asked for it; its numbers do not depend on them. A trial is a
+    run of a search: it is never scored on the test set, keeps no model, and stops when it is told to.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class Run:
     data_fingerprint: str
     data_path: Path
     folder: Path
+    form: Form | None = None
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -133,7 +135,8 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
     if recorder.pruned_after is not None:
         tell(Pruned(epoch=recorder.pruned_after))
         return
-    scores = recorder.last_scores if run.is_trial else recorder.final_scores()
+    kept = recorder.restore_best()
+    scores = recorder.last_scores if run.is_trial else recorder.final_scores() | kept
     fitted = time.perf_counter()
     if not run.is_trial:
         (run.folder / "model").mkdir()
@@ -153,36 +156,46 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
 def build(task: Task, dataset: data.Dataset, *, framework: Framework, seed: int, device: str) -> Model:
     """The framework's network with the seed's initial weights."""
     model = framework.build(
-        task, input_shape=dataset.input_shape, n_outputs=dataset.n_outputs, seed=seed, device=device
+        task, input_shape=dataset.form.input_shape, n_outputs=dataset.form.n_outputs, seed=seed, device=device
     )
     shapes = {name: weight.shape for name, weight in model.weights().items()}
-    dtype = task.training.precision
+    dtype = task.training.dtype
     model.load_weights(initial_weights(shapes, settings=task.network.initialization, seed=seed, dtype=dtype))
     return model
 
 
-def as_fed(array: Array, precision: str) -> Array:
-    """Numbers in the task's precision; class numbers and tokens as they are."""
-    return array.astype(precision, copy=False) if np.issubdtype(array.dtype, np.floating) else array
+def as_fed(array: Array, dtype: str) -> Array:
+    """Numbers in the task's type; class numbers and tokens as they are."""
+    return array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def plan_for(task: Task, dataset: data.Dataset, *, seed: int) -> BatchPlan:
     """The task's batches on the training part."""
+    training = task.training
+    n_batches = batches_of(len(dataset.y_train), batch_size=training.batch_size)
     rates = learning_rates(
         task.schedule,
         learning_rate=task.optimizer.learning_rate,
-        epochs=task.training.epochs,
-        steps_per_epoch=-(-len(dataset.y_train) // task.training.batch_size),
+        epochs=training.epochs,
+        steps_per_epoch=n_batches // training.gradient_accumulation_steps,
     )
     return BatchPlan(
-        inputs=as_fed(dataset.x_train, task.training.precision),
-        targets=as_fed(dataset.y_train, task.training.precision),
-        batch_size=task.training.batch_size,
-        epochs=task.training.epochs,
+        inputs=as_fed(dataset.x_train, training.dtype),
+        targets=as_fed(dataset.y_train, training.dtype),
+        batch_size=training.batch_size,
+        batches_per_step=training.gradient_accumulation_steps,
+        epochs=training.epochs,
         seed=seed,
         learning_rates=rates,
         augmentation=task.regularization.augmentation,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Best:
+    epoch: int
+    loss: float
+    weights: Weights
 
 
 @dataclass(kw_only=True)
@@ -196,6 +209,7 @@ class _Recorder:
     diverged: bool = False
     pruned_after: int | None = None
     last_scores: dict[str, float] = field(default_factory=dict)
+    best: _Best | None = None
     epoch_seconds: list[float] = field(default_factory=list)
     step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
     evaluation_seconds: float = 0.0
@@ -236,13 +250,27 @@ class _Recorder:
         scored = time.perf_counter()
         self.evaluation_seconds += scored - ended
         self.last_scores = scores
-        must_stop = self.tell(EpochEnded(epoch=epoch + 1, step=self._step, metrics=scores))
+        self._keep(epoch + 1, scores["val/loss"])
+        step = self._step // training.gradient_accumulation_steps
+        must_stop = self.tell(EpochEnded(epoch=epoch + 1, step=step, metrics=scores))
         self.telling_seconds += time.perf_counter() - scored
         self.begin()
         if must_stop and self.run.is_trial:
             self.pruned_after = epoch + 1
             return True
         return self._patience.is_over(scores["val/loss"])
+
+    def _keep(self, epoch: int, loss: float) -> None:
+        """Remember the weights of the lowest validation loss, the first of equals, where they are to be kept."""
+        if self.run.task.training.keep == "best" and (self.best is None or loss < self.best.loss):
+            self.best = _Best(epoch=epoch, loss=loss, weights=self.model.weights())
+
+    def restore_best(self) -> dict[str, float]:
+        """Put the best weights back, where they are kept; tell the epoch they are of."""
+        if self.best is None:
+            return {"kept_epoch": float(len(self.epoch_seconds))}
+        self.model.load_weights(self.best.weights)
+        return {"kept_epoch": float(self.best.epoch)}
 
     def _not_finite(self, losses: Array) -> str:
         """Why the run cannot go on, or nothing. TensorFlow's fused kernels can hide a NaN weight from the loss."""
@@ -264,17 +292,24 @@ class _Recorder:
 
     def _score(self, part: str, limit: int | None = None) -> dict[str, float]:
         inputs, targets = getattr(self.dataset, f"x_{part}")[:limit], getattr(self.dataset, f"y_{part}")[:limit]
-        return self._evaluate(self.model.logits(as_fed(inputs, self.run.task.training.precision)), targets)
+        return self._evaluate(self.model.logits(as_fed(inputs, self.run.task.training.dtype)), inputs, targets)
 
-    def _evaluate(self, logits: Array, targets: Array) -> dict[str, float]:
-        return metrics.evaluate(logits, targets, loss=self.run.task.training.loss)
+    def _evaluate(self, logits: Array, inputs: Array, targets: Array) -> dict[str, float]:
+        reference = metrics.REFERENCES[self.dataset.form.reference](inputs)
+        form = self.dataset.form
+        return metrics.evaluate(
+            logits, targets, loss=self.run.task.training.loss, target_scale=form.target_scale, reference=reference
+        )
 
     def final_scores(self) -> dict[str, float]:
         """Test scores (the test set is read here, once) and evaluation-mode scores on training examples."""
         began = time.perf_counter()
-        logits = self.model.logits(as_fed(self.dataset.x_test, self.run.task.training.precision))
+        logits = self.model.logits(as_fed(self.dataset.x_test, self.run.task.training.dtype))
         np.savez_compressed(self.run.folder / "test_logits.npz", logits=logits, targets=self.dataset.y_test)
-        scores = {f"test/{name}": value for name, value in self._evaluate(logits, self.dataset.y_test).items()}
+        scores = {
+            f"test/{name}": value
+            for name, value in self._evaluate(logits, self.dataset.x_test, self.dataset.y_test).items()
+        }
         train = {f"train_eval/{name}": value for name, value in self._score("train", GAP_EXAMPLES).items()}
         self.evaluation_seconds += time.perf_counter() - began
         return scores | train

@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from experiments import task as words
 from experiments.fingerprint import plain
 from experiments.requirements import require
-from experiments.sources import SOURCES, Source
+from experiments.sources import SOURCES, Form
 from experiments.space import Dimension, TuningSettings
 from experiments.task import Task
 
@@ -104,6 +104,7 @@ class Job:
     overrides: tuple[str, ...] = field(default=(), metadata=NOT_IN_CONF)
 
 
+DATA_OPTIONS = ("length", "vocabulary", "image_size")
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
 KINDS: dict[str, dict[str, type]] = {
     "network": dict(words.NETWORKS),
@@ -225,7 +226,16 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
     if source is None:
         problems.append(f"data.source: {unknown(job.task.data.source, SOURCES)}")
     else:
-        problems += _check_fit(job.task, source)
+        options = {name: getattr(job.task.data, name) for name in DATA_OPTIONS}
+        problems += [
+            f"data.{name}: {source.title} needs one, but got null"
+            if value is None
+            else f"data.{name}: {source.title} takes none, but got {value!r}; set data.{name}=null"
+            for name, value in options.items()
+            if (value is None) == (name in source.options) and not (value is None and name == "image_size")
+        ]
+        if source.form is not None and not problems:
+            problems += check_fit(job.task, source.form(job.task.data), title=source.title)
     if job.framework.name not in frameworks:
         problems.append(f"framework.name: {unknown(job.framework.name, frameworks)}")
     if not 0 <= job.seed < 2**32:
@@ -233,21 +243,21 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
     return problems
 
 
-def _check_fit(task: Task, source: Source) -> list[str]:
-    """Whether network and loss fit the data."""
+def check_fit(task: Task, form: Form, *, title: str) -> list[str]:
+    """Whether network, loss and class weights fit the examples; what does not, in words."""
     problems = []
     try:
-        task.network.check_input(source.input_shape)
+        task.network.check_input(form.input_shape, vocabulary=form.vocabulary)
     except ValueError as error:
         problems.append(str(error))
-    if task.regularization.augmentation.is_on and len(source.input_shape) != 3:
-        problems.append(f"regularization.augmentation: changes images, but {source.title} has none")
+    if task.regularization.augmentation.is_on and len(form.input_shape) != 3:
+        problems.append(f"regularization.augmentation: changes images, but {title} has none")
     wants = "classes" if task.training.loss == "cross_entropy" else "values"
-    if source.targets != wants:
-        problems.append(f"training.loss: {task.training.loss} needs {wants}, but {source.title} has {source.targets}")
+    if form.targets != wants:
+        problems.append(f"training.loss: {task.training.loss} needs {wants}, but {title} has {form.targets}")
     weights = task.training.class_weights
-    if weights is not None and len(weights) != source.n_outputs:
-        problems.append(f"training.class_weights: {len(weights)} for {source.n_outputs} classes of {source.title}")
+    if weights is not None and len(weights) != form.n_outputs:
+        problems.append(f"training.class_weights: {len(weights)} for {form.n_outputs} classes of {title}")
     return problems
 
 

@@ -20,10 +20,11 @@ from experiments import data, environment
 from experiments.contract import Framework
 from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
 from experiments.fingerprint import fingerprint_of, plain
+from experiments.plan import require_whole_steps
 from experiments.progress import Display
 from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
 from experiments.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
-from experiments.settings import ComparisonSettings, Job, SettingsError, choice
+from experiments.settings import ComparisonSettings, Job, SettingsError, check_fit, choice
 from experiments.sources import SOURCES
 from experiments.space import TuningSettings
 from experiments.tracking import Store
@@ -71,6 +72,8 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
     check_share(first.executor)
     device = choose_device("cpu" if first.action == "parity" else first.executor.device)
     datasets = _datasets(jobs, cache=cache, console=console)
+    for job in jobs:
+        _check_fit(job, datasets[fingerprint_of(job.task.data)], device=device)
     runs = tuple(
         Run(
             task=job.task,
@@ -80,6 +83,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
             data_fingerprint=datasets[fingerprint_of(job.task.data)].fingerprint,
             data_path=(cache / "prepared" / f"{datasets[fingerprint_of(job.task.data)].fingerprint}.npz").resolve(),
             folder=Path(),
+            form=datasets[fingerprint_of(job.task.data)].form,
             labels=job.labels or {"framework": job.framework.name},
             overrides=job.overrides,
         )
@@ -137,12 +141,35 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
             continue
         try:
             found[key] = data.load(job.task.data, cache=cache)
-            job.task.network.check_input(found[key].input_shape)
         except (ValueError, FileNotFoundError) as error:
             raise SettingsError(f"data ({job.task.data.source}): {error}") from error
         data.write(found[key], cache / "prepared")
         console.print(f"Data: {escape(found[key].describe())}", highlight=False, soft_wrap=True)
     return found
+
+
+def _check_fit(job: Job, dataset: data.Dataset, *, device: str) -> None:
+    """What can be checked only once the data and the device are known.
+
+    Raises:
+        SettingsError: If network, loss or batches do not fit the data, or the precision the device.
+    """
+    training = job.task.training
+    problems = check_fit(job.task, dataset.form, title=SOURCES[job.task.data.source].title)
+    try:
+        require_whole_steps(
+            len(dataset.y_train),
+            batch_size=training.batch_size,
+            batches_per_step=training.gradient_accumulation_steps,
+        )
+    except ValueError as error:
+        problems.append(str(error))
+    if training.precision == "mixed_float16" and device != "gpu":
+        problems.append(
+            "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def interleaved(jobs: Sequence[Job]) -> list[Job]:
@@ -275,7 +302,8 @@ class Recording:
         """Keep what the sweep consists of, so that a report can be made even if this process is killed."""
         sweep = self.sweep
         task = sweep.runs[0].task
-        names = {SOURCES[run.task.data.source].class_names for run in sweep.runs if run.task.is_classification}
+        forms = [sweep.datasets[run.data_fingerprint].form for run in sweep.runs]
+        names = {form.class_names for form in forms if form.class_names}
         self.store.write_sweep(
             self.sweep_id,
             {

@@ -18,7 +18,8 @@ __all__ = ["NETWORKS", "OPTIMIZERS", "SCHEDULES", "Network", "Optimizer", "Sched
 
 LossKind = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error", "brier_score"]
 ClipKind = Literal["none", "value", "norm", "global_norm"]
-Precision = Literal["float32", "float64"]
+Keep = Literal["last", "best"]
+Precision = Literal["float32", "float64", "mixed_bfloat16", "mixed_float16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,18 @@ class DataSettings:
 
     `test_fraction` is used only where a source comes without a test set of its own. The location
     (`path`, `download`) says where to look; what was found is in the data's fingerprint.
+
+    For the sources that take them, else null: `length`, steps of each sequence, longer ones are cut; `vocabulary`, how
+    many of the commonest words are told apart, padding and "unknown" among them; `image_size`, (height, width) in
+    pixels that pictures are brought to.
     """
 
     source: str
     path: str | None
     download: bool
+    length: int | None
+    vocabulary: int | None
+    image_size: tuple[int, ...] | None
     test_fraction: float
     validation_fraction: float
     split_seed: int
@@ -42,6 +50,10 @@ class DataSettings:
             fraction = getattr(self, name)
             require(0 < fraction < 1, f"0 < {name} < 1", fraction, "state the share that is held out, such as 0.1")
         require(self.split_seed >= 0, "split_seed >= 0", self.split_seed)
+        require(self.length is None or self.length >= 1, "length >= 1", self.length)
+        require(self.vocabulary is None or self.vocabulary >= 3, "vocabulary >= 3", self.vocabulary, "two are taken")
+        size = self.image_size
+        require(size is None or (len(size) == 2 and min(size) >= 1), "image_size is [height, width]", size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +156,16 @@ class Regularization:
 class Training:
     """How long, in what batches (the last, smaller one is kept), with what loss and precision.
 
-    Validation scores are taken after every `evaluate_every` epochs and after the last.
+    Validation scores are taken after every `evaluate_every` epochs and after the last. Of these evaluations, `keep`
+    says whose weights are scored on the test set and saved: the last one's, or those of the lowest validation loss, the
+    first of equals.
+
+    With `gradient_accumulation_steps` = n the optimizer steps after every n batches, with the mean of their gradients;
+    each batch counts alike. An epoch must consist of whole groups.
+
+    Mixed precision: convolutions, matrix products and recurrent cells compute in the 16-bit type, on weights that are
+    kept and moved in float32; logits, loss and optimizer are float32. float16 scales the loss so that gradients do not
+    vanish. `jit` compiles the training step; the numbers then agree to rounding only.
 
     Losses, all on logits z, averaged over the batch: cross_entropy -log softmax(z)[y] (with class weights w: the mean
     weighted by w[y]); binary_cross_entropy -y log s(z) - (1 - y) log(1 - s(z)), s the logistic function;
@@ -153,15 +174,25 @@ class Training:
 
     epochs: int
     batch_size: int
+    gradient_accumulation_steps: int
     evaluate_every: int
     loss: LossKind
     class_weights: tuple[float, ...] | None
+    keep: Keep
     precision: Precision
+    jit: bool
+
+    @property
+    def dtype(self) -> Literal["float32", "float64"]:
+        """Type of weights, logits and losses; mixed precision keeps them in float32."""
+        return "float64" if self.precision == "float64" else "float32"
 
     def __post_init__(self) -> None:
         """Check the counts and weights."""
         require(self.epochs >= 1, "epochs >= 1", self.epochs)
         require(self.batch_size >= 1, "batch_size >= 1", self.batch_size, "a common choice is 64")
+        steps = self.gradient_accumulation_steps
+        require(steps >= 1, "gradient_accumulation_steps >= 1", steps, "1 steps after every batch")
         require(self.evaluate_every >= 1, "evaluate_every >= 1 epoch", self.evaluate_every)
         if self.class_weights is not None:
             require(self.loss == "cross_entropy", "class_weights need loss: cross_entropy", self.loss)
@@ -192,16 +223,16 @@ class Chance:
     """What guessing scores on the test set: what a run that diverged or failed counts as, so that it stays in n.
 
     `accuracy` is a fraction (1 / n_classes where they are balanced), null where there is no accuracy; `loss` has the
-    loss's own unit (ln n_classes for cross_entropy).
+    loss's own unit (ln n_classes for cross_entropy), null where nobody knows: such runs are then left out of claims.
     """
 
     accuracy: float | None
-    loss: float
+    loss: float | None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.accuracy is None or 0 <= self.accuracy < 1, "0 <= chance.accuracy < 1", self.accuracy)
-        require(self.loss > 0, "chance.loss > 0", self.loss)
+        require(self.loss is None or self.loss > 0, "chance.loss > 0", self.loss)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,6 +263,13 @@ class Task:
         )
         warmup, epochs = self.schedule.warmup_epochs, self.training.epochs
         require(warmup < epochs, f"schedule.warmup_epochs < {epochs} epochs", warmup)
+        averaging = self.regularization.weight_averaging
+        require(
+            not (averaging and self.training.keep == "best"),
+            "keep: last with weight_averaging",
+            self.training.keep,
+            "the average replaces the weights only when training ends, so that no evaluation before has seen it",
+        )
         own_decay = getattr(self.optimizer, "weight_decay", 0.0)
         require(
             not (own_decay and self.regularization.weight_decay),

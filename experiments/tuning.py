@@ -108,10 +108,9 @@ def task_with(run: Run, values: Mapping[str, Any]) -> Task:
         SettingsError: If they cannot be, alone, together or on this data.
     """
     task = settings.with_values(run.task, values)
-    try:
-        task.network.check_input(SOURCES[task.data.source].input_shape)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
+    problems = settings.check_fit(task, run.form, title=SOURCES[task.data.source].title) if run.form else []
+    if problems:
+        raise SettingsError("\n".join(problems))
     return task
 
 

@@ -12,6 +12,7 @@ from omegaconf import open_dict
 from experiments import data, settings
 from experiments.fingerprint import fingerprint_of_arrays
 from experiments.settings import ComparisonSettings, FrameworkSettings, Job, TrackingSettings
+from experiments.sources import Form
 from experiments.task import Task
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -113,8 +114,12 @@ def dataset(kind: str, *, values: bool = False) -> data.Dataset:
     }
     return data.Dataset(
         **arrays,
-        class_names=("a", "b", "c", "d"),
-        n_outputs=3 if values else 4,
+        form=Form(
+            input_shape=inputs.shape[1:],
+            class_names=() if values else ("a", "b", "c", "d"),
+            n_values=3 if values else 0,
+            vocabulary=20 if kind == "tokens" else 0,
+        ),
         origin=f"random {kind}",
         fingerprint=fingerprint_of_arrays(arrays),
     )

@@ -45,7 +45,7 @@ def load_incomplete(load, name, task, path, tell):
 def logits(load, name, task, path, tell):
     """Evaluation-mode logits of the test part, twice."""
     model, dataset = _model(load, name, task, path)
-    inputs = dataset.x_test.astype(task.training.precision)
+    inputs = dataset.x_test.astype(task.training.dtype)
     tell((model.logits(inputs), model.logits(inputs)))
 
 
@@ -71,7 +71,7 @@ def saved(load, name, task, path, folder, tell):
     model, dataset = _model(load, name, task, path)
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
     model.save(Path(folder))
-    inputs = dataset.x_test.astype(task.training.precision)
+    inputs = dataset.x_test.astype(task.training.dtype)
     expected = model.logits(inputs)
     if name == "keras":
         import keras
@@ -148,7 +148,7 @@ def environment(tell):
 def weights_by_step(subject, load, tell):
     """The weights after each of the first 20 steps."""
     model, dataset = subject.build(load)
-    plan = dataclasses.replace(parity.first_batches(subject, dataset, n_steps=20), steps_per_epoch=1)
+    plan = dataclasses.replace(parity.first_batches(subject, dataset, n_steps=20), batches_per_epoch=1)
     found = []
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda *_: found.append(model.weights()))
     tell(found)

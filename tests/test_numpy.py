@@ -78,7 +78,7 @@ def build(asked, *, input_shape=(2,), n_outputs=1, seed=0, device="cpu"):
     return FRAMEWORK.build(asked, input_shape=input_shape, n_outputs=n_outputs, seed=seed, device=device)
 
 
-def fit(model, batches, *, learning_rates, steps_per_epoch=1, on_epoch_end=lambda epoch, losses: False):
+def fit(model, batches, *, learning_rates, batches_per_epoch=1, on_epoch_end=lambda epoch, losses: False):
     """Feed the batches; the losses of all steps, and how many steps were told."""
     told, steps = [], []
 
@@ -86,7 +86,7 @@ def fit(model, batches, *, learning_rates, steps_per_epoch=1, on_epoch_end=lambd
         told.append(losses)
         return on_epoch_end(epoch, losses)
 
-    plan = FixedPlan(given=batches, steps_per_epoch=steps_per_epoch, learning_rates=np.array(learning_rates))
+    plan = FixedPlan(given=batches, batches_per_epoch=batches_per_epoch, learning_rates=np.array(learning_rates))
     model.fit(plan, on_step_end=lambda: steps.append(1), on_epoch_end=epoch_ended)
     return told, len(steps)
 
@@ -316,7 +316,7 @@ def test_rates_are_counted_over_epochs():
         moved,
         batches,
         learning_rates=[0, 0, 0.5, 0],
-        steps_per_epoch=2,
+        batches_per_epoch=2,
         on_epoch_end=lambda epoch, losses: seen.append(epoch),
     )
     fit(alone, [batches[2]], learning_rates=[0.5])
@@ -331,7 +331,7 @@ def test_fit_stops_when_it_is_told_to():
         build(task()),
         [(XOR_INPUTS, XOR_TARGETS)] * 6,
         learning_rates=[0.1] * 6,
-        steps_per_epoch=2,
+        batches_per_epoch=2,
         on_epoch_end=lambda epoch, losses: epoch == 1,
     )
     assert (len(losses), n_steps) == (2, 4)

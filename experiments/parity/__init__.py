@@ -1,7 +1,8 @@
 """The certificate: two frameworks train one task identically, shown level by level.
 
 C0 weight map, C1 forward pass, C2 gradients at synced checkpoints, C3 optimizer alone, C4 free run, C5 the same where
-float32 is chaotic, C6 the same run twice. C0 to C4 in float64 and C6 are the gate.
+float32 is chaotic, C6 the same run twice. C0 to C4 in float64 and C6 are the gate; for a task in mixed precision also
+that both frameworks round, and by as much.
 """
 
 from __future__ import annotations
@@ -66,9 +67,10 @@ def fingerprint(asked: Mapping[str, Any], *, data_fingerprint: str, frameworks: 
 
     `asked` is the task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
     """
-    training = {
-        key: value for key, value in asked["training"].items() if key in ("batch_size", "loss", "class_weights")
-    }
+    certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
+    training = {key: value for key, value in asked["training"].items() if key in certified}
+    if (precision := asked["training"]["precision"]) not in PRECISIONS:
+        training["precision"] = precision
     return fingerprint_of(
         {
             "task": {key: asked[key] for key in ("network", "optimizer", "schedule", "regularization")},
@@ -90,7 +92,7 @@ def certify(
     folder: Path,
     executor: LocalExecutor,
     load: Load,
-    precisions: Sequence[Precision] = PRECISIONS,
+    precisions: Sequence[Precision] | None = None,
     with_floors: bool = False,
 ) -> Certificate:
     """Compare two frameworks on a task.
@@ -104,13 +106,14 @@ def certify(
         folder: For checkpoints and logs.
         executor: Each probe is a process of its own.
         load: `frameworks.load`.
-        precisions: float64 gates; float32 informs.
+        precisions: float64 gates; float32 informs. None: both, and the task's own where it is another one.
         with_floors: Measure the noise floor even where the fixed bound is kept without it.
 
     Raises:
         ProbeFailed: If a worker dies or raises; the reason names the framework.
     """
     bench = _Bench(executor=executor, load=load, folder=folder)
+    precisions = precisions or tuple(dict.fromkeys((*PRECISIONS, task.training.precision)))
     subjects = {
         (framework, precision): Subject(
             task=_in_precision(task, precision), framework=framework, seed=seed, data_path=data_path, folder=folder
@@ -170,7 +173,11 @@ def _rows(
         *levels.optimizer(*both("at_rest"), precision=precision),
     ]
     runs = both("free_run")
-    if precision == "float64":
+    if precision not in PRECISIONS:
+        single = [told[(subject.framework, "float32"), "at_rest"] for subject in (first, second)]
+        found = [levels.rounding(both("at_rest"), single, precision=precision)]
+        found.append(levels.first_losses(*runs, task=task))
+    elif precision == "float64":
         found = levels.free_run64(*runs, task=task, floor=None)
         if with_floors or not all(row.passed for row in found):
             found = levels.free_run64(*runs, task=task, floor=bench.floor(first, runs[0], FLOOR_STARTS))

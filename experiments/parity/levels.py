@@ -20,6 +20,14 @@ from experiments.task import Task
 
 Array = NDArray[Any]
 FIRST_STEPS = 5
+# Mixed precision: one rounding to bfloat16 is up to 2**-9 = 2e-3 of the value, and frameworks round at other places.
+MIXED_BOUND = 5e-2
+MIXED_RATIO = 4.0
+
+
+def is_mixed(precision: str) -> bool:
+    """Whether a part of the arithmetic is in a 16-bit type."""
+    return precision.startswith("mixed_")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +90,7 @@ def forward(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task) 
     """C1: evaluation-mode logits at the initial weights."""
     precision = task.training.precision
     bound = 1e-12 if precision == "float64" else 1e-4 if has_batch_normalization(task) else 1e-5
+    bound = MIXED_BOUND if is_mixed(precision) else bound
     measured = difference(first["logits"], second["logits"])
     where = "" if measured <= bound else _first_layer(first["layers"], second["layers"], bound)
     return Row(
@@ -112,6 +121,7 @@ def gradients(first: Sequence[Weights], second: Sequence[Weights], *, task: Task
     else:
         summary = {name: float(np.median(values)) for name, values in by_weight.items()}
         bound, what = (1e-2 if has_batch_normalization(task) else 1e-5), "median"
+        bound = 2 * MIXED_BOUND if is_mixed(precision) else bound
     differing = [name for name, value in summary.items() if not value <= bound]
     return Row(
         level="C2",
@@ -216,7 +226,6 @@ def free_run32(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
         spread: Largest loss distance among one-ulp starts of one framework, where it was measured.
     """
     distances = loss_distance(first["losses"], second["losses"])
-    norm = has_batch_normalization(task)
     if is_smooth(task):
         measured = float(np.max(distances))
         return [
@@ -230,15 +239,7 @@ def free_run32(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
                 where="",
             )
         ]
-    early = Row(
-        level="C5",
-        precision="float32",
-        what=f"losses of the first {FIRST_STEPS} steps",
-        measured=float(np.max(distances[:FIRST_STEPS])),
-        bound=1e-4 if norm else 1e-5,
-        gates=False,
-        where="",
-    )
+    early = first_losses(first, second, task=task)
     late = Row(
         level="C5",
         precision="float32",
@@ -249,6 +250,43 @@ def free_run32(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
         where="",
     )
     return [early, late]
+
+
+def first_losses(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task) -> Row:
+    """C5: the losses before rounding has had time to grow."""
+    precision = task.training.precision
+    bound = MIXED_BOUND if is_mixed(precision) else 1e-4 if has_batch_normalization(task) else 1e-5
+    return Row(
+        level="C5",
+        precision=precision,
+        what=f"losses of the first {FIRST_STEPS} steps",
+        measured=float(np.max(loss_distance(first["losses"], second["losses"])[:FIRST_STEPS])),
+        bound=bound,
+        gates=False,
+        where="",
+    )
+
+
+def rounding(mixed: Sequence[Mapping[str, Any]], single: Sequence[Mapping[str, Any]], *, precision: str) -> Row:
+    """C1 in mixed precision: how far each framework's logits move from its own float32 ones, as a ratio of the two.
+
+    A framework that computes in float32 without a word does not move at all: an infinite ratio.
+
+    Args:
+        mixed: What `probes.at_rest` told of the two frameworks in mixed precision.
+        single: The same in float32.
+        precision: The mixed one's name.
+    """
+    moved = [difference(wide["logits"], narrow["logits"]) for wide, narrow in zip(single, mixed, strict=True)]
+    return Row(
+        level="C1",
+        precision=precision,
+        what=f"rounding of the logits ({moved[0]:.1e} and {moved[1]:.1e}), larger over smaller",
+        measured=max(moved) / min(moved) if min(moved) > 0 else float("inf"),
+        bound=MIXED_RATIO,
+        gates=True,
+        where="",
+    )
 
 
 def repeated(first: Mapping[str, Any], again: Mapping[str, Any], *, framework: str, precision: str) -> Row:

@@ -49,8 +49,13 @@ class Subject:
 
     @property
     def precision(self) -> str:
-        """float32 or float64."""
+        """As the task names it: float32, float64, ..."""
         return self.task.training.precision
+
+    @property
+    def dtype(self) -> str:
+        """Type of the arrays."""
+        return self.task.training.dtype
 
     def build(self, load: Callable[[str], Framework], *, task: Task | None = None) -> tuple[Model, data.Dataset]:
         """The model with the seed's initial weights and dropout fixed, and the data."""
@@ -73,21 +78,33 @@ class FreeRun:
 
 def first_batches(subject: Subject, dataset: data.Dataset, *, n_steps: int = FREE_STEPS) -> FixedPlan:
     """The first batches and learning rates of the task's own recipe, in epochs of 10 steps."""
-    # As it is stored; only the batches that are taken are brought to the subject's precision.
+    # As it is stored; only the batches that are taken are brought to the subject's type.
     stored = dataclasses.replace(subject.task.training, precision="float32")
     plan = plan_for(dataclasses.replace(subject.task, training=stored), dataset, seed=subject.seed)
+    n_steps = whole(n_steps, subject.task)
     every = (batch for epoch in range(plan.epochs) for batch in plan.batches(epoch))
     given = [
-        (as_fed(inputs, subject.precision), as_fed(targets, subject.precision))
-        for inputs, targets in islice(every, n_steps)
+        (as_fed(inputs, subject.dtype), as_fed(targets, subject.dtype)) for inputs, targets in islice(every, n_steps)
     ]
-    per_epoch = CHECKPOINT_EVERY if len(given) % CHECKPOINT_EVERY == 0 else 1
-    return FixedPlan(given=given, steps_per_epoch=per_epoch, learning_rates=plan.learning_rates[: len(given)])
+    per_step = plan.batches_per_step
+    per_epoch = CHECKPOINT_EVERY if per_step == 1 and len(given) % CHECKPOINT_EVERY == 0 else per_step
+    return FixedPlan(
+        given=given,
+        batches_per_epoch=per_epoch,
+        batches_per_step=per_step,
+        learning_rates=plan.learning_rates[: len(given) // per_step],
+    )
+
+
+def whole(n_batches: int, task: Task) -> int:
+    """So many batches, less those that would make no whole step of the optimizer."""
+    per_step = task.training.gradient_accumulation_steps
+    return n_batches // per_step * per_step
 
 
 def evaluated(subject: Subject, dataset: data.Dataset) -> Array:
     """The examples on which logits are compared."""
-    return as_fed(dataset.x_test[:EVALUATED], subject.precision)
+    return as_fed(dataset.x_test[:EVALUATED], subject.dtype)
 
 
 def at_rest(subject: Subject, load: Callable[[str], Framework], tell: Callable[[Any], None]) -> None:
@@ -143,7 +160,7 @@ def free_run(
         losses.append(epoch_losses)
         if options.keeps_checkpoints:
             checkpoints.append(model.weights())
-        if (epoch + 1) * plan.steps_per_epoch == EARLY_STEPS:
+        if (epoch + 1) * plan.batches_per_epoch == whole(EARLY_STEPS, subject.task):
             early.update(model.weights())
         return False
 
@@ -205,7 +222,8 @@ def gradients(subject: Subject, load: Callable[[str], Framework], tell: Callable
         clip=dataclasses.replace(subject.task.regularization.clip, kind="none"),
     )
     plain = SgdSettings(learning_rate=PROBE_RATE, momentum=0.0, nesterov=False)
-    task = dataclasses.replace(subject.task, optimizer=plain, regularization=regularization)
+    each_batch = dataclasses.replace(subject.task.training, gradient_accumulation_steps=1)
+    task = dataclasses.replace(subject.task, optimizer=plain, regularization=regularization, training=each_batch)
     model, dataset = subject.build(load, task=task)
     checkpoints = read_checkpoints(subject.folder, subject.precision)
     batches = first_batches(subject, dataset).given
@@ -227,7 +245,7 @@ def gradients(subject: Subject, load: Callable[[str], Framework], tell: Callable
         return False
 
     model.load_weights(checkpoints[0])
-    plan = FixedPlan(given=given, steps_per_epoch=1, learning_rates=np.full(len(given), PROBE_RATE))
+    plan = FixedPlan(given=given, batches_per_epoch=1, learning_rates=np.full(len(given), PROBE_RATE))
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
     tell(found)
 

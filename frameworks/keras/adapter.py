@@ -88,7 +88,8 @@ class KerasFramework:
         tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(seed)
         # Before building: a dtype policy alone would leave the learning rate in float32.
-        keras.config.set_floatx(task.training.precision)
+        keras.config.set_floatx(task.training.dtype)
+        keras.config.set_dtype_policy(task.training.precision)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
         weights.variables(network)  # raises on anything unmapped
         return KerasModel(network, task, device=device)

@@ -27,6 +27,11 @@ def activation(network: MlpSettings | CnnSettings | ResnetSettings, name: str) -
             return layers.Activation(plain, name=name)
 
 
+def logits(n_outputs: int) -> layers.Layer:
+    """The last layer: in mixed precision it stays in float32, as its loss does."""
+    return layers.Dense(n_outputs, dtype=keras.config.floatx(), name="logits")
+
+
 def normalization(settings: BatchNormalization, name: str) -> layers.Layer:
     """Batch normalization with the settings' numbers."""
     return layers.BatchNormalization(momentum=settings.decay, epsilon=settings.epsilon, name=name)
@@ -41,16 +46,16 @@ def mlp(network: MlpSettings, task: Task, *, input_shape: Shape, n_outputs: int)
             activation(network, f"activation{number}"),
             layers.Dropout(task.regularization.dropout, name=f"dropout{number}"),
         ]
-    return keras.Sequential([*stack, layers.Dense(n_outputs, name="logits")])
+    return keras.Sequential([*stack, logits(n_outputs)])
 
 
 def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
     """`depth` blocks of convolution, activation and max-pooling; flatten, dense with dropout, logits."""
     stack = [keras.Input(input_shape)]
-    norm = network.batch_normalization
+    size, norm = network.kernel_size, network.batch_normalization
     for number, width in enumerate(network.widths, start=1):
         stack += [
-            layers.Conv2D(width, network.kernel_size, padding="valid", use_bias=norm is None, name=f"conv{number}"),
+            layers.Conv2D(width, size, padding=network.padding, use_bias=norm is None, name=f"conv{number}"),
             *([] if norm is None else [normalization(norm, f"norm{number}")]),
             activation(network, f"activation{number}"),
             layers.MaxPooling2D(network.pool_size, padding="valid", name=f"pool{number}"),
@@ -62,7 +67,7 @@ def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
         activation(network, "activation"),
         layers.Dropout(task.regularization.dropout, name="dropout"),
     ]
-    return keras.Sequential([*stack, layers.Dense(n_outputs, name="logits")])
+    return keras.Sequential([*stack, logits(n_outputs)])
 
 
 def conv(inputs: keras.KerasTensor, width: int, size: int, *, stride: int, name: str) -> keras.KerasTensor:
@@ -100,7 +105,7 @@ def resnet(network: ResnetSettings, task: Task, *, input_shape: Shape, n_outputs
             outputs = block(outputs, network, width, stride=stride, name=f"stage{stage}_block{number}")
     outputs = layers.GlobalAveragePooling2D(name="average")(outputs)
     outputs = layers.Dropout(task.regularization.dropout, name="dropout")(outputs)
-    return keras.Model(inputs, layers.Dense(n_outputs, name="logits")(outputs))
+    return keras.Model(inputs, logits(n_outputs)(outputs))
 
 
 def recurrent(network: RnnSettings, units: int, *, return_sequences: bool, name: str) -> layers.Layer:
@@ -128,7 +133,7 @@ def rnn(network: RnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
             recurrent(network, units, return_sequences=number < network.depth, name=f"rnn{number}"),
             layers.Dropout(task.regularization.dropout, name=f"dropout{number}"),
         ]
-    return keras.Sequential([*stack, layers.Dense(n_outputs, name="logits")])
+    return keras.Sequential([*stack, logits(n_outputs)])
 
 
 def network(task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:

@@ -23,7 +23,7 @@ Rate = keras.optimizers.schedules.LearningRateSchedule
 CLIPS = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
 
 
-def optimizer(task: Task, model: keras.Model, rate: Rate) -> keras.optimizers.Optimizer:
+def optimizer(task: Task, model: keras.Model, rate: Rate, *, batches_per_step: int = 1) -> keras.optimizers.Optimizer:
     """The task's optimizer at the plan's learning rates, with decoupled decay on the weights that it does not spare."""
     averaging = task.regularization.weight_averaging
     common = clipping(task.regularization.clip) | {
@@ -31,6 +31,7 @@ def optimizer(task: Task, model: keras.Model, rate: Rate) -> keras.optimizers.Op
         "weight_decay": task.weight_decay or None,
         "use_ema": averaging > 0,
         "ema_momentum": averaging or 0.99,
+        "gradient_accumulation_steps": batches_per_step if batches_per_step > 1 else None,
     }
     names = {variable.path: name for name, variable in weights.variables(model).items()}
     made = _adapted(task.optimizer, common, names)
@@ -114,6 +115,16 @@ class _Exact:
         """A gru's two biases are one variable here: each row counts for itself."""
         norm = ops.sqrt(ops.sum(ops.square(gradient), axis=-1 if _is_bias(variable) else None, keepdims=True))
         return gradient * ops.minimum(self.clipnorm / norm, 1)
+
+    def _update_model_variables_moving_average(self, trainable_variables: list[keras.Variable]) -> None:
+        """Average after steps; Keras would after every batch of a step."""
+        steps = self.gradient_accumulation_steps
+        update = super()._update_model_variables_moving_average
+        if not steps:
+            update(trainable_variables)
+            return
+        is_step = (self._iterations + 1) % steps == 0
+        ops.cond(is_step, lambda: update(trainable_variables), lambda: None)
 
     def _step(self, variable: keras.Variable) -> Any:
         return ops.cast(self.iterations + 1, variable.dtype)

@@ -19,16 +19,18 @@ Array = NDArray[Any]
 
 
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The plan's table: one learning rate per optimizer step."""
+    """The plan's table: one learning rate per optimizer step. Keras counts batches, whether they make a step or not."""
 
-    def __init__(self, table: Array) -> None:
+    def __init__(self, table: Array, *, batches_per_step: int = 1) -> None:
         self.table = np.asarray(table, "float64")
+        self.batches_per_step = batches_per_step
 
-    def __call__(self, step: Any) -> Any:
-        return ops.take(ops.convert_to_tensor(self.table, dtype=keras.config.floatx()), ops.cast(step, "int32"))
+    def __call__(self, batch: Any) -> Any:
+        step = ops.cast(batch, "int32") // self.batches_per_step
+        return ops.take(ops.convert_to_tensor(self.table, dtype=keras.config.floatx()), step)
 
     def get_config(self) -> dict[str, Any]:
-        return {"table": self.table.tolist()}
+        return {"table": self.table.tolist(), "batches_per_step": self.batches_per_step}
 
 
 class SmoothedCrossEntropy(keras.losses.Loss):
@@ -146,18 +148,17 @@ def fit(
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
     """Compile and fit `model` on the plan."""
-    step_losses = StepLosses(loss(task), plan.steps_per_epoch)
+    step_losses = StepLosses(loss(task), plan.batches_per_epoch)
     penalize(model, task)
-    model.compile(
-        optimizer=optimizers.optimizer(task, model, PlannedRate(plan.learning_rates)),
-        loss=loss(task),
-        weighted_metrics=[step_losses],
-        jit_compile=False,
-    )
+    rate = PlannedRate(plan.learning_rates, batches_per_step=plan.batches_per_step)
+    optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
+    if task.training.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
+    model.compile(optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit)
     model.fit(
         planned_batches(plan, task.training.class_weights),
         epochs=plan.epochs,
-        steps_per_epoch=plan.steps_per_epoch,
+        steps_per_epoch=plan.batches_per_epoch,
         verbose=0,
         callbacks=[Progress(step_losses, on_step_end, on_epoch_end)],
     )

@@ -36,7 +36,7 @@ class LightningModel:
     def logits(self, inputs: Array, /) -> Array:
         was_training = self.module.training
         self.module.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), training.autocast(self.module.task, self.device.type):
             batches = torch.split(training.inputs_to_tensor(inputs), EVALUATION_BATCH)
             outputs = [self.module(batch.to(self.module.device)).cpu().numpy() for batch in batches]
         self.module.train(was_training)
@@ -54,10 +54,11 @@ class LightningModel:
 
     def activations(self, inputs: Array, /) -> dict[str, Array]:
         self.module.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), training.autocast(self.module.task, self.device.type):
             found = layers.outputs_of(self.module.network, training.inputs_to_tensor(inputs).to(self.module.device))
+        dtype = torch.get_default_dtype()  # NumPy has no bfloat16
         return {
-            name: (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).cpu().numpy()
+            name: (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).cpu().to(dtype).numpy()
             for name, output in found.items()
             if isinstance(output, torch.Tensor)
         }
@@ -93,10 +94,12 @@ class LightningFramework:
             raise RuntimeError("`executor.device=gpu` needs a GPU that PyTorch sees, but it sees none")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         pl.seed_everything(seed, workers=True, verbose=False)
-        torch.set_default_dtype(getattr(torch, task.training.precision))  # optimizers keep scalars in it
+        torch.set_default_dtype(getattr(torch, task.training.dtype))  # optimizers keep scalars in it
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
         network = network.to(memory_format=torch.channels_last)
         weights.places(network)  # raises on anything unmapped
+        if task.training.jit:
+            training.compile_in_place(network)
         return LightningModel(training.Learner(network, task), device=device)
 
     def versions(self) -> dict[str, str]:

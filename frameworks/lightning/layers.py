@@ -24,6 +24,14 @@ class Flatten(nn.Module):
         return inputs.flatten(start_dim=1)
 
 
+class Logits(nn.Linear):
+    """The last layer: in mixed precision it stays in float32, as its loss does."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):
+            return super().forward(inputs.to(self.weight.dtype))
+
+
 class BatchNorm2d(nn.BatchNorm2d):
     """nn.BatchNorm2d whose moving variance takes the batch's biased variance: PyTorch's divides by n - 1.
 

@@ -42,7 +42,7 @@ def mlp(network: MlpSettings, task: Task, *, input_shape: Shape, n_outputs: int)
         stack[f"activation{number}"] = activation(network)
         stack[f"dropout{number}"] = nn.Dropout(task.regularization.dropout)
         size = width
-    stack["logits"] = nn.Linear(size, n_outputs)
+    stack["logits"] = layers.Logits(size, n_outputs)
     return nn.Sequential(stack)
 
 
@@ -50,9 +50,10 @@ def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
     """`depth` blocks of convolution, activation and max-pooling; flatten, dense with dropout, logits."""
     stack: OrderedDict[str, nn.Module] = OrderedDict()
     channels = input_shape[-1]
-    norm = network.batch_normalization
+    size, norm = network.kernel_size, network.batch_normalization
+    padding = size // 2 if network.padding == "same" else 0
     for number, width in enumerate(network.widths, start=1):
-        stack[f"conv{number}"] = nn.Conv2d(channels, width, network.kernel_size, padding=0, bias=norm is None)
+        stack[f"conv{number}"] = nn.Conv2d(channels, width, size, padding=padding, bias=norm is None)
         if norm is not None:
             stack[f"norm{number}"] = layers.BatchNorm2d(width, eps=norm.epsilon, momentum=1 - norm.decay)
         stack[f"activation{number}"] = activation(network)
@@ -64,7 +65,7 @@ def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
     stack["dense"] = nn.Linear(height * width * channels, network.dense_width)
     stack["activation"] = activation(network)
     stack["dropout"] = nn.Dropout(task.regularization.dropout)
-    stack["logits"] = nn.Linear(network.dense_width, n_outputs)
+    stack["logits"] = layers.Logits(network.dense_width, n_outputs)
     return nn.Sequential(stack)
 
 
@@ -113,7 +114,7 @@ def resnet(network: ResnetSettings, task: Task, *, input_shape: Shape, n_outputs
             channels = width
     stack["average"] = GlobalAverage()
     stack["dropout"] = nn.Dropout(task.regularization.dropout)
-    stack["logits"] = nn.Linear(channels, n_outputs)
+    stack["logits"] = layers.Logits(channels, n_outputs)
     return nn.Sequential(stack)
 
 
@@ -133,7 +134,7 @@ class Rnn(nn.Module):
             self.add_module(f"rnn{number}", layer)
             self.add_module(f"dropout{number}", nn.Dropout(task.regularization.dropout))
             size = 2 * units if network.bidirectional else units
-        self.logits = nn.Linear(size, n_outputs)
+        self.logits = layers.Logits(size, n_outputs)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         lengths = layers.lengths_of(inputs)

@@ -60,6 +60,11 @@ def before_step(task: Task, network: nn.Module, *, rate: float) -> None:
             parameter.mul_(1 - rate * task.weight_decay)
 
 
+def is_finite(network: nn.Module) -> bool:
+    """Whether every gradient is."""
+    return all(bool(each.grad.isfinite().all()) for each in network.parameters() if each.grad is not None)
+
+
 def unspared(task: Task, network: nn.Module) -> Parameters:
     """The weights that decay and penalties do not leave alone."""
     return [

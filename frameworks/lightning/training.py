@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch._inductor.config
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EMAWeightAveraging
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -20,7 +24,12 @@ from frameworks.lightning import optimizers
 
 Array = NDArray[Any]
 Batch = tuple[torch.Tensor, torch.Tensor]
-PRECISIONS = {"float32": "32-true", "float64": "64-true"}
+PRECISIONS = {
+    "float32": "32-true",
+    "float64": "64-true",
+    "mixed_bfloat16": "bf16-mixed",
+    "mixed_float16": "16-mixed",
+}
 
 
 def inputs_to_tensor(inputs: Array) -> torch.Tensor:
@@ -29,12 +38,33 @@ def inputs_to_tensor(inputs: Array) -> torch.Tensor:
     return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor
 
 
+def autocast(task: Task, device: str) -> torch.autocast:
+    """What Lightning computes a step in, for evaluation too: mixed precision, or nothing of the kind."""
+    dtype = {"mixed_bfloat16": torch.bfloat16, "mixed_float16": torch.float16}.get(task.training.precision)
+    return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+
+
+def compile_in_place(network: nn.Module) -> None:
+    """Let TorchInductor compile the network: a kernel per shape, so one more for the last, smaller batch.
+
+    Raises:
+        RuntimeError: If there is no C++ compiler.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise RuntimeError(
+            f"`training.jit=true` needs a C++ compiler, but there is no {compiler}; install one, or set CXX"
+        )
+    torch._inductor.config.compile_threads = 1  # a worker may have no processes of its own
+    network.compile(dynamic=False)
+
+
 def loss(task: Task) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """The task's loss, on logits, averaged over the batch."""
     match task.training.loss:
         case "cross_entropy":
             weights = task.training.class_weights
-            dtype = getattr(torch, task.training.precision)
+            dtype = getattr(torch, task.training.dtype)
             return nn.CrossEntropyLoss(
                 weight=None if weights is None else torch.tensor(weights, dtype=dtype),
                 label_smoothing=task.regularization.label_smoothing,
@@ -67,6 +97,8 @@ class Learner(pl.LightningModule):
         return batch_loss + optimizers.penalty(self.task, self.network)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.task.training.precision == "mixed_float16" and not optimizers.is_finite(self.network):
+            return  # the gradient scaler skips this step: no weight may move
         optimizers.before_step(self.task, self.network, rate=optimizer.param_groups[0]["lr"])
 
     def configure_optimizers(self) -> Any:
@@ -85,7 +117,7 @@ class PlannedBatches(IterableDataset[Batch]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.plan.steps_per_epoch
+        return self.plan.batches_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
         for inputs, targets in self.plan.batches(self.epoch):
@@ -121,6 +153,15 @@ class Progress(pl.Callback):
         trainer.should_stop = self.epoch_ended(trainer.current_epoch, losses)
 
 
+def _precision(task: Task, device: str) -> dict[str, Any]:
+    """The Trainer's keyword; float16 with the scale that Keras' LossScaleOptimizer begins with (PyTorch's: 2**16)."""
+    name = PRECISIONS[task.training.precision]
+    if name != "16-mixed":
+        return {"precision": name}
+    scaler = torch.amp.GradScaler("cuda", init_scale=2.0**15, growth_interval=2000)
+    return {"plugins": [MixedPrecision("16-mixed", "cuda", scaler=scaler)]}
+
+
 def fit(
     module: Learner,
     plan: Plan,
@@ -140,8 +181,9 @@ def fit(
         trainer = pl.Trainer(
             accelerator=device,
             devices=1,
-            precision=PRECISIONS[module.task.training.precision],
+            **_precision(module.task, device),
             max_epochs=plan.epochs,
+            accumulate_grad_batches=plan.batches_per_step,
             reload_dataloaders_every_n_epochs=1,
             deterministic=True,
             logger=False,

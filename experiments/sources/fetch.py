@@ -1,0 +1,55 @@
+"""Downloads: checked by their hash, whole or not there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+DOWNLOAD_TIMEOUT_SECONDS = 10
+
+
+def download(url: str, files: Mapping[str, str], folder: Path, /) -> None:
+    """Fetch `files` (name -> hash, "md5:..." or SHA-256) from `url` into `folder`, with a progress bar.
+
+    pooch writes to a temporary name, checks the hash, then renames: a file that is there is whole.
+
+    Raises:
+        OSError: If the server cannot be reached (requests' errors are OSErrors).
+        ValueError: If what arrived does not have the stated hash.
+    """
+    import pooch
+
+    fetch = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT_SECONDS)
+    for name, known in files.items():
+        stated = known if ":" in known else f"sha256:{known}"
+        pooch.retrieve(url + name, known_hash=stated, fname=name, path=folder, downloader=fetch)
+
+
+def has_all(folder: Path, files: Mapping[str, str]) -> bool:
+    """Whether all `files` are in `folder`."""
+    return all((folder / name).is_file() for name in files)
+
+
+def archive(
+    title: str, *, url: str, files: Mapping[str, str], folder: Path, path: str | None, may_download: bool
+) -> Path:
+    """The one file of a source that cannot do without it: given, in the cache, or downloaded.
+
+    Raises:
+        ValueError: If it is not to be had; says what to do.
+    """
+    (name,) = files
+    where = f"set data.path to {name}, or put it into {folder}"
+    if path is not None:
+        if not Path(path).expanduser().is_file():
+            raise ValueError(f"`data.path` must be the file {name}, but {path!r} is none; give an existing file")
+        return Path(path).expanduser()
+    if has_all(folder, files):
+        return folder / name
+    if not may_download:
+        raise ValueError(f"`data.download` is off and no {title} was found; {where}")
+    try:
+        download(url, files, folder)
+    except OSError as error:
+        raise ValueError(f"{title} could not be downloaded ({type(error).__name__}); {where}") from error
+    return folder / name

@@ -1,0 +1,94 @@
+"""What is known of a source of examples, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.task import DataSettings
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What the examples of a source look like.
+
+    Attributes:
+        input_shape: Shape of one example, channels last: images (h, w, channels), sequences (steps, features), tokens
+            (steps,), else features.
+        class_names: Names of the classes; empty where the targets are values.
+        n_values: Values that are to be predicted; 0 where the targets are classes.
+        scale: Inputs are divided by it.
+        vocabulary: Different tokens, 0 (padding) among them; 0 where the inputs are no tokens.
+        target_scale: Size of the targets' unit in the unit that RMSE and MAE are told in.
+        reference: The forecast that a regression is held against: "persistence", the last step's first feature.
+    """
+
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...] = ()
+    n_values: int = 0
+    scale: float = 1.0
+    vocabulary: int = 0
+    target_scale: float = 1.0
+    reference: Literal["", "persistence"] = ""
+
+    @property
+    def n_outputs(self) -> int:
+        """Outputs of a network for it: one per class, or one per value."""
+        return self.n_values or len(self.class_names)
+
+    @property
+    def targets(self) -> str:
+        """Whether an example has one class, or values."""
+        return "values" if self.n_values else "classes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raw:
+    """Examples as a source gives them; `x_test` and `y_test` are empty where it has no test set of its own.
+
+    `form` is stated by sources whose examples' form is known only once they are read.
+    """
+
+    arrays: Arrays
+    origin: str
+    form: Form | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is known of a source before it is read, and how to read it.
+
+    Attributes:
+        title: Its name as a person says it.
+        read: Settings, folder of the cache -> examples. Raises ValueError or FileNotFoundError.
+        form: What the examples will look like; None where only reading tells.
+        options: Which of `data.length`, `data.vocabulary` and `data.image_size` it takes.
+        is_whole: Training, validation and test are the same examples: there are no others.
+        is_in_order: Examples follow each other in time: what is held out for validation comes last.
+    """
+
+    title: str
+    read: Callable[[DataSettings, Path], Raw]
+    form: Callable[[DataSettings], Form] | None
+    options: frozenset[str] = frozenset()
+    is_whole: bool = False
+    is_in_order: bool = False
+
+
+def without_test_set(x: NDArray[Any], y: NDArray[Any]) -> Arrays:
+    """Arrays of a source that has no test set of its own."""
+    return {"x_train": x, "y_train": y, "x_test": x[:0], "y_test": y[:0]}
+
+
+def write_npz(path: Path, arrays: Arrays, /) -> None:
+    """Write arrays so that a file under its final name is always whole (temporary name, then rename)."""
+    partial = path.with_name(f".{path.name}.{id(arrays)}.npz")
+    np.savez(partial, allow_pickle=False, **arrays)
+    partial.replace(path)
