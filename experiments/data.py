@@ -161,7 +161,8 @@ def split(arrays: dict[str, Array], *, settings: DataSettings, in_order: bool = 
         if len(parts[f"y_{part}"]) == 0:
             raise ValueError(
                 f"the {part} part must hold examples, but is empty for {len(y)} examples, "
-                f"test_fraction={settings.test_fraction}, validation_fraction={settings.validation_fraction}"
+                f"test_fraction={settings.test_fraction}, validation_fraction={settings.validation_fraction}; "
+                "raise data.validation_fraction or data.test_fraction, or add examples"
             )
     return parts
 

@@ -59,6 +59,7 @@ class TrackingSettings:
 
     uri: str
     reuse: bool
+    tensorboard: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +255,10 @@ def check_fit(task: Task, form: Form, *, title: str) -> list[str]:
         problems.append(f"regularization.augmentation: changes images, but {title} has none")
     wants = "classes" if task.training.loss == "cross_entropy" else "values"
     if form.targets != wants:
-        problems.append(f"training.loss: {task.training.loss} needs {wants}, but {title} has {form.targets}")
+        fixes = {"classes": "training.loss=mean_squared_error takes values", "values": "cross_entropy takes classes"}
+        problems.append(
+            f"training.loss: {task.training.loss} needs {wants}, but {title} has {form.targets}; {fixes[wants]}"
+        )
     weights = task.training.class_weights
     if weights is not None and len(weights) != form.n_outputs:
         problems.append(f"training.class_weights: {len(weights)} for {form.n_outputs} classes of {title}")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
@@ -27,6 +28,7 @@ from experiments.run import Diverged, EpochEnded, Finished, Pruned, Run, Started
 from experiments.settings import ComparisonSettings, Job, SettingsError, check_fit, choice
 from experiments.sources import SOURCES
 from experiments.space import TuningSettings
+from experiments.tensorboard import Board
 from experiments.tracking import Store
 
 Load = Callable[[str], Framework]
@@ -46,6 +48,7 @@ class Sweep:
     folder: Path
     executor: LocalExecutor
     reuse: bool
+    board: Board | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -111,6 +114,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
         folder=folder,
         executor=executor,
         reuse=first.tracking.reuse,
+        board=Board(folder=folder / "tensorboard") if first.tracking.tensorboard else None,
     )
 
 
@@ -164,6 +168,12 @@ def _check_fit(job: Job, dataset: data.Dataset, *, device: str) -> None:
         )
     except ValueError as error:
         problems.append(str(error))
+    if training.loss in ("binary_cross_entropy", "brier_score"):
+        y = dataset.y_train
+        outside = np.argwhere((y < 0) | (y > 1))
+        if len(outside):
+            place = tuple(int(index) for index in outside[0])
+            problems.append(f"`0 <= targets <= 1` must hold for training.loss={training.loss}, but one is {y[place]}")
     if training.precision == "mixed_float16" and device != "gpu":
         problems.append(
             "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
@@ -340,6 +350,8 @@ class Recording:
                 self._open[index].epoch = event.epoch
                 self._display.epoch(index, _headline(event.metrics, "val"))
                 self.store.log_epoch(self._open[index].run_id, event)
+                if self.sweep.board is not None:
+                    self.sweep.board.log(self._now[index].folder.name, event.metrics, epoch=event.epoch)
             case Diverged():
                 self._conclude(index, outcome="diverged", reason=event.reason)
             case Pruned():
@@ -397,6 +409,9 @@ class Recording:
             step=done.epoch,
             folder=run.folder,
         )
+        if self.sweep.board is not None:
+            self.sweep.board.log(run.folder.name, done.metrics, epoch=done.epoch)
+            self.sweep.board.close(run.folder.name)
         name = escape(run.name)
         if done.outcome == "finished":
             scores = f"{_headline(done.metrics, 'val' if run.is_trial else 'test')}  {done.metrics['time/total']:.1f} s"

@@ -46,6 +46,7 @@ MORE_NETWORKS = {
     "sigmoid": ("images", ["network=mlp", "network.activation=sigmoid"]),
     "gelu": ("images", ["network=mlp", "network.activation=gelu"]),
     "leaky_relu": ("images", ["network=cnn", "network.activation=leaky_relu"]),
+    "same_padding": ("images", ["network=cnn", "network.padding=same", "network.kernel_size=5", "network.width=6"]),
     "resnet": ("images", ["network=resnet", "network.width=4", "network.blocks=2"]),
     "simple": ("sequences", ["network=lstm", "network.cell=simple", "network.width=12"]),
     "deep_bidirectional_lstm": (
@@ -69,6 +70,9 @@ REGULARIZATIONS = {
     "clip_norm": ["regularization.clip.kind=norm", "regularization.clip.limit=0.1"],
     "clip_global_norm": ["regularization.clip.kind=global_norm", "regularization.clip.limit=0.3"],
     "augmentation": ["regularization.augmentation={shift:2,flip:true,noise:0.1}"],
+    "gradient_accumulation": ["training.gradient_accumulation_steps=3", "schedule=cosine"],
+    "averaged_accumulation": ["training.gradient_accumulation_steps=3", "regularization.weight_averaging=0.9"],
+    "jit": ["training.jit=true"],
     "cosine_warmup": ["schedule=cosine", "optimizer=nesterov"],
     "he_and_biases": ["network.initialization.kernel=he_uniform", "network.initialization.bias=fan_in_uniform"],
 }
@@ -164,7 +168,7 @@ def jobs(task: Task, folder: Path, *, names, seeds, executor, tuning=None) -> li
             comparison=FRAMEWORKS,
             tuning=tuning,
             executor=executor,
-            tracking=TrackingSettings(uri="unused", reuse=True),
+            tracking=TrackingSettings(uri="unused", reuse=True, tensorboard=False),
         )
         for seed in seeds
         for name in names

@@ -90,6 +90,18 @@ def saved(load, name, task, path, folder, tell):
     tell((sorted(file.name for file in Path(folder).iterdir()), expected, found))
 
 
+def compiled_graphs(load, name, task, path, tell):
+    """How many graphs training compiled: TorchDynamo's count, or whether Keras' step is one for XLA."""
+    model, dataset = _model(load, name, task, path)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
+    if name == "lightning":
+        from torch._dynamo.utils import counters
+
+        tell(counters["stats"]["unique_graphs"])
+    else:
+        tell(int(model.model.jit_compile))
+
+
 def threads(load, name, tell):
     """How many threads the framework's kernels use."""
     load(name)

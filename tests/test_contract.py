@@ -120,3 +120,23 @@ def test_the_frameworks_train_alike_in_float64(in_worker, task, digits_path):
     losses = [np.concatenate([step_losses for _, step_losses in told["losses"]]) for told in (first, second)]
     assert losses[0].dtype == np.float64
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-12)
+
+
+@both_frameworks
+def test_mixed_precision_keeps_weights_and_logits_in_float32(in_worker, name, task, digits_path):
+    mixed = change(task, training={"precision": "mixed_bfloat16"})
+    told = in_worker(trained, frameworks.load, name, mixed, digits_path)
+    single = in_worker(trained, frameworks.load, name, task, digits_path)
+    assert {weight.dtype for weight in told["after"].values()} == {np.dtype("float32")}
+    for (_, losses), (_, others) in zip(told["losses"], single["losses"], strict=True):
+        assert losses.dtype == np.float32
+        assert (losses != others).any()  # it does round
+        np.testing.assert_allclose(losses, others, atol=0.05)  # bfloat16 has 8 bits: 2 ** -8 of values near 2
+
+
+@both_frameworks
+def test_an_epoch_of_whole_groups_has_one_step_per_group(in_worker, name, task, digits_path):
+    grouped = change(task, training={"batch_size": 18, "gradient_accumulation_steps": 4})
+    told = in_worker(trained, frameworks.load, name, grouped, digits_path)
+    assert told["n_steps"] == 2 * 72  # batches of 1,295 examples
+    assert told["losses"][0][1].shape == (72,)

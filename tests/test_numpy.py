@@ -35,7 +35,15 @@ XOR_TARGETS = np.array([[0], [1], [1], [0]], np.float32)
 TASK = Task(
     name="xor",
     data=DataSettings(
-        source="xor", path=None, download=False, test_fraction=0.2, validation_fraction=0.1, split_seed=0
+        source="xor",
+        path=None,
+        download=False,
+        length=None,
+        vocabulary=None,
+        image_size=None,
+        test_fraction=0.2,
+        validation_fraction=0.1,
+        split_seed=0,
     ),
     network=MlpSettings(
         depth=1, width=3, width_factor=1.0, activation="tanh", negative_slope=0.01, initialization=INITIALIZATION
@@ -56,7 +64,15 @@ TASK = Task(
         augmentation=Augmentation(shift=0, flip=False, noise=0.0),
     ),
     training=Training(
-        epochs=5000, batch_size=4, evaluate_every=100, loss="brier_score", class_weights=None, precision="float64"
+        epochs=5000,
+        batch_size=4,
+        gradient_accumulation_steps=1,
+        evaluate_every=100,
+        loss="brier_score",
+        class_weights=None,
+        keep="last",
+        precision="float64",
+        jit=False,
     ),
     margins=Margins(accuracy=0.01, loss=0.01, time_ratio=0.05),
     chance=Chance(accuracy=0.5, loss=0.25),
@@ -399,6 +415,11 @@ def test_xor_is_learned_by_plain_gradient_descent(seed):
             r"knows no class_weights, but got \(1.0, 2.0\)",
         ),
         (
+            {"training": {"gradient_accumulation_steps": 2}},
+            "steps after every batch, but got gradient_accumulation_steps=2; set 1",
+        ),
+        ({"training": {"jit": True}}, "compiles nothing, but got training.jit=True; set training.jit=false"),
+        (
             {"training": {"precision": "float32"}},
             "computes in float64, but got training.precision=float32; set training.precision=float64",
         ),
@@ -419,6 +440,7 @@ def test_a_network_it_does_not_know_is_named():
         width=4,
         width_factor=1.0,
         kernel_size=3,
+        padding="valid",
         pool_size=2,
         dense_width=8,
         activation="relu",

@@ -5,7 +5,7 @@ import json
 import cases
 import numpy as np
 import pytest
-from probes import broken_load, trained_with_seed, weights_by_step
+from probes import broken_load, compiled_graphs, trained_with_seed, weights_by_step
 from sabotage import Sabotaged
 from scipy import stats
 
@@ -84,7 +84,7 @@ def compared(together, subject, settled, *, n_steps):
             *levels.optimizer(*rest, precision="float64"),
             *levels.free_run64(*runs, task=task, floor=None),
         ]
-        assert runs[0]["losses"].shape == (n_steps,)
+        assert runs[0]["losses"].shape == (probes.whole(n_steps, task),)
         assert runs[0]["losses"][-1] != runs[0]["losses"][0]
     return rows
 
@@ -247,9 +247,56 @@ def test_the_name_of_a_certificate_follows_what_it_certifies():
         name(cases.change(task, optimizer={"epsilon": 1e-7})),
         name(cases.change(task, training={"batch_size": 16})),
         name(cases.change(task, regularization={"l2": 0.1})),
+        name(cases.change(task, training={"gradient_accumulation_steps": 2})),
+        name(cases.change(task, training={"jit": True})),
+        name(cases.change(task, training={"precision": "mixed_bfloat16"})),
         name(task, data="e"),
     ]
-    assert len({name(task), *others}) == 5
+    assert len({name(task), *others}) == 8
+
+
+def test_accumulated_gradients_move_the_weights_as_one_large_batch_does(together, subject):
+    """Three batches of 32 and one of 96: the same steps of SGD, by definition; in both frameworks."""
+    words = ["optimizer=sgd", "regularization.weight_decay=0.1"]
+    of_three = cases.with_network("mlp", *words, "training.batch_size=32", "training.gradient_accumulation_steps=3")
+    at_once = cases.with_network("mlp", *words, "training.batch_size=96")
+    works = {
+        (framework, size): (probes.free_run, subject(kind, task, framework), frameworks.load, FreeRun(n_steps=n_steps))
+        for framework in PAIR
+        for size, (kind, task), n_steps in (("small", of_three, 3), ("large", at_once, 1))
+    }
+    told = together(works)
+    for framework in PAIR:
+        moved = told[framework, "large"]["weights"]["dense1/kernel"]
+        np.testing.assert_allclose(told[framework, "small"]["weights"]["dense1/kernel"], moved, rtol=1e-12, atol=1e-15)
+        assert told[framework, "small"]["losses"].mean() == pytest.approx(
+            told[framework, "large"]["losses"][0], rel=1e-12
+        )
+
+
+@pytest.mark.slow
+def test_mixed_precision_is_certified_and_a_framework_that_does_not_round_is_not(certify):
+    data_kind, task = cases.with_network("cnn", precision="mixed_bfloat16")
+    certificate = certify(data_kind, task, frameworks.load)
+    assert certificate.passed
+    (row,) = [row for row in certificate.rows if row.precision == "mixed_bfloat16" and row.what.startswith("rounding")]
+    assert row.gates
+    told = {"logits": np.array([1.0, 2.0])}
+    rounded = {"logits": np.array([1.0, 2.004])}
+    silent = levels.rounding([rounded, told], [told, told], precision="mixed_bfloat16")
+    assert not silent.passed
+    alike = levels.rounding([rounded, rounded], [told, told], precision="mixed_bfloat16")
+    assert (alike.passed, alike.measured) == (True, 1.0)
+
+
+@pytest.mark.slow
+def test_jit_compiles_in_both_frameworks(in_worker, task, digits_path):
+    """Not only asked for: PyTorch's graphs are counted, and Keras' step is an XLA program."""
+    compiled = cases.change(task, training={"jit": True})
+    assert in_worker(compiled_graphs, frameworks.load, "lightning", compiled, digits_path) >= 1
+    assert in_worker(compiled_graphs, frameworks.load, "lightning", task, digits_path) == 0
+    assert in_worker(compiled_graphs, frameworks.load, "keras", compiled, digits_path) == 1
+    assert in_worker(compiled_graphs, frameworks.load, "keras", task, digits_path) == 0
 
 
 def arrays(*values):

@@ -12,6 +12,7 @@ FRAMEWORKS = {"torch", "pytorch_lightning", "lightning", "tensorflow", "keras", 
 ONLY_IN = {
     "mlflow": {"experiments/tracking.py"},
     "optuna": {"experiments/tuning.py"},
+    "tensorboardX": {"experiments/tensorboard.py"},
     "omegaconf": {"experiments/settings.py", "run.py"},
     "hydra": {"run.py"},
 }

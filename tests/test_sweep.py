@@ -104,7 +104,10 @@ def test_the_same_command_again_trains_nothing_and_another_seed_only_itself(
 
 def test_reuse_false_trains_again(local, quick, tmp_path, cache, store, console):
     once = jobs(quick, tmp_path, seeds=(0,), names=("lightning",))
-    anew = [dataclasses.replace(job, tracking=TrackingSettings(uri="unused", reuse=False)) for job in once]
+    anew = [
+        dataclasses.replace(job, tracking=TrackingSettings(uri="unused", reuse=False, tensorboard=False))
+        for job in once
+    ]
     first = carried_out(once, cache=cache, store=store, console=console)
     second = carried_out(anew, cache=cache, store=store, console=console)
     assert first.runs[0].run_id != second.runs[0].run_id
