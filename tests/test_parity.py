@@ -310,6 +310,23 @@ def test_rows_are_judged_by_hand_worked_numbers():
     assert np.isnan(levels.difference(arrays(1.0), arrays(np.nan)))
 
 
+def test_a_chaotic_recipe_is_held_to_its_own_rounding_step_by_step():
+    _, task = cases.with_network("mlp")
+    told = {"logits": np.zeros((1, 4)), "weights": {}}
+    losses = np.array([2.0, 2.0, 2.0])
+    floor = np.array([1e-16, 1e-15, 1e-3])
+
+    def row(*errors):
+        moved = told | {"losses": losses * (1 + np.array(errors))}
+        return levels.free_run64(told | {"losses": losses}, moved, task=task, floor=floor)[0]
+
+    assert row(0.0, 0.0, 0.5).passed  # its own starts differ by 1e-3 there
+    assert "the first 2 to 1e-9" in row(0.0, 0.0, 0.5).what
+    early = row(0.0, 1e-6, 0.0)
+    assert (early.passed, early.where, early.bound) == (False, "step 2", 1e-9)
+    assert not row(float("nan"), 0.0, 0.0).passed
+
+
 def test_a_nan_never_passes():
     row = levels.Row(level="C1", precision="float64", what="", measured=float("nan"), bound=1.0, gates=True, where="")
     assert not row.passed

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from experiments.contract import Framework
 from experiments.executor import Ended, Failed, LocalExecutor, Work
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
@@ -23,6 +26,7 @@ from experiments.task import Precision, Task
 
 Load = Callable[[str], Framework]
 Result = Any
+Array = NDArray[Any]
 FLOOR_STARTS = 3
 SPREAD_STARTS = 6
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
@@ -186,7 +190,7 @@ def _rows(
         if with_floors or not all(row.passed for row in found):
             enough = None if with_floors else max(row.measured for row in found)
             spread = bench.floor(first, runs[0], SPREAD_STARTS, enough=enough)
-            found = levels.free_run32(*runs, task=task, spread=spread)
+            found = levels.free_run32(*runs, task=task, spread=float(spread[-1]))
     rows += found
     rows += [
         levels.repeated(told[key, "free_run"], told[key, "again"], framework=key[0], precision=precision)
@@ -228,19 +232,19 @@ class _Bench:
                 found[keys[index]] = event
         return found
 
-    def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> float:
-        """Largest loss distance of `n_starts` runs that begin one unit in the last place away.
+    def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> Array:
+        """Largest loss distance up to each step, of `n_starts` runs that begin one unit in the last place away.
 
         More starts can only raise it, so that it may stop once it has reached `enough`.
         """
         at_once = n_starts if enough is None else self.executor.settings.workers
-        found = 0.0
+        found = np.zeros(len(reference["losses"]))
         for begin in range(1, n_starts + 1, at_once):
             seeds = range(begin, min(begin + at_once, n_starts + 1))
             starts = self.do({seed: (probes.free_run, subject, FreeRun(nudge=seed)) for seed in seeds})
             distances = [levels.loss_distance(reference["losses"], run["losses"]) for run in starts.values()]
-            found = max(found, *(float(distance.max()) for distance in distances))
-            if enough is not None and found >= enough:
+            found = np.maximum(found, np.maximum.accumulate(np.max(distances, axis=0)))
+            if enough is not None and found[-1] >= enough:
                 break
-        self.floors[subject.precision, n_starts] = found
+        self.floors[subject.precision, n_starts] = float(found[-1])
         return found

@@ -166,18 +166,23 @@ def loss_distance(first: Array, second: Array) -> Array:
     return distances
 
 
-def free_run64(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task, floor: float | None) -> list[Row]:
+def free_run64(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task, floor: Array | None) -> list[Row]:
     """C4 in float64: losses of a free run, predictions after it, statistics of batch normalization.
 
     Args:
         first: What `probes.free_run` told of one framework.
         second: The same of the other.
         task: What was trained.
-        floor: Largest loss distance of one-ulp starts from the unmoved one, where it was measured.
+        floor: Largest loss distance of one-ulp starts from the unmoved one up to each step, shape (n_steps,), where it
+            was measured. A chaotic recipe is so held to 1e-9 for as long as its own rounding stays below that.
     """
     distances = loss_distance(first["losses"], second["losses"])
-    bound = max(1e-9, 1000 * (floor or 0.0))
-    late = np.flatnonzero(~(distances <= bound))
+    floor = np.zeros(len(distances)) if floor is None else floor
+    bounds = np.maximum(1e-9, 1000 * floor)
+    tightest = int(np.argmax(np.where(np.isnan(distances), np.inf, distances / bounds)))
+    late = np.flatnonzero(~(distances <= bounds))
+    n_strict = int(np.sum(bounds <= 1e-9))
+    held = "" if n_strict == len(distances) else f", the first {n_strict} to 1e-9, the others to their own chaos"
     if task.training.loss == "mean_squared_error":
         flips = 0.0
     elif task.training.loss == "cross_entropy":
@@ -188,22 +193,22 @@ def free_run64(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
     row = partial(Row, level="C4", precision="float64", gates=True)
     rows = [
         row(
-            what=f"losses of {len(distances)} steps of its own recipe",
-            measured=float(np.max(distances)),
-            bound=bound,
+            what=f"losses of {len(distances)} steps of its own recipe{held}",
+            measured=float(distances[tightest]),
+            bound=float(bounds[tightest]),
             where=f"step {late[0] + 1}" if late.size else "",
         ),
         row(what="predictions flipped after it", measured=flips, bound=0.0, where=""),
         row(
             what="evaluation-mode logits after it",
             measured=difference(first["logits"], second["logits"]),
-            bound=max(1e-7, 1000 * (floor or 0.0)),
+            bound=max(1e-7, 1000 * float(floor[-1])),
             where="",
         ),
     ]
     if statistics:
         found = {name: difference(first["weights"][name], second["weights"][name]) for name in statistics}
-        bound = max(1e-7, 1000 * (floor or 0.0))
+        bound = max(1e-7, 1000 * float(floor[-1]))
         differing = [name for name, value in found.items() if not value <= bound]
         rows.append(
             row(
