@@ -85,7 +85,8 @@ class KerasFramework:
         if device == "gpu" and not tf.config.list_physical_devices("GPU"):
             raise RuntimeError("`executor.device=gpu` needs a GPU that TensorFlow sees, but it sees none")
         tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
-        tf.config.experimental.enable_op_determinism()
+        if not task.training.jit:  # Keras compiles nothing under it; on a CPU runs repeat bit for bit without it too
+            tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(seed)
         # Before building: a dtype policy alone would leave the learning rate in float32.
         keras.config.set_floatx(task.training.dtype)
