@@ -103,7 +103,7 @@ def train(folder: Path, experiment: str) -> Report:
 
 def values(report: Report, framework: str, metric: str) -> list[float]:
     """The metric of each run of a framework."""
-    return [run["metrics"][metric] for run in report["runs"] if run["framework"] == framework]
+    return [run["metrics"][metric] for run in report["runs"] if run["name"].startswith(f"{framework} · ")]
 
 
 def cell(row: Row, found: list[float]) -> str:
