@@ -23,7 +23,7 @@ import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments import settings
+from experiments import metrics, settings
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.locks import Locked, Owner, creation_lock
 from experiments.records import Choice, StudyRecord, TrialRecord
@@ -71,7 +71,7 @@ def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
 
 def _check_objectives(asked: TuningSettings, run: Run) -> Iterator[str]:
     """Only what every trial tells can be an objective."""
-    known = [*METRICS, *(["val/accuracy"] if run.task.training.loss != "mean_squared_error" else [])]
+    known = [*METRICS, *(f"val/{name}" for name in metrics.names(run.task.training.loss) if name != "loss")]
     for number, objective in enumerate(asked.objectives):
         if objective.metric not in known:
             yield f"tuning.objectives[{number}].metric: {settings.unknown(objective.metric, known)}"

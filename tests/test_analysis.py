@@ -835,3 +835,49 @@ def test_optimism_is_by_how_much_the_trial_looked_better(direction, optimism):
                     metric="val/score", n_trials=4, low=0.0, high=0.0, at_edge=False)  # fmt: skip
     found = tables.choices(analyse(replace(sweep(runs), choices=(choice,), studies=(study,))))
     assert found.rows[0][found.head.index("optimism")] == optimism
+
+
+# Further scores
+
+
+def scored(framework, seed, **scores):
+    """A run with these scores on the test set and no others."""
+    plain = run(framework, seed, 0.9)
+    return replace(
+        plain, metrics={f"test/{name}": value for name, value in scores.items()} | {"time/steady_epoch": 1.0}
+    )
+
+
+def test_macro_f1_is_on_page_one_where_it_says_something_of_its_own():
+    alike = [scored("keras", seed, accuracy=0.9, loss=0.1, macro_f1=0.895) for seed in range(3)]
+    unlike = [scored("keras", seed, accuracy=0.9, loss=0.1, macro_f1=0.7) for seed in range(3)]
+    assert analyse(sweep(alike)).columns == ("test/accuracy", "test/loss", "time/steady_epoch")
+    assert analyse(sweep(unlike)).columns == ("test/accuracy", "test/macro_f1", "test/loss", "time/steady_epoch")
+
+
+def test_a_regression_has_no_empty_column_of_accuracies():
+    runs = [scored("keras", seed, loss=0.1, rmse=3.0, mae=2.0, skill=0.4 + seed / 100) for seed in range(3)]
+    analysis = analyse(sweep(runs))
+    assert analysis.columns == ("test/loss", "test/rmse", "test/skill", "time/steady_epoch")
+    table = tables.scores(analysis)
+    assert table.head == ("arm", "loss", "RMSE", "MAE", "skill")
+
+
+@pytest.mark.parametrize(
+    ("skills", "said"),
+    [
+        ((0.40, 0.41, 0.42), "keras beats persistence: skill +0.41"),
+        ((-0.40, -0.41, -0.42), "keras is worse than persistence: skill −0.41"),
+        ((0.5, -0.4, 0.1), "keras is not shown to beat persistence: skill +0.07"),
+        ((0.40, 0.41), r"keras against persistence: not assessed with 2 run(s); skill +0.41"),
+    ],
+)
+def test_a_forecast_beats_persistence_only_where_its_interval_says_so(skills, said):
+    runs = [scored("keras", seed, loss=0.1, skill=skill) for seed, skill in enumerate(skills)]
+    ((_, sentence),) = analyse(sweep(runs)).skills
+    assert sentence.startswith(said)
+
+
+def test_tasks_without_further_scores_have_no_table_of_them():
+    assert tables.scores(analyse(sweep(grid()))) is None
+    assert analyse(sweep(grid())).skills == ()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.records import SweepRecord
+from experiments.report import numbers
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
 from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
 from experiments.report.pairs import (
@@ -24,9 +25,12 @@ from experiments.report.pairs import (
 )
 from experiments.report.predictions import Predictions
 from experiments.settings import written
-from experiments.statistics import Verdict
+from experiments.statistics import Estimate, Verdict
 
 SCORES = ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
+FIRST_COLUMNS = 4  # of page one
+UNLIKE = 0.01  # macro-F1 that far from accuracy says something of its own
+SEEDS_OF_AN_INTERVAL = 3
 WORDS = {  # of a verdict, in one word
     "not_assessed": "not assessed",
     "A_better": "difference",
@@ -74,6 +78,24 @@ class Analysis:
         return tuple(pair.score for pair in self.pairs) + losses
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Metrics of page one, at most four: those that say most of this task; tables hold them all."""
+        wanted = ["test/accuracy", "test/macro_f1", "test/loss", "test/rmse", "test/skill", *SCORES[2:]]
+        means = {metric: [arm.interval(metric) for arm in self.arms] for metric in wanted}
+        pairs = zip(means["test/accuracy"], means["test/macro_f1"], strict=True)
+        if not any(first and second and abs(first.value - second.value) > UNLIKE for first, second in pairs):
+            wanted.remove("test/macro_f1")
+        if not any(any(found) for found in means.values()):
+            return SCORES
+        return tuple(metric for metric in wanted if any(means[metric]))[:FIRST_COLUMNS]
+
+    @property
+    def skills(self) -> tuple[tuple[str, str], ...]:
+        """For each arm that is held against a reference forecast: a word of `WORDS`, and a sentence. Exploratory."""
+        found = [(arm.name, arm.interval("test/skill")) for arm in self.arms]
+        return tuple(_skill(name, estimate) for name, estimate in found if estimate is not None)
+
+    @property
     def headline(self) -> str:
         """All claims in one line, where there are several."""
         if len(self.pairs) < 2:
@@ -107,6 +129,18 @@ class Analysis:
             key: list(dict.fromkeys(run.facts[key] for run in self.record.runs if key in run.facts)) for key in keys
         }
         return {key.removeprefix("version."): "; ".join(found) for key, found in values.items() if found}
+
+
+def _skill(name: str, found: Estimate) -> tuple[str, str]:
+    """Whether the 95 % interval of 1 - MSE / MSE of persistence lies on one side of 0."""
+    size = f"skill {numbers.bounds(found, decimals=2)} (1 − MSE / MSE of persistence; 95 % t interval over seeds)"
+    if found.n < SEEDS_OF_AN_INTERVAL or found.low is None or found.high is None:
+        return "not assessed", f"{name} against persistence: not assessed with {found.n} run(s); {size}."
+    if found.low > 0:
+        return "difference", f"{name} beats persistence: {size}."
+    if found.high < 0:
+        return "difference", f"{name} is worse than persistence: {size}."
+    return "inconclusive", f"{name} is not shown to beat persistence: {size}."
 
 
 def _outcome(pair: Pair) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 
 from experiments.fingerprint import plain
 from experiments.records import RunRecord
-from experiments.report import figures, methods, page, tables
+from experiments.report import figures, methods, numbers, page, tables
 from experiments.report.analysis import SCORES, Analysis
+from experiments.report.arms import Arm
 from experiments.report.effects import Gap
 from experiments.report.sections import sections_of
 
@@ -86,8 +87,8 @@ def model(analysis: Analysis) -> dict[str, Any]:
                     "settings": dict(arm.settings),
                     "n": len(arm.runs),
                     "lost": arm.n_lost,
-                    "scores": {metric: arm.scores(metric) for metric in SCORES},
-                    "estimates": {metric: plain(arm.interval(metric)) for metric in SCORES},
+                    "scores": {metric: arm.scores(metric) for metric in _known(arm)},
+                    "estimates": {metric: plain(arm.interval(metric)) for metric in _known(arm)},
                 }
                 for arm in analysis.arms
             ],
@@ -97,6 +98,11 @@ def model(analysis: Analysis) -> dict[str, Any]:
         }
     )
     return content
+
+
+def _known(arm: Arm) -> list[str]:
+    """The four that every arm has a place for, and whatever else it was scored by."""
+    return list(dict.fromkeys([*SCORES, *(metric for metric in numbers.FORMATS if arm.scores(metric))]))
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def results(analysis: Analysis) -> Iterable[Row]:
     """A line per arm and metric."""
     yield "arm", "metric", "n", "lost", "mean", "ci95_low", "ci95_high"
     for arm in analysis.arms:
-        for metric in SCORES:
+        for metric in numbers.FORMATS:
             estimate = arm.interval(metric)
             if estimate is not None:
                 yield arm.name, metric, len(arm.runs), arm.n_lost, estimate.value, estimate.low, estimate.high

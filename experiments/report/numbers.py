@@ -10,6 +10,16 @@ from experiments.statistics.wording import signed
 FORMATS = {  # metric -> (factor, unit, decimals where there is no interval, most decimals)
     "test/accuracy": (100.0, "%", 2, 3),
     "test/loss": (1.0, "", 4, 5),
+    "test/balanced_accuracy": (100.0, "%", 2, 3),
+    "test/macro_precision": (100.0, "%", 2, 3),
+    "test/macro_recall": (100.0, "%", 2, 3),
+    "test/macro_f1": (100.0, "%", 2, 3),
+    "test/brier_score": (1.0, "", 4, 5),
+    "test/calibration_error": (100.0, "%", 2, 3),
+    "test/rmse": (1.0, "", 3, 4),
+    "test/mae": (1.0, "", 3, 4),
+    "test/r2": (1.0, "", 3, 4),
+    "test/skill": (1.0, "", 3, 4),
     "train_eval/loss": (1.0, "", 4, 5),
     "time/steady_epoch": (1.0, "s", 2, 3),
     "time/steady_step": (1000.0, "ms", 2, 3),
@@ -19,15 +29,23 @@ FORMATS = {  # metric -> (factor, unit, decimals where there is no interval, mos
 TITLES = {
     "test/accuracy": "accuracy, %",
     "test/loss": "loss",
+    "test/balanced_accuracy": "balanced accuracy, %",
+    "test/macro_precision": "macro precision, %",
+    "test/macro_recall": "macro recall, %",
+    "test/macro_f1": "macro-F1, %",
+    "test/brier_score": "Brier score",
+    "test/calibration_error": "calibration error, %",
+    "test/rmse": "RMSE",
+    "test/mae": "MAE",
+    "test/r2": "R²",
+    "test/skill": "skill",
     "train_eval/loss": "training loss",
     "time/steady_epoch": "s / epoch",
     "time/steady_step": "ms / step",
     "time/total": "total, s",
     "memory/peak_mib": "MiB *",
 }
-MEMORY_NOTE = (
-    "* accuracy and loss on the test set; peak resident memory of the worker above what it held before it read its data"
-)
+MEMORY_NOTE = "* scores on the test set; peak resident memory of the worker above what it held before it read its data"
 
 
 def interval(estimate: Estimate | None, metric: str) -> str:

@@ -15,7 +15,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from experiments.report import methods, numbers
-from experiments.report.analysis import SCORES, WORDS, Analysis
+from experiments.report.analysis import WORDS, Analysis
 from experiments.report.drawn import Section
 from experiments.report.names import clean, markdown
 from experiments.report.pairs import FEW, Pair
@@ -56,7 +56,7 @@ def claims_of(analysis: Analysis) -> list[Claim]:
         found.append(Claim(word=WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
         if len(analysis.pairs) <= FEW:
             found += _secondary(pair, is_only=len(analysis.pairs) == 1)
-    return found
+    return found + [Claim(word=word, text=text) for word, text in analysis.skills]
 
 
 def _secondary(pair: Pair, *, is_only: bool) -> list[Claim]:
@@ -147,9 +147,10 @@ def _facts(analysis: Analysis) -> dict[str, str]:
 def note(analysis: Analysis) -> str:
     """The report's first page in Markdown."""
     record = analysis.record
-    head = ["arm", "n", *(numbers.TITLES[metric] for metric in SCORES)]
+    columns = analysis.columns
+    head = ["arm", "n", *(numbers.TITLES[metric] for metric in columns)]
     rows = [
-        [markdown(arm.name), str(len(arm.runs)), *(numbers.interval(arm.interval(metric), metric) for metric in SCORES)]
+        [markdown(arm.name), str(len(arm.runs)), *(numbers.interval(arm.interval(each), each) for each in columns)]
         for arm in analysis.arms
     ]
     claims = claims_of(analysis)
@@ -158,9 +159,10 @@ def note(analysis: Analysis) -> str:
     lines += [] if claims else [f"{_nothing(analysis)}\n"]
     lines += [f"{markdown(each.sentence)}\n" for each in record.certificates if each.passed]
     lines += [f"⚠ {markdown(stamp)}\n" for stamp in stamps_of(analysis)]
+    memory = [numbers.MEMORY_NOTE.replace("*", "\\*"), ""] if "memory/peak_mib" in columns else []
     table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
     return "\n".join(
-        [markdown(record.description), "", *lines, *table, "", numbers.MEMORY_NOTE.replace("*", "\\*"), "",
+        [markdown(record.description), "", *lines, *table, "", *memory,
          f"Made by `{markdown(record.command)}`; the whole report is the artifact `report/report.html`.", "",
          markdown(methods.paragraph(analysis), 6000)]
     )  # fmt: skip

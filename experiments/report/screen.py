@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from experiments.report import numbers, page
-from experiments.report.analysis import SCORES, Analysis
+from experiments.report.analysis import Analysis
 
 
 def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) -> None:
@@ -19,15 +19,16 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
     )
     table.add_column("arm")
     table.add_column("n", justify="right")
-    for metric in SCORES:
+    for metric in analysis.columns:
         table.add_column(numbers.TITLES[metric], justify="right")
     for arm in analysis.arms:
         lost = f" ({arm.n_lost} lost)" if arm.n_lost else ""
-        cells = [numbers.interval(arm.interval(metric), metric) for metric in SCORES]
+        cells = [numbers.interval(arm.interval(metric), metric) for metric in analysis.columns]
         table.add_row(escape(arm.name), f"{len(arm.runs)}{lost}", *cells)
     console.print()
     console.print(table)
-    console.print(numbers.MEMORY_NOTE, style="dim", highlight=False)
+    if "memory/peak_mib" in analysis.columns:
+        console.print(numbers.MEMORY_NOTE, style="dim", highlight=False)
     console.print()
     if analysis.headline:
         console.print(escape(analysis.headline), style="bold", highlight=False, soft_wrap=True)

@@ -88,6 +88,8 @@ def _results(builder: _Builder, analysis: Analysis) -> None:
     secondary = [tables.exploratory(title, found) for title, found in analysis.exploratory.items()]
     note = f"Bold: a verdict supports it. {numbers.MEMORY_NOTE}. Means are over finished runs."
     content = [tables.results(analysis)] if analysis.arms else []
+    everything = tables.scores(analysis)
+    content += [everything] if everything is not None else []
     builder.add("results", "Results", tables=[*content, *secondary], notes=[note])
 
 

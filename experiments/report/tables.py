@@ -74,6 +74,19 @@ def results(analysis: Analysis) -> Table:
     return replace(table, bold=frozenset(bold))
 
 
+def scores(analysis: Analysis) -> Table | None:
+    """A row per arm: every score on the test set that some arm has; None where there is but the loss and accuracy."""
+    known = [metric for metric in numbers.TITLES if metric.startswith("test/")]
+    metrics = [metric for metric in known if any(arm.scores(metric) for arm in analysis.arms)]
+    if not set(metrics) - set(SCORES):
+        return None
+    rows = [
+        [arm.name, *(numbers.interval(arm.interval(metric), metric) for metric in metrics)] for arm in analysis.arms
+    ]
+    head = ["arm", *(numbers.TITLES[metric] for metric in metrics)]
+    return _table("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
+
+
 def verdicts(found: Sequence[Verdict], *, title: str) -> Table:
     """A row per comparison with its interval, margin and p-values."""
     head = ["comparison", "metric", "n", "difference", "interval", "level", "margin", "p, difference", "p, TOST"]
