@@ -23,6 +23,7 @@ from experiments.locks import Locked, Owner
 from experiments.run import Finished, Run
 from experiments.run import train as train_run
 from experiments.settings import SettingsError
+from experiments.sources import Form
 from experiments.space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
 
 RATE, DEPTH, ACTIVATION = "optimizer.learning_rate", "network.depth", "network.activation"
@@ -766,7 +767,8 @@ def test_a_space_that_cannot_be_is_refused_with_key_value_and_fix(runs, space, m
 
 
 def test_a_network_that_the_data_is_too_small_for_is_refused():
-    cnn = run_of(cases.task("experiment=mnist_cnn", precision="float32"))
+    images = Form(input_shape=(28, 28, 1), class_names=tuple("0123456789"))
+    cnn = dataclasses.replace(run_of(cases.task("experiment=mnist_cnn", precision="float32")), form=images)
     with pytest.raises(SettingsError, match=r"network\.depth: 9 is tried, but `network\.depth <= 3` must hold"):
         tuning.check(search(space={DEPTH: whole(high=9)}), [cnn])
 
