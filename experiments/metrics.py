@@ -69,7 +69,7 @@ def calibration_error(logits: Array, targets: Array, /, *, n_bins: int = 15) -> 
     (n, n_classes), targets (n,). Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
     """
     chances = np.exp(log_softmax(logits))
-    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == targets
+    confidence, right = chances.max(axis=1), logits.argmax(axis=1) == targets  # as accuracy: chances can tie
     bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
     excess = np.bincount(bins, weights=right - confidence, minlength=n_bins)  # of each bin: its size times its gap
     return float(np.abs(excess).sum() / len(targets))
@@ -106,16 +106,24 @@ def regression(outputs: Array, targets: Array, /, *, target_scale: float, refere
 
     r2, the coefficient of determination, is the mean over the outputs of 1 - MSE / variance; skill is 1 - MSE / MSE of
     the reference forecast (Murphy 1988, Mon. Weather Rev. 116). Each is left out where it would divide by 0.
+
+    Raises:
+        ValueError: If outputs or reference have another shape than targets: NumPy would broadcast them.
     """
+    for name, array in {"outputs": outputs, "reference": targets if reference is None else reference}.items():
+        if array.shape != targets.shape:
+            raise ValueError(
+                f"`{name}.shape == targets.shape` must hold, but got {array.shape} and {targets.shape}; give a value "
+                "for each of the targets"
+            )
     errors = outputs.astype(np.float64) - targets
     squares = np.mean(errors**2, axis=0)  # (n_outputs,)
     scores = {
         "rmse": float(np.sqrt(np.mean(squares))) * target_scale,
         "mae": float(np.mean(np.abs(errors))) * target_scale,
     }
-    variances = np.var(targets.astype(np.float64), axis=0)
-    if (variances > 0).all():
-        scores["r2"] = float(np.mean(1 - squares / variances))
+    if (np.ptp(targets, axis=0) > 0).all():  # the variance of equal numbers can round to 1e-34
+        scores["r2"] = float(np.mean(1 - squares / np.var(targets.astype(np.float64), axis=0)))
     if reference is not None and (of_reference := mean_squared_error(reference, targets)) > 0:
         scores["skill"] = 1 - mean_squared_error(outputs, targets) / of_reference
     return scores
@@ -159,7 +167,7 @@ def evaluate(
         reference: A forecast that a regression is held against, shape (n, n_outputs).
 
     Raises:
-        ValueError: If the numbers of logits and targets differ, or there are none.
+        ValueError: If the numbers of logits and targets differ, or there are none; see also `regression`.
     """
     if len(logits) != len(targets) or len(targets) == 0:
         raise ValueError(f"`len(logits) == len(targets) > 0` must hold, but got {len(logits)} and {len(targets)}")

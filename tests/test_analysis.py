@@ -1,13 +1,16 @@
 """What a report says of records: which arms are compared, what a failed run counts as, and what is never said."""
 
+import io
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments.records import Choice, RunRecord, StudyRecord, SweepRecord, merged
-from experiments.report import tables
+from experiments.report import page, screen, tables
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.effects import dose_of, effects_of
@@ -861,6 +864,64 @@ def test_a_regression_has_no_empty_column_of_accuracies():
     assert analysis.columns == ("test/loss", "test/rmse", "test/skill", "time/steady_epoch")
     table = tables.scores(analysis)
     assert table.head == ("arm", "loss", "RMSE", "MAE", "skill")
+    assert "accuracy, %" not in tables.results(analysis).head
+
+
+FORECASTS = [
+    scored(framework, seed, loss=0.1234, rmse=30 + seed, mae=20, r2=0.8 + seed / 100, skill=0.4 + seed / 100)
+    for framework in ("keras", "lightning")
+    for seed in range(3)
+]
+
+
+def test_a_forecast_is_told_by_loss_rmse_r2_and_skill():
+    analysis = analyse(sweep(FORECASTS))
+    assert analysis.columns == ("test/loss", "test/rmse", "test/r2", "test/skill")
+    assert tables.results(analysis).head == ("arm", "n", "lost", "loss", "RMSE", "R²", "skill", "s / epoch")
+
+
+def shown(analysis):
+    """Page one on a terminal of 80 columns."""
+    console = Console(width=80, file=io.StringIO())
+    screen.show(analysis, console=console, report=Path("report.html"), store_uri="sqlite:///mlflow.db")
+    return console.file.getvalue()
+
+
+def test_the_table_of_a_forecast_fits_a_terminal():
+    text = shown(analyse(sweep(FORECASTS)))
+    table = [line for line in text.splitlines() if line.startswith(("┃", "│"))]
+    assert len(table) == 3  # a head and a line per arm: nothing is wrapped
+    assert max(map(len, table)) <= 80
+    assert "accuracy, %" not in text
+    assert "resident memory" not in text
+    assert "scores on the test set" in text
+
+
+def test_skill_is_told_wherever_claims_are():
+    analysis = analyse(sweep(FORECASTS))
+    said = "lightning beats persistence: skill +0.41 [+0.39, +0.43], 95 % t interval over 3 seeds"  # t: 0.01 * 2.484
+    assert said in shown(analysis)
+    assert said in page.note(analysis).replace("\\", "")
+    assert said in page.html(analysis, [], model={})
+    assert "1 − MSE / MSE of the reference forecast (persistence); exploratory" in shown(analysis)
+
+
+def test_a_skill_alone_is_no_comparison():
+    claims = page.claims_of(analyse(sweep(FORECASTS[:3])))
+    assert [claim.text.partition(":")[0] for claim in claims] == ["Nothing to compare", "keras beats persistence"]
+
+
+def test_runs_that_a_skill_leaves_out_are_told():
+    lost = run("keras", 3, outcome="diverged")
+    ((_, sentence),) = analyse(sweep([*FORECASTS[:3], lost])).skills
+    assert "over 3 seeds" in sentence
+    assert "1/4 runs lost" in sentence
+
+
+def test_the_note_holds_every_score():
+    note = page.note(analyse(sweep(FORECASTS)))
+    assert "| arm | loss | RMSE | MAE | R² | skill |" in note
+    assert "All scores on the test set" in note
 
 
 @pytest.mark.parametrize(

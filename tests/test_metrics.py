@@ -26,6 +26,8 @@ CASES = {
     "one example": drawn(5, n=1),
     "two classes": drawn(6, n_classes=2),
     "sure and large": drawn(7, scale=1e4),
+    "ties": (np.round(drawn(8)[0]), drawn(8)[1]),
+    "nothing but ties": (np.zeros((30, 5), np.float32), drawn(9, n=30)[1]),
 }
 each_case = pytest.mark.parametrize(("logits", "targets"), list(CASES.values()), ids=list(CASES))
 
@@ -132,6 +134,29 @@ def test_what_would_divide_by_zero_is_left_out():
     still = np.ones((4, 1))
     found = metrics.evaluate(still + 1, still, loss="mean_squared_error", reference=still)
     assert set(found) == {"loss", "rmse", "mae"}
+
+
+@pytest.mark.parametrize("n", [3, 7, 1000])
+def test_targets_that_do_not_vary_have_no_r2(n):
+    """The variance of three times 0.1 rounds to 2e-34: an R2 of -5e33."""
+    still, moving = np.full((n, 1), 0.1), np.arange(n)[:, np.newaxis]
+    for targets in (still, np.hstack([still, moving])):
+        assert "r2" not in metrics.evaluate(targets + 1, targets, loss="mean_squared_error")
+
+
+@pytest.mark.parametrize("name", ["outputs", "reference"])
+def test_what_numpy_would_broadcast_is_refused(name):
+    targets = np.array([[1.0], [3.0]])
+    arrays = {"outputs": targets, "reference": targets} | {name: targets[:, 0]}
+    with pytest.raises(ValueError, match=rf"`{name}.shape == targets.shape` .* got \(2,\) and \(2, 1\)"):
+        metrics.evaluate(arrays["outputs"], targets, loss="mean_squared_error", reference=arrays["reference"])
+
+
+def test_calibration_counts_the_answers_that_accuracy_counts():
+    """A lead of 1e-17 does not outlast the exponential: both chances are 1/2, but the answer is the second."""
+    logits, targets = np.array([[0.0, 1e-17]] * 3 + [[1e-17, 0.0]]), np.array([1, 1, 1, 0])
+    assert metrics.accuracy(logits, targets) == 1.0
+    assert metrics.calibration_error(logits, targets) == pytest.approx(1.0 - 0.5)
 
 
 def test_persistence_is_the_last_steps_first_feature():

@@ -80,7 +80,7 @@ class Analysis:
     @property
     def columns(self) -> tuple[str, ...]:
         """Metrics of page one, at most four: those that say most of this task; tables hold them all."""
-        wanted = ["test/accuracy", "test/macro_f1", "test/loss", "test/rmse", "test/skill", *SCORES[2:]]
+        wanted = ["test/accuracy", "test/macro_f1", "test/loss", "test/rmse", "test/r2", "test/skill", *SCORES[2:]]
         means = {metric: [arm.interval(metric) for arm in self.arms] for metric in wanted}
         pairs = zip(means["test/accuracy"], means["test/macro_f1"], strict=True)
         if not any(first and second and abs(first.value - second.value) > UNLIKE for first, second in pairs):
@@ -92,8 +92,8 @@ class Analysis:
     @property
     def skills(self) -> tuple[tuple[str, str], ...]:
         """For each arm that is held against a reference forecast: a word of `WORDS`, and a sentence. Exploratory."""
-        found = [(arm.name, arm.interval("test/skill")) for arm in self.arms]
-        return tuple(_skill(name, estimate) for name, estimate in found if estimate is not None)
+        found = [(arm, arm.interval("test/skill")) for arm in self.arms]
+        return tuple(_skill(arm, estimate) for arm, estimate in found if estimate is not None)
 
     @property
     def headline(self) -> str:
@@ -131,11 +131,14 @@ class Analysis:
         return {key.removeprefix("version."): "; ".join(found) for key, found in values.items() if found}
 
 
-def _skill(name: str, found: Estimate) -> tuple[str, str]:
-    """Whether the 95 % interval of 1 - MSE / MSE of persistence lies on one side of 0."""
-    size = f"skill {numbers.bounds(found, decimals=2)} (1 − MSE / MSE of persistence; 95 % t interval over seeds)"
+def _skill(arm: Arm, found: Estimate) -> tuple[str, str]:
+    """Whether the 95 % interval of 1 - MSE / MSE of persistence lies on one side of 0; lost runs are told."""
+    name, lost = arm.name, f"; {arm.n_lost}/{len(arm.runs)} runs lost" if arm.n_lost else ""
+    what = f"1 − MSE / MSE of the reference forecast (persistence){lost}; exploratory"
     if found.n < SEEDS_OF_AN_INTERVAL or found.low is None or found.high is None:
+        size = f"skill {numbers.bounds(found, decimals=2)}, {what}"
         return "not assessed", f"{name} against persistence: not assessed with {found.n} run(s); {size}."
+    size = f"skill {numbers.bounds(found, decimals=2)}, 95 % t interval over {found.n} seeds; {what}"
     if found.low > 0:
         return "difference", f"{name} beats persistence: {size}."
     if found.high < 0:

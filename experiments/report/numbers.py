@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from experiments.statistics import Estimate
 from experiments.statistics.wording import signed
@@ -46,6 +47,7 @@ TITLES = {
     "memory/peak_mib": "MiB *",
 }
 MEMORY_NOTE = "* scores on the test set; peak resident memory of the worker above what it held before it read its data"
+SCORES_NOTE = "scores on the test set"
 
 
 def interval(estimate: Estimate | None, metric: str) -> str:
@@ -59,6 +61,11 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     if half_width > 0:
         decimals = min(most, max(0, 1 - math.floor(math.log10(half_width))))
     return f"{estimate.value * factor:.{decimals}f} ± {half_width:.{decimals}f}"
+
+
+def note(columns: Sequence[str]) -> str:
+    """What stands under a table of these metrics."""
+    return MEMORY_NOTE if "memory/peak_mib" in columns else SCORES_NOTE
 
 
 def bounds(estimate: Estimate | None, *, factor: float = 1.0, decimals: int = 4) -> str:

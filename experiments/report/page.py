@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from experiments.report import methods, numbers
+from experiments.report import methods, numbers, tables
 from experiments.report.analysis import WORDS, Analysis
 from experiments.report.drawn import Section
 from experiments.report.names import clean, markdown
@@ -50,12 +50,14 @@ class Claim:
 
 
 def claims_of(analysis: Analysis) -> list[Claim]:
-    """What page one says: all claims, and with few pairs also losses, times and memory."""
+    """What page one says: all claims, with few pairs also losses and times, and what beats a reference forecast."""
     found = []
     for pair in analysis.pairs:
         found.append(Claim(word=WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
         if len(analysis.pairs) <= FEW:
             found += _secondary(pair, is_only=len(analysis.pairs) == 1)
+    if analysis.skills and not found:  # a skill is no comparison of arms
+        found.append(Claim(word="not assessed", text=_nothing(analysis)))
     return found + [Claim(word=word, text=text) for word, text in analysis.skills]
 
 
@@ -159,10 +161,19 @@ def note(analysis: Analysis) -> str:
     lines += [] if claims else [f"{_nothing(analysis)}\n"]
     lines += [f"{markdown(each.sentence)}\n" for each in record.certificates if each.passed]
     lines += [f"⚠ {markdown(stamp)}\n" for stamp in stamps_of(analysis)]
-    memory = [numbers.MEMORY_NOTE.replace("*", "\\*"), ""] if "memory/peak_mib" in columns else []
-    table = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+    scores = tables.scores(analysis)
+    further = []
+    if scores is not None:
+        cells = [[markdown(name), *values] for name, *values in scores.rows]
+        further = ["", scores.title, "", *_table(scores.head, cells)]
     return "\n".join(
-        [markdown(record.description), "", *lines, *table, "", *memory,
+        [markdown(record.description), "", *lines, *_table(head, rows), "",
+         numbers.note(columns).replace("*", "\\*"), "",
          f"Made by `{markdown(record.command)}`; the whole report is the artifact `report/report.html`.", "",
-         markdown(methods.paragraph(analysis), 6000)]
+         markdown(methods.paragraph(analysis), 6000), *further]
     )  # fmt: skip
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table's lines in Markdown; cells are texts of ours, or were made harmless."""
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]

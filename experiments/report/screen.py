@@ -27,8 +27,7 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
         table.add_row(escape(arm.name), f"{len(arm.runs)}{lost}", *cells)
     console.print()
     console.print(table)
-    if "memory/peak_mib" in analysis.columns:
-        console.print(numbers.MEMORY_NOTE, style="dim", highlight=False)
+    console.print(numbers.note(analysis.columns), style="dim", highlight=False)
     console.print()
     if analysis.headline:
         console.print(escape(analysis.headline), style="bold", highlight=False, soft_wrap=True)

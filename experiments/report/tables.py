@@ -52,8 +52,8 @@ def results(analysis: Analysis) -> Table:
     """A row per arm: mean ± half-width of the 95 % interval; bold only where a verdict supports it."""
     searched = list(dict.fromkeys(each.key for each in analysis.record.choices))
     head = ["arm", "n", "lost", *searched, *(["trials"] if searched else [])]
-    metrics = [*SCORES, "time/steady_step", "time/total"]
-    metrics = [metric for metric in metrics if any(arm.scores(metric) for arm in analysis.arms)]
+    metrics = dict.fromkeys([*analysis.columns, *SCORES, "time/steady_step", "time/total"])
+    shown = [metric for metric in metrics if any(arm.scores(metric) for arm in analysis.arms)]
     trials = {each.value: str(each.n_trials) for each in analysis.record.choices}
     rows = [
         [
@@ -62,11 +62,11 @@ def results(analysis: Analysis) -> Table:
             str(arm.n_lost),
             *(written(arm.settings.get(key, "–")) for key in searched),
             *([trials.get(arm.settings[searched[0]], "–")] if searched else []),
-            *(numbers.interval(arm.interval(metric), metric) for metric in metrics),
+            *(numbers.interval(arm.interval(metric), metric) for metric in shown),
         ]
         for arm in analysis.arms
     ]
-    head += [numbers.TITLES[metric] for metric in metrics]
+    head += [numbers.TITLES[metric] for metric in shown]
     table = _table("Mean ± half-width of the 95 % t interval over seeds", head, rows)
     column = head.index(numbers.TITLES[analysis.metric]) if numbers.TITLES[analysis.metric] in head else 0
     better = {pair.score.shows_difference_in_favor_of for pair in analysis.pairs} - {None}
