@@ -15,9 +15,9 @@ from experiments.parity import probes as parity
 from experiments.run import build, plan_for
 
 
-def _model(load, name, task, path, seed=0):
+def _model(load, name, task, path, seed=0, devices=1):
     dataset = data.read(path)
-    return build(task, dataset, framework=load(name), seed=seed, device="cpu"), dataset
+    return build(task, dataset, framework=load(name), seed=seed, device="cpu", devices=devices), dataset
 
 
 def weights_twice(load, name, task, path, tell):
@@ -49,9 +49,9 @@ def logits(load, name, task, path, tell):
     tell((model.logits(inputs), model.logits(inputs)))
 
 
-def trained(load, name, task, path, tell, stop_after=None, seed=0):
+def trained(load, name, task, path, tell, stop_after=None, seed=0, devices=1):
     """Losses of each epoch, number of steps told, weights before and after."""
-    model, dataset = _model(load, name, task, path, seed)
+    model, dataset = _model(load, name, task, path, seed, devices)
     before, losses, steps = model.weights(), [], []
 
     def on_epoch_end(epoch, step_losses):
@@ -59,7 +59,8 @@ def trained(load, name, task, path, tell, stop_after=None, seed=0):
         return epoch == stop_after
 
     model.fit(plan_for(task, dataset, seed=seed), on_step_end=lambda: steps.append(1), on_epoch_end=on_epoch_end)
-    tell({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights()})
+    logits = model.logits(dataset.x_test.astype(task.training.dtype))
+    tell({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights(), "logits": logits})
 
 
 def stopped_after_first_epoch(load, name, task, path, tell):
@@ -173,3 +174,39 @@ def trained_with_seed(load, name, task, path, seed, tell):
 def broken_load(name):
     """frameworks.load, for which there is no Keras."""
     return frameworks.load({"keras": "kreas"}.get(name, name))
+
+
+def trained_on(devices, load, name, task, path, tell):
+    trained(load, name, task, path, tell, devices=devices)
+
+
+def stopped_on(devices, load, name, task, path, tell):
+    trained(load, name, task, path, tell, stop_after=0, devices=devices)
+
+
+def weights_replaced_on(devices, load, name, task, path, tell):
+    """Losses of a training whose weights are put back to the first ones after every epoch."""
+    model, dataset = _model(load, name, task, path, devices=devices)
+    first, losses = model.weights(), []
+
+    def on_epoch_end(epoch, step_losses):
+        losses.append(step_losses)
+        model.load_weights(first)
+        return False
+
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    tell(losses)
+
+
+def hung_on(devices, load, name, task, path, tell):
+    """Tells its own and its followers' process numbers in the middle of a training, and waits there."""
+    model, dataset = _model(load, name, task, path, devices=devices)
+
+    def on_epoch_end(epoch, step_losses):
+        me = os.getpid()
+        children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+        tell((me, [int(child) for child in children]))
+        time.sleep(600)
+        return True
+
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)

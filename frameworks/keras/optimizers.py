@@ -7,6 +7,7 @@ Each is a subclass that changes the update rule and nothing else. Python numbers
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fnmatch import fnmatch
 from typing import Any
 
@@ -89,19 +90,42 @@ def _is_bias(variable: keras.Variable) -> bool:
 
 
 class _Exact:
-    """Exact decoupled decay and clipping, and gradients of embeddings with their duplicate rows summed."""
+    """Exact decoupled decay and clipping, and gradients of embeddings with their duplicate rows summed.
+
+    Where devices share a run, their gradients are summed first (each loss was divided by their number): Keras would
+    clip those of each device.
+    """
 
     def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
         """On TensorFlow an embedding's gradient lists a row once per use; Keras would square the parts, not the sum."""
-        super().apply([tf.convert_to_tensor(gradient) for gradient in grads], trainable_variables)
+        whole = [tf.convert_to_tensor(gradient) for gradient in grads]
+        if self._distribution_strategy.num_replicas_in_sync > 1:
+            whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
+        super().apply(whole, trainable_variables)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: list[Any]) -> list[Any]:
+        return grads_and_vars
+
+    def _on_each_device(self, change: Callable[..., Any], variables: list[keras.Variable], *others: Any) -> None:
+        """`change(variable, *others)` of every variable, as TensorFlow's variables, wherever there is a copy."""
+
+        def update(strategy: tf.distribute.Strategy, variables: list[Any], *others: Any) -> None:
+            for variable, *arguments in zip(variables, *others, strict=True):
+                strategy.extended.update(variable, change, args=tuple(arguments), group=False)
+
+        tf.__internal__.distribute.interim.maybe_merge_call(
+            update, self._distribution_strategy, [variable.value for variable in variables], *others
+        )
 
     def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
         if self.weight_decay is None:
             return
-        for variable in variables:
-            if self._use_weight_decay(variable):
-                rate = ops.cast(self.learning_rate, variable.dtype)
-                variable.assign(variable * (1 - rate * self.weight_decay))
+
+        def decay(variable: tf.Variable) -> None:
+            rate = ops.cast(self.learning_rate, variable.dtype)
+            variable.assign(variable * (1 - rate * self.weight_decay))
+
+        self._on_each_device(decay, [variable for variable in variables if self._use_weight_decay(variable)])
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         if not self.clipnorm:

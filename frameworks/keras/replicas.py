@@ -1,0 +1,47 @@
+"""Several devices that share one run, by MirroredStrategy: threads of this process, a copy of every variable each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from experiments.plan import share_of
+
+Array = NDArray[Any]
+
+
+def strategy(*, device: str, devices: int) -> tf.distribute.Strategy:
+    """For one device TensorFlow's default, which changes nothing; for several, `device`s that mirror each other."""
+    if devices == 1:
+        return tf.distribute.get_strategy()
+    tf.config.threading.set_inter_op_parallelism_threads(devices)  # a thread to each replica
+    if device == "cpu":
+        _cut_cpu(devices)
+    return tf.distribute.MirroredStrategy([f"/{device}:{index}" for index in range(devices)])
+
+
+def _cut_cpu(devices: int) -> None:
+    """Let TensorFlow see the CPU as several devices."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or ()) < devices:
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
+
+
+def distributed(batches: Any, shared: tf.distribute.Strategy) -> tf.distribute.DistributedDataset:
+    """`batches()` yields tuples of arrays; replica r of each gets the rows r, r + devices, ..."""
+    devices = shared.num_replicas_in_sync
+
+    def shares() -> Any:
+        for batch in batches():
+            for replica in range(devices):
+                yield tuple(share_of(array, replica, devices=devices) for array in batch)
+
+    first = next(iter(batches()))
+    signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in first)
+    # Elements go to the replicas in turn.
+    return shared.distribute_datasets_from_function(
+        lambda _: tf.data.Dataset.from_generator(shares, output_signature=signature)
+    )
