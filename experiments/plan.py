@@ -145,9 +145,6 @@ def require_equal_shares(task: Task, *, n_examples: int, devices: int) -> None:
             task.network, "batch_normalization", None
         ),
         f"{needs} training.jit=false: Keras compiles no step that devices share": training.jit,
-        f"{needs} training.gradient_accumulation_steps=1: Keras cannot skip a step that devices share": (
-            training.gradient_accumulation_steps > 1
-        ),
         _uneven(n_examples, batch_size=training.batch_size, devices=devices): any(
             size % devices for size in (min(training.batch_size, n_examples), n_examples % training.batch_size)
         ),

@@ -126,9 +126,7 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
     start_mib = _peak_mib()
     dataset = data.read(run.data_path)
     require_equal_shares(run.task, n_examples=len(dataset.y_train), devices=run.devices)
-    model = build(
-        run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices
-    )
+    model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
     plan = plan_for(run.task, dataset, seed=run.seed)
     recorder = _Recorder(run=run, model=model, dataset=dataset, tell=tell)
     built = time.perf_counter()

@@ -27,7 +27,7 @@ class KerasModel:
         self.model = model
         self.task = task
         self.device = device
-        self._on_first = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+        self._on_first = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
 
     def weights(self) -> Weights:
         return weights.read(self.model)

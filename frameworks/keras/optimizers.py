@@ -7,7 +7,6 @@ Each is a subclass that changes the update rule and nothing else. Python numbers
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fnmatch import fnmatch
 from typing import Any
 
@@ -103,29 +102,22 @@ class _Exact:
             whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
         super().apply(whole, trainable_variables)
 
-    def _all_reduce_sum_gradients(self, grads_and_vars: list[Any]) -> list[Any]:
-        return grads_and_vars
+    def _backend_update_step(self, grads: list[Any], trainable_variables: list[keras.Variable], rate: Any) -> None:
+        """Each device moves its own copies, all by the same numbers; Keras would meet with the others, outside of ifs."""
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            self.update_step(gradient, variable.value, rate)
 
-    def _on_each_device(self, change: Callable[..., Any], variables: list[keras.Variable], *others: Any) -> None:
-        """`change(variable, *others)` of every variable, as TensorFlow's variables, wherever there is a copy."""
-
-        def update(strategy: tf.distribute.Strategy, variables: list[Any], *others: Any) -> None:
-            for variable, *arguments in zip(variables, *others, strict=True):
-                strategy.extended.update(variable, change, args=tuple(arguments), group=False)
-
-        tf.__internal__.distribute.interim.maybe_merge_call(
-            update, self._distribution_strategy, [variable.value for variable in variables], *others
-        )
+    def _backend_increment_gradient_accumulators(self, grads: list[Any], acc_grads: list[keras.Variable]) -> None:
+        for gradient, accumulated in zip(grads, acc_grads, strict=True):
+            accumulated.assign(accumulated + gradient)
 
     def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
         if self.weight_decay is None:
             return
-
-        def decay(variable: tf.Variable) -> None:
-            rate = ops.cast(self.learning_rate, variable.dtype)
-            variable.assign(variable * (1 - rate * self.weight_decay))
-
-        self._on_each_device(decay, [variable for variable in variables if self._use_weight_decay(variable)])
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                rate = ops.cast(self.learning_rate, variable.dtype)
+                variable.assign(variable * (1 - rate * self.weight_decay))
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         if not self.clipnorm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -45,3 +45,25 @@ def distributed(batches: Any, shared: tf.distribute.Strategy) -> tf.distribute.D
     return shared.distribute_datasets_from_function(
         lambda _: tf.data.Dataset.from_generator(shares, output_signature=signature)
     )
+
+
+def draw_apart(model: keras.Model) -> None:
+    """Give each replica dropout masks of its own: Keras would draw the same for the rows of every share."""
+    generators = [layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")]
+
+    @tf.function
+    def reseed() -> None:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        for generator in generators:
+            seed, count = tf.unstack(generator.state.value)
+            generator.state.assign(tf.stack([seed + tf.cast(replica, seed.dtype), count]))
+
+    model.distribute_strategy.run(reseed)
+
+
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Skips a step where any device's gradient is not finite; Keras looks at the first one's, not yet summed."""
+
+    def check_finite(self, grads: list[Any]) -> Any:
+        is_lost = tf.cast(tf.logical_not(super().check_finite(grads)), "int32")
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, is_lost) == 0

@@ -158,7 +158,7 @@ def fit(
         step_losses = StepLosses(loss(task), plan.batches_per_epoch)
         optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
         if task.training.precision == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
+            optimizer = replicas.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
         model.compile(
             optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit
         )
@@ -166,6 +166,8 @@ def fit(
     def batches() -> Iterator[tuple[Array, ...]]:
         return planned_batches(plan, task.training.class_weights)
 
+    if shared.num_replicas_in_sync > 1:
+        replicas.draw_apart(model)
     model.fit(
         batches() if shared.num_replicas_in_sync == 1 else replicas.distributed(batches, shared),
         epochs=plan.epochs,

@@ -118,7 +118,8 @@ class LightningFramework:
         seen = torch.cuda.device_count()
         if device == "gpu" and seen < devices:
             raise RuntimeError(
-                f"`executor.device=gpu` needs a GPU that PyTorch sees for each of {devices} device(s), but it sees {seen}"
+                f"`executor.device=gpu` needs a GPU that PyTorch sees for each of {devices} device(s), "
+                f"but it sees {seen}"
             )
         training.settle(task, seed=seed)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)

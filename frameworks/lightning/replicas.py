@@ -130,4 +130,6 @@ def _tell(follower: subprocess.Popen[bytes], share: Share) -> None:
 def _require_alive(followers: list[subprocess.Popen[bytes]]) -> None:
     for replica, follower in enumerate(followers, start=1):
         if follower.poll() is not None:
-            raise RuntimeError(f"a follower (replica {replica}) ended with exit code {follower.returncode}; see the log")
+            raise RuntimeError(
+                f"a follower (replica {replica}) ended with exit code {follower.returncode}; see the log"
+            )
