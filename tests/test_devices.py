@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from cases import change
 from conftest import EXECUTOR
-from probes import dropped_on_two, hung_on, overflowed_on, stopped_on, trained_on, weights_replaced_on
+from probes import dropped_on_two, environment, hung_on, overflowed_on, stopped_on, trained_on, weights_replaced_on
 from rich.console import Console
 
 import frameworks
@@ -47,7 +47,7 @@ EVERYTHING = {
 @pytest.mark.parametrize("regularization", [{}, EVERYTHING], ids=["plain", "everything"])
 @both_frameworks
 def test_two_devices_train_as_one_does(in_worker, name, regularization, exact, even_path):
-    """Sums in another order: 1e-12 relative (measured 1e-15 on losses)."""
+    """Sums in another order: 1e-12, relative for losses (measured 3e-16), absolute for weights (measured 3e-16)."""
     steps = 2 if regularization else 1
     asked = change(exact, regularization=regularization, training={"gradient_accumulation_steps": steps})
     alone, shared = (in_worker(trained_on, devices, frameworks.load, name, asked, even_path) for devices in (1, 2))
@@ -55,8 +55,8 @@ def test_two_devices_train_as_one_does(in_worker, name, regularization, exact, e
     losses = [np.concatenate([step_losses for _, step_losses in told["losses"]]) for told in (alone, shared)]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-12)
     for key in alone["after"]:
-        np.testing.assert_allclose(shared["after"][key], alone["after"][key], rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(shared["logits"], alone["logits"], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(shared["after"][key], alone["after"][key], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(shared["logits"], alone["logits"], rtol=0, atol=1e-11)
 
 
 @both_frameworks
@@ -185,10 +185,14 @@ def test_fewer_gpus_than_devices_are_refused(exact, cache, tmp_path, monkeypatch
         planned(exact, tmp_path, cache, settings=dataclasses.replace(TWO_DEVICES, device="gpu"))
 
 
-def test_gpus_are_handed_out_in_groups(monkeypatch):
+def test_gpus_are_handed_out_in_groups(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,1,2,9")
-    assert executor.gpu_groups(2) == ["4,7", "1,2"]
     assert executor.gpu_groups(1) == ["4", "7", "1", "2", "9"]
+    settings = dataclasses.replace(EXECUTOR, start_method="auto", devices=2)
+    pairs = executor.LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
+    works = [executor.Work(call=environment, arguments=(), log=tmp_path / "worker.log") for _ in range(2)]
+    seen = [event["CUDA_VISIBLE_DEVICES"] for _, event in pairs.run(works) if isinstance(event, dict)]
+    assert sorted(seen) == ["1,2", "4,7"]
 
 
 def test_devices_are_in_a_runs_name_only_where_there_are_several(exact, cache, tmp_path):

@@ -103,7 +103,7 @@ class _Exact:
         super().apply(whole, trainable_variables)
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[keras.Variable], rate: Any) -> None:
-        """Each device moves its own copies, all by the same numbers; Keras would meet with the others, outside of ifs."""
+        """Each device moves its own copies, all alike. Keras would let devices meet here, which it cannot in a cond."""
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             self.update_step(gradient, variable.value, rate)
 

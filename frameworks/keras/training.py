@@ -170,6 +170,7 @@ def fit(
         replicas.draw_apart(model)
     model.fit(
         batches() if shared.num_replicas_in_sync == 1 else replicas.distributed(batches, shared),
+        shuffle=False,
         epochs=plan.epochs,
         steps_per_epoch=plan.batches_per_epoch,
         verbose=0,
