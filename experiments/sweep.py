@@ -79,7 +79,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
     check_share(asked_executor)
     device, devices = choose_device(asked_executor.device), asked_executor.devices
     if device == "gpu":
-        gpu_groups(devices)
+        gpu_groups(devices)  # refuses more devices than there are
     datasets = _datasets(jobs, cache=cache, console=console)
     for job in jobs:
         _check_fit(job, datasets[fingerprint_of(job.task.data)], device=device, devices=devices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from experiments.plan import share_of
 
 Array = NDArray[Any]
+Batch = tuple[Array, ...]
 
 
 def strategy(*, device: str, devices: int) -> tf.distribute.Strategy:
@@ -30,16 +32,18 @@ def _cut_cpu(devices: int) -> None:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * devices)
 
 
-def distributed(batches: Any, shared: tf.distribute.Strategy) -> tf.distribute.DistributedDataset:
+def distributed(
+    batches: Callable[[], Iterator[Batch]], shared: tf.distribute.Strategy
+) -> tf.distribute.DistributedDataset:
     """`batches()` yields tuples of arrays; replica r of each gets the rows r, r + devices, ..."""
     devices = shared.num_replicas_in_sync
 
-    def shares() -> Any:
+    def shares() -> Iterator[Batch]:
         for batch in batches():
             for replica in range(devices):
                 yield tuple(share_of(array, replica, devices=devices) for array in batch)
 
-    first = next(iter(batches()))
+    first = next(batches())
     signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in first)
     # Elements go to the replicas in turn.
     return shared.distribute_datasets_from_function(
@@ -65,5 +69,9 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Skips a step where any device's gradient is not finite; Keras looks at the first one's, not yet summed."""
 
     def check_finite(self, grads: list[Any]) -> Any:
-        is_lost = tf.cast(tf.logical_not(super().check_finite(grads)), "int32")
-        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, is_lost) == 0
+        is_finite = super().check_finite(grads)
+        replica = tf.distribute.get_replica_context()
+        if replica.num_replicas_in_sync == 1:
+            return is_finite
+        n_lost = replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(tf.logical_not(is_finite), "int32"))
+        return n_lost == 0
