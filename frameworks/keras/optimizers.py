@@ -17,7 +17,7 @@ from keras import ops
 
 from experiments import optimizers as words
 from experiments.task import Clip, Task
-from frameworks.keras import weights
+from frameworks.keras import replicas, weights
 
 Rate = keras.optimizers.schedules.LearningRateSchedule
 CLIPS = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
@@ -98,8 +98,10 @@ class _Exact:
     def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
         """On TensorFlow an embedding's gradient lists a row once per use; Keras would square the parts, not the sum."""
         whole = [tf.convert_to_tensor(gradient) for gradient in grads]
-        if self._distribution_strategy.num_replicas_in_sync > 1:
-            whole = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
+        devices = self._distribution_strategy.num_replicas_in_sync
+        if devices > 1:
+            summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
+            whole = [gradient * replicas.correction(devices) for gradient in summed]
         super().apply(whole, trainable_variables)
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[keras.Variable], rate: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -49,6 +50,11 @@ def distributed(
     return shared.distribute_datasets_from_function(
         lambda _: tf.data.Dataset.from_generator(shares, output_signature=signature)
     )
+
+
+def correction(devices: int) -> float:
+    """What makes up for Keras' scaling of a loss: it rounds 1 / devices to float32. Exactly 1 for 1, 2, 4, ..."""
+    return 1 / devices / float(np.float32(1 / devices))
 
 
 def draw_apart(model: keras.Model) -> None:

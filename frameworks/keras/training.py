@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
@@ -84,11 +85,12 @@ class StepLosses(keras.metrics.Metric):
     def __init__(self, loss: keras.losses.Loss, n_steps: int) -> None:
         super().__init__(name="step_losses")
         self.loss = loss
+        self.correction = replicas.correction(tf.distribute.get_strategy().num_replicas_in_sync)
         self.losses = self.add_variable((n_steps,), initializer="zeros", name="losses")
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
     def update_state(self, targets: Any, logits: Any, sample_weight: Any = None) -> None:
-        batch_loss = ops.reshape(self.loss(targets, logits, sample_weight), (1,))
+        batch_loss = ops.reshape(self.loss(targets, logits, sample_weight) * self.correction, (1,))
         self.losses.assign(ops.scatter_update(self.losses, ops.reshape(self.step, (1, 1)), batch_loss))
         self.step.assign_add(1)
 
