@@ -64,11 +64,24 @@ class Model(Protocol):
 class Framework(Protocol):
     """One deep-learning framework, imported."""
 
-    def build(self, task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int, device: str) -> Model:
+    def build(
+        self,
+        task: Task,
+        *,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        seed: int,
+        device: str,
+        devices: int = 1,
+    ) -> Model:
         """Build the task's network, compiled and ready to fit on `device` ("cpu" or "gpu").
 
+        With `devices` > 1, `fit` takes an equal share of each batch on each of them and steps with the mean of their
+        gradients: the step of one device, up to rounding (`plan.require_equal_shares` says for which tasks). The plan's
+        batch stays the whole one, and so do the losses that `on_epoch_end` gets.
+
         Raises:
-            RuntimeError: If `device` is "gpu" and the framework sees none.
+            RuntimeError: If `device` is "gpu" and the framework sees fewer than `devices`.
             ValueError: If the framework lacks a word of the task; it says which.
         """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -78,6 +79,22 @@ def choose_device(asked: str) -> str:
     return "gpu" if asked != "cpu" and visible_gpus() else "cpu"
 
 
+def gpu_groups(devices: int) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each run: the visible GPUs in groups of `devices`; an incomplete group stays idle.
+
+    Raises:
+        SettingsError: If not even one group is complete.
+    """
+    gpus = visible_gpus()
+    if len(gpus) < devices:
+        raise SettingsError(
+            f"`executor.devices <= visible GPUs` must hold, but got {devices} devices and {len(gpus)} GPUs; lower "
+            "executor.devices, or check nvidia-smi and CUDA_VISIBLE_DEVICES"
+        )
+    starts = range(0, len(gpus) - devices + 1, devices)
+    return [",".join(gpus[start : start + devices]) for start in starts]
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -87,13 +104,15 @@ def check_share(settings: ExecutorSettings) -> None:
     """Refuse more threads than cores: they would spin against each other, ten times slower.
 
     Raises:
-        SettingsError: If workers * threads exceeds the cores this process may use.
+        SettingsError: If workers * threads * devices exceeds the cores this process may use.
     """
     cores = available_cores()
-    if settings.workers * settings.threads > cores:
+    names = ["workers", "threads", *(["devices"] if settings.devices > 1 else [])]
+    counts = [getattr(settings, name) for name in names]
+    if math.prod(counts) > cores:
         raise SettingsError(
-            f"`executor.workers * executor.threads <= {cores} cores` must hold, but got "
-            f"{settings.workers} * {settings.threads}; lower one of them"
+            f"`{' * '.join(f'executor.{name}' for name in names)} <= {cores} cores` must hold, but got "
+            f"{' * '.join(map(str, counts))}; lower one of them"
         )
 
 
@@ -173,7 +192,8 @@ class LocalExecutor:
         in the order of `next_work`.
         """
         indices = itertools.count()
-        free_gpus = deque(visible_gpus() if self.device == "gpu" else [None] * self.settings.workers)
+        on_gpu = self.device == "gpu"
+        free_gpus = deque(gpu_groups(self.settings.devices) if on_gpu else [None] * self.settings.workers)
         active: list[_Process] = []
         try:
             while True:
@@ -231,7 +251,7 @@ class LocalExecutor:
 
 def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
     """The same with as many workers as there are cores: for work that is not timed."""
-    workers = max(1, available_cores() // executor.settings.threads)
+    workers = max(1, available_cores() // (executor.settings.threads * executor.settings.devices))
     return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
 
 

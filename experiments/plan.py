@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.task import Augmentation
+from experiments.task import Augmentation, Task
 
 Array = NDArray[Any]
 AUGMENTATION_STREAM = 2**32  # keeps these draws apart from those of the order, which use the epoch's number
@@ -114,6 +114,56 @@ def require_whole_steps(n_examples: int, *, batch_size: int, batches_per_step: i
     raise ValueError(
         f"`batches per epoch % training.gradient_accumulation_steps == 0` must hold, but got {n_batches} batches and "
         f"{batches_per_step} steps; {fix}"
+    )
+
+
+def share_of(array: Array, replica: int, *, devices: int) -> Array:
+    """The rows of a batch that replica 0, 1, ... of `devices` takes: every `devices`-th, (n / devices, ...)."""
+    return np.ascontiguousarray(array[replica::devices])
+
+
+def require_equal_shares(task: Task, *, n_examples: int, devices: int) -> None:
+    """Refuse a task whose step on several devices is not its step on one.
+
+    The mean of the devices' gradients is the batch's gradient only where all shares count alike.
+
+    Args:
+        task: What is to be trained.
+        n_examples: Training examples.
+        devices: How many share one run; 1 refuses nothing.
+
+    Raises:
+        ValueError: Names every rule that is broken, a line each, and what keeps it.
+    """
+    if devices == 1:
+        return
+    training = task.training
+    needs = "`executor.devices > 1` needs"
+    broken = {
+        f"{needs} training.class_weights=null: each share would be divided by its own weights": training.class_weights,
+        f"{needs} a network without batch normalization: each device would use its own mean and variance": getattr(
+            task.network, "batch_normalization", None
+        ),
+        f"{needs} training.jit=false: Keras compiles no step that devices share": training.jit,
+        _uneven(n_examples, batch_size=training.batch_size, devices=devices): any(
+            size % devices for size in (min(training.batch_size, n_examples), n_examples % training.batch_size)
+        ),
+    }
+    problems = [f"{rule}; or set executor.devices=1" for rule, is_broken in broken.items() if is_broken]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _uneven(n_examples: int, *, batch_size: int, devices: int) -> str:
+    """What is wrong where some batch does not divide by `devices`, and the nearest numbers that keep the rule."""
+    if n_examples % devices:
+        fix = f"{n_examples} do not divide by {devices}: change data.validation_fraction"
+    else:
+        near = max(batch_size // devices, 1) * devices
+        fix = f"training.batch_size={near} does"
+    return (
+        "`every batch % executor.devices == 0` must hold, the last one too, but got "
+        f"n_train={n_examples}, batch_size={batch_size}, devices={devices}; {fix}"
     )
 
 

@@ -19,7 +19,7 @@ from experiments import data, metrics
 from experiments.contract import Framework, Model
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.initialization import Weights, initial_weights
-from experiments.plan import BatchPlan, batches_of
+from experiments.plan import BatchPlan, batches_of, require_equal_shares
 from experiments.schedules import learning_rates
 from experiments.sources import Form
 from experiments.stopping import Patience
@@ -33,7 +33,8 @@ GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the ge
 class Run:
     """One training of one task by one framework with one seed.
 
-    `data_path` is what `data.write` wrote, `form` what its examples look like, `folder` where the run leaves its files.
+    `data_path` is what `data.write` wrote, `form` what its examples look like, `folder` where the run leaves its files,
+    `devices` how many devices share it.
     `name`, `labels` and `overrides` say how a person asked for it; its numbers do not depend on them. A trial is a
     run of a search: it is never scored on the test set, keeps no model, and stops when it is told to.
     """
@@ -50,6 +51,7 @@ class Run:
     labels: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
     is_trial: bool = False
+    devices: int = 1
 
     @property
     def fingerprint(self) -> str:
@@ -66,6 +68,7 @@ class Run:
                 "results_version": RESULTS_VERSION,
             }
             | ({"is_trial": True} if self.is_trial else {})
+            | ({"devices": self.devices} if self.devices > 1 else {})
         )
 
 
@@ -122,7 +125,8 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
     imported = time.perf_counter()
     start_mib = _peak_mib()
     dataset = data.read(run.data_path)
-    model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device)
+    require_equal_shares(run.task, n_examples=len(dataset.y_train), devices=run.devices)
+    model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
     plan = plan_for(run.task, dataset, seed=run.seed)
     recorder = _Recorder(run=run, model=model, dataset=dataset, tell=tell)
     built = time.perf_counter()
@@ -153,10 +157,17 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
     tell(Finished(metrics=scores | ledger))
 
 
-def build(task: Task, dataset: data.Dataset, *, framework: Framework, seed: int, device: str) -> Model:
+def build(
+    task: Task, dataset: data.Dataset, *, framework: Framework, seed: int, device: str, devices: int = 1
+) -> Model:
     """The framework's network with the seed's initial weights."""
     model = framework.build(
-        task, input_shape=dataset.form.input_shape, n_outputs=dataset.form.n_outputs, seed=seed, device=device
+        task,
+        input_shape=dataset.form.input_shape,
+        n_outputs=dataset.form.n_outputs,
+        seed=seed,
+        device=device,
+        devices=devices,
     )
     shapes = {name: weight.shape for name, weight in model.weights().items()}
     dtype = task.training.dtype

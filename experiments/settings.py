@@ -38,18 +38,20 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSettings:
-    """Where and how runs are executed."""
+    """Where and how runs are executed: `workers` at a time, each on `devices` devices of `threads` threads."""
 
     workers: int
     threads: int
     device: Literal["auto", "cpu", "gpu"]
     start_method: Literal["auto", "forkserver", "spawn"]
     time_limit_seconds: float
+    devices: int = 1
 
     def __post_init__(self) -> None:
         """Check the counts."""
         require(self.workers >= 1, "workers >= 1", self.workers)
         require(self.threads >= 1, "threads >= 1", self.threads)
+        require(self.devices >= 1, "devices >= 1", self.devices, "1 gives each run one device")
         require(self.time_limit_seconds > 0, "time_limit_seconds > 0", self.time_limit_seconds)
 
 

@@ -19,9 +19,9 @@ from rich.markup import escape
 
 from experiments import data, environment
 from experiments.contract import Framework
-from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
+from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, gpu_groups
 from experiments.fingerprint import fingerprint_of, plain
-from experiments.plan import require_whole_steps
+from experiments.plan import require_equal_shares, require_whole_steps
 from experiments.progress import Display
 from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
 from experiments.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
@@ -32,6 +32,7 @@ from experiments.tensorboard import Board
 from experiments.tracking import Store
 
 Load = Callable[[str], Framework]
+ON_ONE_DEVICE = ("numpy",)  # frameworks whose runs cannot be shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +73,23 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
         raise SettingsError(
             "`experiment`, `margins` and `chance` must be the same for all runs; give each its own command"
         )
-    check_share(first.executor)
-    device = choose_device("cpu" if first.action == "parity" else first.executor.device)
+    asked_executor = first.executor
+    if first.action == "parity":  # a certificate is made on one device: what several add is rounding
+        asked_executor = dataclasses.replace(asked_executor, device="cpu", devices=1)
+    check_share(asked_executor)
+    device, devices = choose_device(asked_executor.device), asked_executor.devices
+    if device == "gpu":
+        gpu_groups(devices)  # refuses more devices than there are
     datasets = _datasets(jobs, cache=cache, console=console)
     for job in jobs:
-        _check_fit(job, datasets[fingerprint_of(job.task.data)], device=device)
+        _check_fit(job, datasets[fingerprint_of(job.task.data)], device=device, devices=devices)
     runs = tuple(
         Run(
             task=job.task,
             framework=job.framework.name,
             seed=job.seed,
             device=device,
+            devices=devices,
             data_fingerprint=datasets[fingerprint_of(job.task.data)].fingerprint,
             data_path=(cache / "prepared" / f"{datasets[fingerprint_of(job.task.data)].fingerprint}.npz").resolve(),
             folder=Path(),
@@ -101,7 +108,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
     folder = _new_folder(Path(first.output) / slug(first.task.name))
     frameworks = sorted({job.framework.name for job in jobs})
     executor = LocalExecutor(
-        settings=first.executor, device=device, preload=[modules[name] for name in frameworks], folder=folder
+        settings=asked_executor, device=device, preload=[modules[name] for name in frameworks], folder=folder
     )
     return Sweep(
         name=first.task.name,
@@ -152,11 +159,11 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
     return found
 
 
-def _check_fit(job: Job, dataset: data.Dataset, *, device: str) -> None:
+def _check_fit(job: Job, dataset: data.Dataset, *, device: str, devices: int) -> None:
     """What can be checked only once the data and the device are known.
 
     Raises:
-        SettingsError: If network, loss or batches do not fit the data, or the precision the device.
+        SettingsError: If network, loss or batches do not fit the data, the precision the device, or the task several.
     """
     training = job.task.training
     problems = check_fit(job.task, dataset.form, title=SOURCES[job.task.data.source].title)
@@ -174,6 +181,14 @@ def _check_fit(job: Job, dataset: data.Dataset, *, device: str) -> None:
         if len(outside):
             place = tuple(int(index) for index in outside[0])
             problems.append(f"`0 <= targets <= 1` must hold for training.loss={training.loss}, but one is {y[place]}")
+    try:
+        require_equal_shares(job.task, n_examples=len(dataset.y_train), devices=devices)
+    except ValueError as error:
+        problems.append(str(error))
+    if devices > 1 and job.framework.name in ON_ONE_DEVICE:
+        problems.append(
+            f"`executor.devices == 1` must hold for framework={job.framework.name}, but got {devices}; leave it out"
+        )
     if training.precision == "mixed_float16" and device != "gpu":
         problems.append(
             "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
@@ -378,6 +393,7 @@ class Recording:
             "workers": str(self._executor.settings.workers),
             "start_method": sweep.executor.start_method,
             "device": run.device,
+            "devices": str(run.devices),
             "data": dataset.describe(),
             "data_fingerprint": dataset.fingerprint,
         }

@@ -12,12 +12,13 @@ import numpy as np
 import frameworks
 from experiments import data
 from experiments.parity import probes as parity
-from experiments.run import build, plan_for
+from experiments.plan import FixedPlan
+from experiments.run import as_fed, build, plan_for
 
 
-def _model(load, name, task, path, seed=0):
+def _model(load, name, task, path, seed=0, devices=1):
     dataset = data.read(path)
-    return build(task, dataset, framework=load(name), seed=seed, device="cpu"), dataset
+    return build(task, dataset, framework=load(name), seed=seed, device="cpu", devices=devices), dataset
 
 
 def weights_twice(load, name, task, path, tell):
@@ -49,9 +50,9 @@ def logits(load, name, task, path, tell):
     tell((model.logits(inputs), model.logits(inputs)))
 
 
-def trained(load, name, task, path, tell, stop_after=None, seed=0):
+def trained(load, name, task, path, tell, stop_after=None, seed=0, devices=1):
     """Losses of each epoch, number of steps told, weights before and after."""
-    model, dataset = _model(load, name, task, path, seed)
+    model, dataset = _model(load, name, task, path, seed, devices)
     before, losses, steps = model.weights(), [], []
 
     def on_epoch_end(epoch, step_losses):
@@ -59,7 +60,8 @@ def trained(load, name, task, path, tell, stop_after=None, seed=0):
         return epoch == stop_after
 
     model.fit(plan_for(task, dataset, seed=seed), on_step_end=lambda: steps.append(1), on_epoch_end=on_epoch_end)
-    tell({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights()})
+    logits = model.logits(as_fed(dataset.x_test, task.training.dtype))
+    tell({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights(), "logits": logits})
 
 
 def stopped_after_first_epoch(load, name, task, path, tell):
@@ -173,3 +175,64 @@ def trained_with_seed(load, name, task, path, seed, tell):
 def broken_load(name):
     """frameworks.load, for which there is no Keras."""
     return frameworks.load({"keras": "kreas"}.get(name, name))
+
+
+def trained_on(devices, load, name, task, path, tell):
+    trained(load, name, task, path, tell, devices=devices)
+
+
+def stopped_on(devices, load, name, task, path, tell):
+    trained(load, name, task, path, tell, stop_after=0, devices=devices)
+
+
+def weights_replaced_on(devices, load, name, task, path, tell):
+    """Losses of a training whose weights are put back to the first ones after every epoch."""
+    model, dataset = _model(load, name, task, path, devices=devices)
+    first, losses = model.weights(), []
+
+    def on_epoch_end(epoch, step_losses):
+        losses.append(step_losses)
+        model.load_weights(first)
+        return False
+
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    tell(losses)
+
+
+def hung_on(devices, load, name, task, path, *seconds_and_tell):
+    """Tells its own and its followers' process numbers after an epoch, waits there (600 s, if not told), goes on."""
+    *seconds, tell = seconds_and_tell
+    model, dataset = _model(load, name, task, path, devices=devices)
+
+    def on_epoch_end(epoch, step_losses):
+        me = os.getpid()
+        children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
+        tell((me, [int(child) for child in children]))
+        time.sleep(*seconds or [600])
+        return False
+
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+
+
+def overflowed_on(devices, load, task, tell):
+    """Losses and weights of six float16 steps, in whose third the batch's second row is too large."""
+    model = load("keras").build(task, input_shape=(12, 12, 2), n_outputs=4, seed=0, device="cpu", devices=devices)
+    rng, losses = np.random.default_rng(0), []
+    given = [(rng.random((32, 12, 12, 2)).astype("float32"), rng.integers(0, 4, 32)) for _ in range(6)]
+    given[2][0][1] = 6e4
+    plan = FixedPlan(given=given, batches_per_epoch=6, learning_rates=np.full(6, 1e-3))
+    model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda _, found: losses.append(found))
+    tell((losses[0], model.weights()))
+
+
+def dropped_on_two(load, task, tell):
+    """What each of two Keras devices keeps of the same ones, in training."""
+    model = load("keras").build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu", devices=2)
+
+    from frameworks.keras import replicas
+
+    replicas.draw_apart(model.model)
+    strategy = model.model.distribute_strategy
+    dropout = model.model.get_layer("dropout1")
+    kept = strategy.run(lambda: dropout(np.ones((4, 64), "float32"), training=True))
+    tell([each.numpy() for each in strategy.experimental_local_results(kept)])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.initialization import Weights
 from experiments.plan import Plan
 from experiments.task import Task
-from frameworks.keras import layers, networks, optimizers, training, weights
+from frameworks.keras import layers, networks, optimizers, replicas, training, weights
 
 Array = NDArray[Any]
 EVALUATION_BATCH = 1000
@@ -27,6 +27,7 @@ class KerasModel:
         self.model = model
         self.task = task
         self.device = device
+        self._on_first = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
 
     def weights(self) -> Weights:
         return weights.read(self.model)
@@ -37,7 +38,12 @@ class KerasModel:
     def logits(self, inputs: Array, /) -> Array:
         # Not `predict`: inside `fit` it would build a new input pipeline for every evaluation.
         starts = range(0, len(inputs), EVALUATION_BATCH)
-        return np.concatenate([self.model.predict_on_batch(inputs[at : at + EVALUATION_BATCH]) for at in starts])
+        return np.concatenate([self._predict(inputs[at : at + EVALUATION_BATCH]) for at in starts])
+
+    def _predict(self, inputs: Array) -> Array:
+        if self.model.distribute_strategy.num_replicas_in_sync == 1:
+            return self.model.predict_on_batch(inputs)
+        return self._on_first(inputs).numpy()  # Keras would let every replica predict all of them
 
     def fit(
         self,
@@ -81,9 +87,22 @@ class KerasModel:
 class KerasFramework:
     """Builds KerasModels."""
 
-    def build(self, task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int, device: str) -> KerasModel:
-        if device == "gpu" and not tf.config.list_physical_devices("GPU"):
-            raise RuntimeError("`executor.device=gpu` needs a GPU that TensorFlow sees, but it sees none")
+    def build(
+        self,
+        task: Task,
+        *,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        seed: int,
+        device: str,
+        devices: int = 1,
+    ) -> KerasModel:
+        seen = len(tf.config.list_physical_devices("GPU"))
+        if device == "gpu" and seen < devices:
+            raise RuntimeError(
+                f"`executor.device=gpu` needs a GPU that TensorFlow sees for each of {devices} device(s), "
+                f"but it sees {seen}"
+            )
         tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
         if not task.training.jit:  # Keras compiles nothing under it; on a CPU runs repeat bit for bit without it too
             tf.config.experimental.enable_op_determinism()
@@ -91,7 +110,8 @@ class KerasFramework:
         # Before building: a dtype policy alone would leave the learning rate in float32.
         keras.config.set_floatx(task.training.dtype)
         keras.config.set_dtype_policy(task.training.precision)
-        network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
+        with replicas.strategy(device=device, devices=devices).scope():
+            network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
         weights.variables(network)  # raises on anything unmapped
         return KerasModel(network, task, device=device)
 

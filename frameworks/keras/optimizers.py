@@ -17,7 +17,7 @@ from keras import ops
 
 from experiments import optimizers as words
 from experiments.task import Clip, Task
-from frameworks.keras import weights
+from frameworks.keras import replicas, weights
 
 Rate = keras.optimizers.schedules.LearningRateSchedule
 CLIPS = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
@@ -89,11 +89,29 @@ def _is_bias(variable: keras.Variable) -> bool:
 
 
 class _Exact:
-    """Exact decoupled decay and clipping, and gradients of embeddings with their duplicate rows summed."""
+    """Exact decoupled decay and clipping, and gradients of embeddings with their duplicate rows summed.
+
+    Where devices share a run, their gradients are summed first (each loss was divided by their number): Keras would
+    clip those of each device.
+    """
 
     def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
         """On TensorFlow an embedding's gradient lists a row once per use; Keras would square the parts, not the sum."""
-        super().apply([tf.convert_to_tensor(gradient) for gradient in grads], trainable_variables)
+        whole = [tf.convert_to_tensor(gradient) for gradient in grads]
+        devices = self._distribution_strategy.num_replicas_in_sync
+        if devices > 1:
+            summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
+            whole = [gradient * replicas.correction(devices) for gradient in summed]
+        super().apply(whole, trainable_variables)
+
+    def _backend_update_step(self, grads: list[Any], trainable_variables: list[keras.Variable], rate: Any) -> None:
+        """Each device moves its own copies, all alike. Keras would let devices meet here, which it cannot in a cond."""
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            self.update_step(gradient, variable.value, rate)
+
+    def _backend_increment_gradient_accumulators(self, grads: list[Any], acc_grads: list[keras.Variable]) -> None:
+        for gradient, accumulated in zip(grads, acc_grads, strict=True):
+            accumulated.assign(accumulated + gradient)
 
     def _apply_weight_decay(self, variables: list[keras.Variable]) -> None:
         if self.weight_decay is None:

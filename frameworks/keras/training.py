@@ -7,12 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
 from experiments.plan import Plan
 from experiments.task import Task
-from frameworks.keras import optimizers, weights
+from frameworks.keras import optimizers, replicas, weights
 from frameworks.keras.layers import Penalty
 
 Array = NDArray[Any]
@@ -76,16 +77,20 @@ def loss(task: Task) -> keras.losses.Loss:
 
 
 class StepLosses(keras.metrics.Metric):
-    """The loss of each batch of the running epoch (Keras' own log is a running mean), kept on the device."""
+    """The loss of each batch of the running epoch (Keras' own log is a running mean), kept on the device.
+
+    On several devices Keras divides a replica's mean by their number, and adds up what they kept when it is read.
+    """
 
     def __init__(self, loss: keras.losses.Loss, n_steps: int) -> None:
         super().__init__(name="step_losses")
         self.loss = loss
+        self.correction = replicas.correction(tf.distribute.get_strategy().num_replicas_in_sync)
         self.losses = self.add_variable((n_steps,), initializer="zeros", name="losses")
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
     def update_state(self, targets: Any, logits: Any, sample_weight: Any = None) -> None:
-        batch_loss = ops.reshape(self.loss(targets, logits, sample_weight), (1,))
+        batch_loss = ops.reshape(self.loss(targets, logits, sample_weight) * self.correction, (1,))
         self.losses.assign(ops.scatter_update(self.losses, ops.reshape(self.step, (1, 1)), batch_loss))
         self.step.assign_add(1)
 
@@ -147,16 +152,27 @@ def fit(
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
-    """Compile and fit `model` on the plan."""
-    step_losses = StepLosses(loss(task), plan.batches_per_epoch)
+    """Compile and fit `model` on the plan, on the devices that it was built for."""
     penalize(model, task)
     rate = PlannedRate(plan.learning_rates, batches_per_step=plan.batches_per_step)
-    optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
-    if task.training.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
-    model.compile(optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit)
+    shared = model.distribute_strategy
+    with shared.scope():
+        step_losses = StepLosses(loss(task), plan.batches_per_epoch)
+        optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
+        if task.training.precision == "mixed_float16":
+            optimizer = replicas.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
+        model.compile(
+            optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit
+        )
+
+    def batches() -> Iterator[tuple[Array, ...]]:
+        return planned_batches(plan, task.training.class_weights)
+
+    if shared.num_replicas_in_sync > 1:
+        replicas.draw_apart(model)
     model.fit(
-        planned_batches(plan, task.training.class_weights),
+        batches() if shared.num_replicas_in_sync == 1 else replicas.distributed(batches, shared),
+        shuffle=False,
         epochs=plan.epochs,
         steps_per_epoch=plan.batches_per_epoch,
         verbose=0,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from experiments.initialization import Weights
 from experiments.plan import Plan
 from experiments.task import Task
-from frameworks.lightning import layers, networks, optimizers, training, weights
+from frameworks.lightning import layers, networks, optimizers, replicas, training, weights
 
 Array = NDArray[Any]
 EVALUATION_BATCH = 1000
@@ -23,9 +23,11 @@ EVALUATION_BATCH = 1000
 class LightningModel:
     """A network in a LightningModule."""
 
-    def __init__(self, module: training.Learner, *, device: str) -> None:
+    def __init__(self, module: training.Learner, *, seed: int, device: str, devices: int) -> None:
         self.module = module
+        self.seed = seed
         self.device = torch.device("cuda" if device == "gpu" else "cpu")
+        self.devices = devices
 
     def weights(self) -> Weights:
         return weights.read(self.module.network)
@@ -50,7 +52,23 @@ class LightningModel:
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         accelerator = "gpu" if self.device.type == "cuda" else "cpu"
-        training.fit(self.module, plan, device=accelerator, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+        shared = replicas.followed(
+            self.module.network,
+            plan,
+            task=self.module.task,
+            seed=self.seed,
+            device=accelerator,
+            devices=self.devices,
+        )
+        with shared:
+            training.fit(
+                self.module,
+                plan,
+                device=accelerator,
+                devices=self.devices,
+                on_step_end=on_step_end,
+                on_epoch_end=on_epoch_end,
+            )
 
     def activations(self, inputs: Array, /) -> dict[str, Array]:
         self.module.eval()
@@ -88,19 +106,28 @@ class LightningFramework:
     """Builds LightningModels."""
 
     def build(
-        self, task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int, device: str
+        self,
+        task: Task,
+        *,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        seed: int,
+        device: str,
+        devices: int = 1,
     ) -> LightningModel:
-        if device == "gpu" and not torch.cuda.is_available():
-            raise RuntimeError("`executor.device=gpu` needs a GPU that PyTorch sees, but it sees none")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        pl.seed_everything(seed, workers=True, verbose=False)
-        torch.set_default_dtype(getattr(torch, task.training.dtype))  # optimizers keep scalars in it
+        seen = torch.cuda.device_count()
+        if device == "gpu" and seen < devices:
+            raise RuntimeError(
+                f"`executor.device=gpu` needs a GPU that PyTorch sees for each of {devices} device(s), "
+                f"but it sees {seen}"
+            )
+        training.settle(task, seed=seed)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
         network = network.to(memory_format=torch.channels_last)
         weights.places(network)  # raises on anything unmapped
         if task.training.jit:
             training.compile_in_place(network)
-        return LightningModel(training.Learner(network, task), device=device)
+        return LightningModel(training.Learner(network, task), seed=seed, device=device, devices=devices)
 
     def versions(self) -> dict[str, str]:
         return {"pytorch-lightning": pl.__version__, "torch": torch.__version__}

@@ -12,15 +12,16 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch._inductor.config
+import torch.distributed as dist
 from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from experiments.plan import Plan
+from experiments.plan import Plan, share_of
 from experiments.task import Task
-from frameworks.lightning import optimizers
+from frameworks.lightning import optimizers, replicas
 
 Array = NDArray[Any]
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -30,6 +31,13 @@ PRECISIONS = {
     "mixed_bfloat16": "bf16-mixed",
     "mixed_float16": "16-mixed",
 }
+
+
+def settle(task: Task, *, seed: int) -> None:
+    """What holds for the whole process: exact products, the seed, and the type that optimizers keep scalars in."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    pl.seed_everything(seed, workers=True, verbose=False)
+    torch.set_default_dtype(getattr(torch, task.training.dtype))
 
 
 def inputs_to_tensor(inputs: Array) -> torch.Tensor:
@@ -110,17 +118,20 @@ class Learner(pl.LightningModule):
 
 
 class PlannedBatches(IterableDataset[Batch]):
-    """One epoch of a plan, whole batches at a time."""
+    """One epoch of a plan, whole batches at a time, or of each the replica's share."""
 
-    def __init__(self, plan: Plan, epoch: int) -> None:
+    def __init__(self, plan: Plan, epoch: int, *, devices: int, replica: int) -> None:
         self.plan = plan
         self.epoch = epoch
+        self.devices = devices
+        self.replica = replica
 
     def __len__(self) -> int:
         return self.plan.batches_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        for inputs, targets in self.plan.batches(self.epoch):
+        for batch in self.plan.batches(self.epoch):
+            inputs, targets = (share_of(array, self.replica, devices=self.devices) for array in batch)
             yield inputs_to_tensor(inputs), torch.from_numpy(targets)
 
 
@@ -133,12 +144,15 @@ class PlannedData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
+        batches = PlannedBatches(
+            self.plan, self.trainer.current_epoch, devices=self.trainer.world_size, replica=self.trainer.global_rank
+        )
         # Workers would only copy arrays that are in memory already.
-        return DataLoader(PlannedBatches(self.plan, self.trainer.current_epoch), batch_size=None, num_workers=0)
+        return DataLoader(batches, batch_size=None, num_workers=0)
 
 
 class Progress(pl.Callback):
-    """Tells the harness about steps and epochs, and stops when it says so."""
+    """Tells the harness about steps and epochs, and stops when it says so. Of several replicas only the first does."""
 
     def __init__(self, on_step_end: Callable[[], None], on_epoch_end: Callable[[int, Array], bool]) -> None:
         self.step_ended = on_step_end
@@ -148,9 +162,13 @@ class Progress(pl.Callback):
         self.step_ended()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Learner) -> None:
-        losses = torch.stack(module.step_losses).cpu().numpy()
+        losses = trainer.strategy.reduce(torch.stack(module.step_losses), reduce_op="mean")  # shares count alike
         module.step_losses.clear()
-        trainer.should_stop = self.epoch_ended(trainer.current_epoch, losses)
+        stops = trainer.is_global_zero and self.epoch_ended(trainer.current_epoch, losses.cpu().numpy())
+        trainer.should_stop = trainer.strategy.broadcast(stops)
+        if trainer.world_size > 1:
+            for tensor in module.network.state_dict().values():  # they may have been replaced
+                dist.broadcast(tensor, src=0)
 
 
 def _precision(task: Task, device: str) -> dict[str, Any]:
@@ -169,8 +187,13 @@ def fit(
     device: str,
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
+    devices: int = 1,
+    replica: int = 0,
 ) -> None:
-    """Train `module` on the plan with a Trainer that does nothing else: no logger, checkpoint, bar or sanity check."""
+    """Train `module` on the plan with a Trainer that does nothing else: no logger, checkpoint, bar or sanity check.
+
+    With several devices, `replica` of them trains here on its share of each batch; the group was joined before.
+    """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     callbacks: list[pl.Callback] = [Progress(on_step_end, on_epoch_end)]
     decay = module.task.regularization.weight_averaging
@@ -180,7 +203,9 @@ def fit(
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         trainer = pl.Trainer(
             accelerator=device,
-            devices=1,
+            devices=devices,
+            strategy=replicas.strategy(device=device, replica=replica) if devices > 1 else "auto",
+            use_distributed_sampler=False,  # the plan is cut into shares here
             **_precision(module.task, device),
             max_epochs=plan.epochs,
             accumulate_grad_batches=plan.batches_per_step,

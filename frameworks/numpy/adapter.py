@@ -74,9 +74,20 @@ class NumpyModel:
 class NumpyFramework:
     """Builds NumpyModels."""
 
-    def build(self, task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int, device: str) -> NumpyModel:
+    def build(
+        self,
+        task: Task,
+        *,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        seed: int,
+        device: str,
+        devices: int = 1,
+    ) -> NumpyModel:
         if device == "gpu":
             raise RuntimeError("`executor.device=gpu` needs a GPU that NumPy sees, but it sees none; use device=cpu")
+        if devices > 1:
+            raise ValueError(f"`framework=numpy` computes on one device, but got executor.devices={devices}; set 1")
         refuse_unknown_words(task)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs, seed=seed)
         return NumpyModel(network, task)
