@@ -171,13 +171,13 @@ class Progress(pl.Callback):
                 dist.broadcast(tensor, src=0)
 
 
-def _precision(task: Task, device: str) -> dict[str, Any]:
-    """The Trainer's keyword; float16 with the scale that Keras' LossScaleOptimizer begins with (PyTorch's: 2**16)."""
+def precision(task: Task) -> tuple[str | None, list[MixedPrecision]]:
+    """The Trainer's `precision` and `plugins`; with float16 the scale that Keras' LossScaleOptimizer begins with."""
     name = PRECISIONS[task.training.precision]
     if name != "16-mixed":
-        return {"precision": name}
-    scaler = torch.amp.GradScaler("cuda", init_scale=2.0**15, growth_interval=2000)
-    return {"plugins": [MixedPrecision("16-mixed", "cuda", scaler=scaler)]}
+        return name, []
+    scaler = torch.amp.GradScaler("cuda", init_scale=2.0**15, growth_interval=2000)  # PyTorch's begins at 2**16
+    return None, [MixedPrecision(name, "cuda", scaler=scaler)]
 
 
 def fit(
@@ -196,6 +196,7 @@ def fit(
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     callbacks: list[pl.Callback] = [Progress(on_step_end, on_epoch_end)]
+    name, plugins = precision(module.task)
     decay = module.task.regularization.weight_averaging
     if decay:
         callbacks.append(EMAWeightAveraging(decay=decay, use_buffers=False))
@@ -206,7 +207,8 @@ def fit(
             devices=devices,
             strategy=replicas.strategy(device=device, replica=replica) if devices > 1 else "auto",
             use_distributed_sampler=False,  # the plan is cut into shares here
-            **_precision(module.task, device),
+            precision=name,
+            plugins=plugins or None,
             max_epochs=plan.epochs,
             accumulate_grad_batches=plan.batches_per_step,
             reload_dataloaders_every_n_epochs=1,
