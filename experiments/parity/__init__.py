@@ -73,7 +73,8 @@ def fingerprint(asked: Mapping[str, Any], *, data_fingerprint: str, frameworks: 
     """
     certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
     training = {key: value for key, value in asked["training"].items() if key in certified}
-    if (precision := asked["training"]["precision"]) not in PRECISIONS:
+    precision = asked["training"].get("precision", PRECISIONS[0])
+    if precision not in PRECISIONS:
         training["precision"] = precision
     return fingerprint_of(
         {
