@@ -118,6 +118,12 @@ def threads(load, name, tell):
         tell(int(os.environ["TF_NUM_INTRAOP_THREADS"]))
 
 
+def n_parameters(load, name, task, tell):
+    """Numbers that the network on MNIST's images has."""
+    model = load(name).build(task, input_shape=(28, 28, 1), n_outputs=10, seed=0, device="cpu")
+    tell(sum(weight.size for weight in model.weights().values()))
+
+
 def gpu(load, name, task, tell):
     try:
         load(name).build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="gpu")

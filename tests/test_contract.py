@@ -1,5 +1,6 @@
 """Every framework keeps every clause of the contract; each is asked in a worker of its own."""
 
+import cases
 import numpy as np
 import pytest
 from cases import change
@@ -7,6 +8,7 @@ from probes import (
     gpu,
     load_incomplete,
     logits,
+    n_parameters,
     saved,
     stopped_after_first_epoch,
     threads,
@@ -140,3 +142,10 @@ def test_an_epoch_of_whole_groups_has_one_step_per_group(in_worker, name, task, 
     told = in_worker(trained, frameworks.load, name, grouped, digits_path)
     assert told["n_steps"] == 2 * 72  # batches of 1,295 examples
     assert told["losses"][0][1].shape == (72,)
+
+
+@both_frameworks
+def test_2c2d_has_the_parameters_of_deepobs(in_worker, name):
+    """832 + 51,264 + 3,212,288 + 10,250: Schneider, Balles & Hennig 2019."""
+    task = cases.task("experiment=fashion_mnist_2c2d", precision="float32")
+    assert in_worker(n_parameters, frameworks.load, name, task) == 3_274_634
