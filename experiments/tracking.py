@@ -429,7 +429,8 @@ def _source_tags() -> dict[str, str]:
 
 def config_of(run: Run) -> dict[str, Any]:
     """The run's task with who trains it: the artifact config.yaml, flattened the parameters."""
-    return {"framework": run.framework, "seed": run.seed, "device": run.device, **plain(run.task)}
+    shared = {"devices": run.devices} if run.devices > 1 else {}  # sets arms apart; one device is no choice
+    return {"framework": run.framework, "seed": run.seed, "device": run.device, **shared, **plain(run.task)}
 
 
 def _study_from(kept: Mapping[str, Any]) -> StudyRecord:

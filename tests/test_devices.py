@@ -225,5 +225,6 @@ def test_a_sweep_on_two_devices_is_recorded(local, exact, cache, tmp_path, store
     assert not record.is_partial
     first, second = record.runs
     assert first.facts["devices"] == second.facts["devices"] == "2"
+    assert first.config["devices"] == 2  # sets its arm apart from those on one device
     for name in ("train/loss", "val/loss", "test/loss"):
         assert first.metrics[name] == pytest.approx(second.metrics[name], rel=1e-12)
