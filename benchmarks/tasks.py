@@ -1,6 +1,6 @@
 """Every offline experiment with 3 seeds in both frameworks, certified; what each reached, as docs/tasks.md.
 
-python -m benchmarks.tasks FOLDER [EXPERIMENT ...]    about an hour and a half on two cores; FOLDER keeps what is done
+python -m benchmarks.tasks FOLDER [EXPERIMENT ...]    an hour or more on two cores; FOLDER keeps what is done
 
 The same command goes on where it stopped. Exit code 1 if a task misses what it must reach.
 """
