@@ -81,18 +81,21 @@ def carry_out(jobs: list[Job]) -> int:
     sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
     sweep.executor.prepare()
 
-    from experiments import certificates, locks, parity, report, tracking
+    from experiments import report
+    from experiments.execution import locks
+    from experiments.parity import action, certify
+    from experiments.tracking import store as tracking
 
     try:
         store = tracking.Store(jobs[0].tracking.uri)
         if jobs[0].action == "parity":
-            found = certificates.carry_out(sweep, store=store, load=frameworks.load, console=console)
+            found = action.carry_out(sweep, store=store, load=frameworks.load, console=console)
             return ALL_GOOD if all(certificate.passed for certificate in found) else SOME_FAILED
         record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)
     except tracking.StoreUnavailable as error:
         console.print(f"[red]{error}[/red]", highlight=False)
         return SERVICE_MISSING
-    except parity.ProbeFailed as error:
+    except certify.ProbeFailed as error:
         console.print(f"[red]No certificate: {error}[/red]", highlight=False)
         return SOME_FAILED
     except locks.Locked as error:
@@ -105,7 +108,8 @@ def carry_out(jobs: list[Job]) -> int:
 
 def report_again(jobs: list[Job], console: Console) -> int:
     """Make the report of a sweep that is kept, or of several together; return the exit code."""
-    from experiments import records, report, tracking
+    from experiments import records, report
+    from experiments.tracking import store as tracking
 
     job = jobs[0]
     try:

@@ -17,9 +17,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
 import frameworks
-from experiments import data, parity, settings
-from experiments.environment import PROJECT, facts
-from experiments.executor import LocalExecutor
+from experiments import data, settings
+from experiments.execution.environment import PROJECT, facts
+from experiments.execution.executor import LocalExecutor
+from experiments.parity import certify
 
 PAIR = ("lightning", "keras")
 VOWELS = ["data=vowels", "training.epochs=40"]
@@ -49,7 +50,7 @@ def rows(executor: LocalExecutor, folder: Path) -> Iterator[str]:
         for optimizer in OPTIMIZERS:
             task = task_of(*words, f"optimizer={optimizer}")
             dataset = data.load(task.data, cache=cache)
-            certificate = parity.certify(
+            certificate = certify.certify(
                 task,
                 frameworks=PAIR,
                 seed=0,
@@ -63,7 +64,7 @@ def rows(executor: LocalExecutor, folder: Path) -> Iterator[str]:
             yield line(network, optimizer, certificate)
 
 
-def line(network: str, optimizer: str, certificate: parity.Certificate) -> str:
+def line(network: str, optimizer: str, certificate: certify.Certificate) -> str:
     """The figures of one certificate."""
     by_level: dict[tuple[str, str], list[float]] = {}
     for row in certificate.rows:

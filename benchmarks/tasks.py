@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.environment import PROJECT
+from experiments.execution.environment import PROJECT
 
 Report = Mapping[str, Any]
 FRAMEWORKS = ("lightning", "keras")
@@ -169,7 +169,7 @@ def page(lines: list[str], environment: Mapping[str, str]) -> str:
 
 Written by `python -m benchmarks.tasks FOLDER`: seeds 0, 1, 2 of every task that needs no network, on {machine}.
 Mean over the seeds on the test set (smallest to largest); "certified": `action=parity` passed. Inputs are described in
-`experiments/sources/`, what "test/..." means in `experiments/metrics.py`.
+`experiments/data/`, what "test/..." means in `experiments/metrics.py`.
 
 | {" | ".join(head)} |
 |{"---|" * len(head)}

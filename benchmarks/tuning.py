@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from experiments.environment import PROJECT
-from experiments.executor import THREAD_VARIABLES
+from experiments.execution.environment import PROJECT
+from experiments.execution.executor import THREAD_VARIABLES
 
 PINNED = dict.fromkeys(THREAD_VARIABLES, "1")
 ALONE = """

@@ -21,11 +21,11 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 
 from experiments import task as words
+from experiments.data.catalog import SOURCES, Form
 from experiments.fingerprint import plain
-from experiments.requirements import require
-from experiments.sources import SOURCES, Form
-from experiments.space import Dimension, TuningSettings
 from experiments.task import Task
+from experiments.task.checks import require
+from experiments.task.search_space import Dimension, TuningSettings
 
 TUNED = Path("outputs/tuned")  # where a search leaves its best settings; +tuned=NAME takes one
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states

@@ -17,19 +17,20 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 
-from experiments import data, environment
+from experiments import data
 from experiments.contract import Framework
-from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, gpu_groups
+from experiments.contract.plan import require_equal_shares, require_whole_steps
+from experiments.data.catalog import SOURCES
+from experiments.execution import environment
+from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, gpu_groups
+from experiments.execution.progress import Display
+from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.fingerprint import fingerprint_of, plain
-from experiments.plan import require_equal_shares, require_whole_steps
-from experiments.progress import Display
 from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
-from experiments.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.settings import ComparisonSettings, Job, SettingsError, check_fit, choice
-from experiments.sources import SOURCES
-from experiments.space import TuningSettings
-from experiments.tensorboard import Board
-from experiments.tracking import Store
+from experiments.task.search_space import TuningSettings
+from experiments.tracking.store import Store
+from experiments.tracking.tensorboard import Board
 
 Load = Callable[[str], Framework]
 ON_ONE_DEVICE = ("numpy",)  # frameworks whose runs cannot be shared
@@ -102,7 +103,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
     runs = tuple({run.fingerprint: run for run in runs}.values())
     asked = first.tuning if first.action == "train" else None
     if asked is not None:
-        from experiments import tuning
+        from experiments.tuning import studies as tuning
 
         tuning.check(asked, runs)
     folder = _new_folder(Path(first.output) / slug(first.task.name))
@@ -491,6 +492,6 @@ def _search(recording: Recording) -> Sequence[Run]:
     sweep, asked = recording.sweep, recording.sweep.tuning
     if asked is None:
         return sweep.runs
-    from experiments import search
+    from experiments.tuning import search
 
     return search.carry_out(recording, asked)

@@ -10,7 +10,8 @@ import pytest
 from cases import change
 
 import frameworks
-from experiments import data, executor, settings
+from experiments import data, settings
+from experiments.execution import executor
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +70,7 @@ def in_worker(local, tmp_path):
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory):
     """A migrated, empty MLflow database: making one takes seconds, copying it does not."""
-    from experiments.tracking import Store
+    from experiments.tracking.store import Store
 
     path = tmp_path_factory.mktemp("template") / "mlflow.db"
     Store(f"sqlite:///{path}")
@@ -79,7 +80,7 @@ def empty_database(tmp_path_factory):
 @pytest.fixture
 def store(empty_database, tmp_path):
     """A real store of one's own."""
-    from experiments.tracking import Store
+    from experiments.tracking.store import Store
 
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")

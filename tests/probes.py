@@ -11,9 +11,9 @@ import numpy as np
 
 import frameworks
 from experiments import data
+from experiments.contract.plan import FixedPlan
+from experiments.execution.run import as_fed, build, plan_for
 from experiments.parity import probes as parity
-from experiments.plan import FixedPlan
-from experiments.run import as_fed, build, plan_for
 
 
 def _model(load, name, task, path, seed=0, devices=1):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cases import change
 
 import frameworks
-from experiments.networks import BatchNormalization
+from experiments.task.networks import BatchNormalization
 
 
 class Altered:
@@ -80,7 +80,7 @@ def _coupled_decay():
 
 
 def _swapped_batches():
-    from experiments.plan import FixedPlan
+    from experiments.contract.plan import FixedPlan
 
     straight = FixedPlan.batches
 

@@ -5,8 +5,8 @@ import pytest
 from test_report import BOTH, sweep
 from test_sweep import command
 
-from experiments import certificates
-from experiments.parity import Certificate
+from experiments.parity import action
+from experiments.parity.certify import Certificate
 from experiments.parity.levels import Row
 from experiments.records import SweepRecord
 
@@ -32,12 +32,12 @@ def certificate(*, passed=True):
 
 
 def test_a_failed_certificate_says_where():
-    assert certificates.verdict(certificate(passed=False)) == (
+    assert action.verdict(certificate(passed=False)) == (
         "NOT certified: lightning and keras differ at C3, optimizer on given gradients (update of dense1/kernel)."
     )
-    assert certificates.verdict(certificate()) == "Certified: lightning and keras train e identically."
-    assert "| C3 | float64 |" in certificates.as_markdown(certificate())
-    assert "FAIL: update of dense1/kernel" in certificates.as_markdown(certificate(passed=False))
+    assert action.verdict(certificate()) == "Certified: lightning and keras train e identically."
+    assert "| C3 | float64 |" in action.as_markdown(certificate())
+    assert "FAIL: update of dense1/kernel" in action.as_markdown(certificate(passed=False))
 
 
 class OneCertificate:
@@ -52,7 +52,7 @@ class OneCertificate:
 
 def sentence(content) -> str:
     record: SweepRecord = sweep(*BOTH)
-    (found,) = certificates.of_sweep(record, store=OneCertificate(content), experiment_id="0")
+    (found,) = action.of_sweep(record, store=OneCertificate(content), experiment_id="0")
     return found.sentence
 
 
@@ -74,7 +74,7 @@ def test_a_report_says_whether_its_task_is_certified_and_why_not(content, said):
 
 def test_one_framework_has_nothing_to_certify():
     record = sweep(*[run for run in BOTH if run.framework == "keras"])
-    assert certificates.of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
+    assert action.of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
 
 
 def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache, empty_database):

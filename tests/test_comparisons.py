@@ -13,7 +13,7 @@ from omegaconf import open_dict
 import frameworks
 from experiments import settings
 from experiments.settings import labels_from
-from experiments.space import INDEPENDENT
+from experiments.task.search_space import INDEPENDENT
 
 CONF = PROJECT / "conf"
 COMPARISONS = sorted(path.stem for path in (CONF / "comparison").glob("*.yaml"))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.sources import images
-from experiments.sources.form import Form
+from experiments.data import images
+from experiments.data.spec import Form
 from experiments.task import DataSettings
 
 

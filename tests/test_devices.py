@@ -15,9 +15,10 @@ from probes import dropped_on_two, environment, hung_on, overflowed_on, stopped_
 from rich.console import Console
 
 import frameworks
-from experiments import data, executor, sweep
-from experiments.plan import require_equal_shares
-from experiments.run import Run
+from experiments import data, sweep
+from experiments.contract.plan import require_equal_shares
+from experiments.execution import executor
+from experiments.execution.run import Run
 from experiments.settings import SettingsError
 from experiments.task import Augmentation, Clip
 

@@ -8,8 +8,8 @@ import pytest
 from conftest import EXECUTOR
 from probes import chatter, complain, die, environment, run_out_of_memory, say, sleep
 
-from experiments import executor
-from experiments.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
+from experiments.execution import executor
+from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
 from experiments.settings import SettingsError
 
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from experiments.records import Choice, RunRecord, SweepRecord
-from experiments.report import answers, curves, figures, panels, searches
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
+from experiments.report.figures import confusion, curves, panels, style
 from experiments.report.predictions import predictions_of, with_pictures
+from experiments.report.studies import sensitivity
 
 FRAMEWORKS = ("keras", "lightning")
 N_EPOCHS = 6
@@ -155,15 +156,15 @@ def drawn(note=""):
     scores = [pair.score for pair in analysis.pairs]
     answered = predicted(3, n=30, n_seeds=n_seeds, names=[note or "a", "b", "c"])
     return {
-        "paired": figures.paired_differences(scores, title=note or "t"),
+        "paired": style.paired_differences(scores, title=note or "t"),
         "curves": curves.learning_curves(analysis.arms, "val/loss", title=note or "t", unit=note or "u"),
-        "search": searches.search_sensitivity(trials, choices, margin=0.02),
+        "search": sensitivity.search_sensitivity(trials, choices, margin=0.02),
         "speed": panels.speed(analysis.pairs, analysis.arms),
         "gaps": panels.gaps(analysis.gaps, factor=note or "framework"),
         "dose": panels.dose_response(dosed.dose, dosed.gaps, metric="test/accuracy"),
         "effects": panels.effects(analysis.effects),
-        "confusion": answers.confusion(replace(answered, names=(note or "a", "b"))),
-        "pictures": answers.pictures(replace(answered, names=(note or "a", "b"))),
+        "confusion": confusion.confusion(replace(answered, names=(note or "a", "b"))),
+        "pictures": confusion.pictures(replace(answered, names=(note or "a", "b"))),
     }
 
 
@@ -183,9 +184,7 @@ MIXED = "\x00\u202e</script><script>" + "y" * 3000 + "a$\\frac{$训🔥"  # name
 @functools.cache
 def texts(note):
     """Every figure as SVG; kept, as drawing takes seconds."""
-    return {
-        name: figures.to_svg(figure, name=name, title=note, description=note) for name, figure in drawn(note).items()
-    }
+    return {name: style.to_svg(figure, name=name, title=note, description=note) for name, figure in drawn(note).items()}
 
 
 def test_hostile_names_leave_every_figure_well_formed():
@@ -197,9 +196,9 @@ def test_hostile_names_leave_every_figure_well_formed():
 @pytest.mark.parametrize("note", HOSTILE)
 def test_hostile_titles_and_names_of_arms_are_drawn_as_svg_and_png(tmp_path, note):
     verdict = replace(analyse(sweep(*runs_of(3))).pairs[0].score, names=(note, "lightning"))
-    figure = figures.paired_differences([verdict], title=note)
-    require_harmless(figures.to_svg(figure, name=note, title=note, description=note))
-    figures.save_png(figure, tmp_path / "a.png")
+    figure = style.paired_differences([verdict], title=note)
+    require_harmless(style.to_svg(figure, name=note, title=note, description=note))
+    style.save_png(figure, tmp_path / "a.png")
 
 
 def require_harmless(text):
@@ -211,7 +210,7 @@ def require_harmless(text):
 def test_ids_and_what_refers_to_them_bear_the_name_of_the_figure():
     arms = arms_of(runs_of())
     figure = curves.learning_curves(arms, "val/loss", title="t", unit="u")
-    text = figures.to_svg(figure, name="val-loss", title="A & B", description="said")
+    text = style.to_svg(figure, name="val-loss", title="A & B", description="said")
     root = ET.fromstring(text)
     ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
     assert len(ids) > 20
@@ -225,7 +224,7 @@ def test_ids_and_what_refers_to_them_bear_the_name_of_the_figure():
 
 def test_a_text_that_looks_like_an_id_is_left_alone():
     verdicts = [pair.score for pair in analyse(sweep(*runs_of())).pairs]
-    text = figures.to_svg(figures.paired_differences(verdicts, title=' id="x"'), name="n")
+    text = style.to_svg(style.paired_differences(verdicts, title=' id="x"'), name="n")
     assert ' id="x"' in ET.fromstring(text).itertext().__iter__() or ' id="x"' in "".join(
         ET.fromstring(text).itertext()
     )
@@ -237,11 +236,11 @@ def test_the_same_input_gives_the_same_bytes():
 
 def test_a_figure_is_the_same_however_often_it_is_drawn(tmp_path):
     figure = curves.learning_curves(arms_of(runs_of()), "val/loss", title="t", unit="u")
-    text = figures.to_svg(figure)
+    text = style.to_svg(figure)
     for file in ("a.png", "b.png"):
-        figures.save_png(figure, tmp_path / file)
+        style.save_png(figure, tmp_path / file)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert figures.to_svg(figure) == text
+    assert style.to_svg(figure) == text
 
 
 def test_the_order_of_runs_and_trials_changes_nothing():
@@ -249,8 +248,8 @@ def test_the_order_of_runs_and_trials_changes_nothing():
     trials, choices = search()
     texts = [
         [
-            figures.to_svg(curves.learning_curves(analyse(sweep(*order)).arms, "val/loss", title="t", unit="u")),
-            figures.to_svg(searches.search_sensitivity(searched, choices, margin=0.02)),
+            style.to_svg(curves.learning_curves(analyse(sweep(*order)).arms, "val/loss", title="t", unit="u")),
+            style.to_svg(sensitivity.search_sensitivity(searched, choices, margin=0.02)),
         ]
         for order, searched in ((runs, trials), (runs[::-1], trials[::-1]))
     ]
@@ -260,7 +259,7 @@ def test_the_order_of_runs_and_trials_changes_nothing():
 @pytest.mark.parametrize("settings", [{"n_seeds": 1}, {"n_seeds": 3, "noise": 0.0}])
 def test_one_seed_or_no_spread_is_drawn(settings):
     analysis = analyse(sweep(*runs_of(**settings)))
-    assert figures.paired_differences([pair.score for pair in analysis.pairs], title="t")
+    assert style.paired_differences([pair.score for pair in analysis.pairs], title="t")
     assert panels.speed(analysis.pairs, analysis.arms)
     assert panels.gaps(analysis.gaps, factor="framework")
     figure = curves.learning_curves(analysis.arms, "val/loss", title="t", unit="u")
@@ -273,7 +272,7 @@ def lines(figure, label, *, panel=0):
 
 def test_the_intervals_drawn_are_those_of_the_verdict():
     verdict = analyse(sweep(*runs_of())).pairs[0].score
-    figure = figures.paired_differences([verdict], title="t")
+    figure = style.paired_differences([verdict], title="t")
     for label, interval in (("difference", verdict.ci95), ("equivalence", verdict.ci90)):
         assert lines(figure, label)[0].get_xdata() == pytest.approx(np.multiply(interval, 100))
     assert lines(figure, "mean")[0].get_xdata() == pytest.approx([100 * verdict.mean_difference])
@@ -290,7 +289,7 @@ def test_limits_hold_margin_and_differences_whatever_their_size(scale):
         differences=tuple(scale * each for each in verdict.differences),
         ci95=tuple(scale * each for each in verdict.ci95),
     )
-    low, high = figures.paired_differences([wide], title="t").axes[0].get_xlim()
+    low, high = style.paired_differences([wide], title="t").axes[0].get_xlim()
     reach = [100 * each for each in (*wide.differences, *wide.ci95, -verdict.margin, verdict.margin)]
     assert low < min(reach)
     assert high > max(reach)
@@ -299,7 +298,7 @@ def test_limits_hold_margin_and_differences_whatever_their_size(scale):
 def test_sixty_rows_keep_their_distance():
     verdict = analyse(sweep(*runs_of())).pairs[0].score
     rows = [replace(verdict, names=(f"keras · optimizer {row}", "lightning · x")) for row in range(60)]
-    figure = figures.paired_differences(rows, title="t")
+    figure = style.paired_differences(rows, title="t")
     axes = figure.axes[0]
     assert len(axes.get_yticklabels()) == 60
     assert axes.get_position().height * figure.get_figheight() / 60 > 0.3  # inches: two lines of 8 points
@@ -309,7 +308,7 @@ def test_a_comparison_without_pairs_says_so():
     verdict = replace(
         analyse(sweep(*runs_of())).pairs[0].score, differences=(), n=0, ci95=None, ci90=None, mean_difference=None
     )
-    assert "no pair of runs" in figures.to_svg(figures.paired_differences([verdict], title="t"))
+    assert "no pair of runs" in style.to_svg(style.paired_differences([verdict], title="t"))
 
 
 def test_the_mean_stops_where_a_curve_of_the_arm_stops():
@@ -367,7 +366,7 @@ def test_values_that_are_not_finite_are_left_out_and_only_they():
     broken = replace(run("keras", 3, outcome="diverged"), curves={"val/loss": [(1, 0.5), (2, math.nan), (3, math.inf)]})
     figure = curves.learning_curves(analyse(sweep(*runs_of(3), broken)).arms, "val/loss", title="t", unit="u")
     assert len(lines(figure, "_seed")) == 7
-    ET.fromstring(figures.to_svg(figure))
+    ET.fromstring(style.to_svg(figure))
     only = analyse(sweep(replace(broken, curves={"val/loss": [(1, math.nan)]})))
     assert curves.learning_curves(only.arms, "val/loss", title="t", unit="u") is None
 
@@ -381,7 +380,7 @@ def test_a_loss_that_falls_far_has_a_log_axis_without_formulas(metric, values, s
     one = replace(run("keras", 0), curves={metric: list(enumerate(map(float, values), start=1))})
     figure = curves.learning_curves(analyse(sweep(one)).arms, metric, title="t", unit="u")
     assert figure.axes[0].get_yscale() == scale
-    assert "mathdefault" not in figures.to_svg(figure)
+    assert "mathdefault" not in style.to_svg(figure)
 
 
 def test_runs_without_times_have_no_clock_panel():
@@ -396,7 +395,7 @@ def test_ten_choices_stand_in_rows_and_the_title_says_what_is_left_out():
     assert len(figure.axes) == 16
     assert figure.get_suptitle() == "Loss (first 8 of 10)"
     colours = {line.get_color() for axes in figure.axes for line in axes.lines}
-    assert colours == {figures.colour_of("keras"), figures.colour_of("lightning")}
+    assert colours == {style.colour_of("keras"), style.colour_of("lightning")}
 
 
 def test_long_curves_keep_their_extremes_and_their_end():
@@ -415,7 +414,7 @@ def test_identical_arms_are_both_seen():
 
 
 def test_the_colour_is_the_framework_and_the_dash_the_rest():
-    looks = figures.looks(analyse(sweep(*runs_of(1, labels=optimizers(2)))).arms)
+    looks = style.looks(analyse(sweep(*runs_of(1, labels=optimizers(2)))).arms)
     assert looks["keras · adam"]["color"] == looks["keras · adamw"]["color"] != looks["lightning · adam"]["color"]
     assert looks["keras · adam"]["linestyle"] == looks["lightning · adam"]["linestyle"]
     assert looks["keras · adam"]["linestyle"] != looks["keras · adamw"]["linestyle"]
@@ -427,7 +426,7 @@ def points(figure, marker, panel=0):
 
 def test_every_trial_is_shown_the_lost_and_the_far_ones_at_the_edge():
     trials, choices = search()
-    figure = searches.search_sensitivity(trials, choices, margin=0.02)
+    figure = sensitivity.search_sensitivity(trials, choices, margin=0.02)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["adam", "adamw"]
     assert points(figure, "x") == [0.1] * 4
     assert points(figure, "^") == [0.01] * 2
@@ -440,26 +439,26 @@ def test_every_trial_is_shown_the_lost_and_the_far_ones_at_the_edge():
 def test_a_pruned_trial_is_not_drawn_as_lost():
     trials, choices = search()
     pruned = [replace(each, outcome="pruned") if each.outcome == "diverged" else each for each in trials]
-    assert points(searches.search_sensitivity(pruned, choices, margin=0.02), "x") == []
+    assert points(sensitivity.search_sensitivity(pruned, choices, margin=0.02), "x") == []
 
 
 def test_the_shaded_range_ends_where_a_value_is_worse_than_the_margin():
     trials, choices = search()
     for margin, inside in ((0.02, [1e-3]), (0.5, [1e-4, 1e-3])):
-        axes = searches.search_sensitivity(trials, choices, margin=margin).axes[0]
+        axes = sensitivity.search_sensitivity(trials, choices, margin=margin).axes[0]
         (span,) = [patch for patch in axes.patches if patch.get_label() == "good"]
         low, high = span.get_x(), span.get_x() + span.get_width()
         assert [value for value in (1e-4, 1e-3, 1e-2) if low < 1.001 * value < 1.002 * high] == inside
-    assert not searches.search_sensitivity(trials, choices, margin=None).axes[0].patches
+    assert not sensitivity.search_sensitivity(trials, choices, margin=None).axes[0].patches
 
 
 def test_a_search_of_which_nothing_came_to_its_end_is_shown():
     trials, choices = search()
     lost = [replace(trial, outcome="failed", metrics={}) for trial in trials]
     unknown = [replace(each, value=None, score=None, at_edge=False) for each in choices]
-    figure = searches.search_sensitivity(lost, unknown, margin=0.02)
+    figure = sensitivity.search_sensitivity(lost, unknown, margin=0.02)
     assert len(points(figure, "x")) == 16
-    ET.fromstring(figures.to_svg(figure))
+    ET.fromstring(style.to_svg(figure))
 
 
 def test_bars_stand_on_zero_and_bear_their_units():
@@ -502,7 +501,7 @@ def test_a_dose_over_magnitudes_is_logarithmic_and_a_lost_level_a_hole():
     assert figure.axes[-1].get_xscale() == "log"
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0.001", "0.01", "0.1"]
     assert list(np.isnan(lines(figure, "keras")[0].get_ydata())) == [False, True, False]
-    ET.fromstring(figures.to_svg(figure))
+    ET.fromstring(style.to_svg(figure))
 
 
 def test_effects_add_up_and_the_rest_comes_last():
@@ -518,27 +517,27 @@ def test_effects_add_up_and_the_rest_comes_last():
 
 @pytest.mark.parametrize(("n_classes", "n_texts"), [(3, 27), (12, 432), (13, 0)])
 def test_confusion_has_three_maps_two_scales_and_counts_for_few_classes(n_classes, n_texts):
-    figure = answers.confusion(predicted(n_classes))
+    figure = confusion.confusion(predicted(n_classes))
     images = [image for axes in figure.axes for image in axes.images]
     assert len(images) == 3
     assert sum(len(axes.texts) for axes in figure.axes) == n_texts
 
 
 def test_confusion_of_many_classes_is_left_to_a_table():
-    assert answers.confusion(predicted(31)) is None
+    assert confusion.confusion(predicted(31)) is None
 
 
 @pytest.mark.parametrize(("count", "sign", "written"), [(1135, "", "1.1k"), (98.33, "", "98"), (0.33, "", "0.3"),
                          (0.0, "+", "0"), (-1.5, "+", "−1.5"), (12.0, "+", "+12")])  # fmt: skip
 def test_counts_fit_their_cells(count, sign, written):
-    assert answers._count_text(count, sign) == written
+    assert confusion._count_text(count, sign) == written
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_stand_with_what_both_arms_say(channels):
     found = predicted(10, channels=channels)
     shown = [each for each in found.mistakes if each.picture is not None]
-    figure = answers.pictures(found)
+    figure = confusion.pictures(found)
     assert sum(len(axes.images) for axes in figure.axes) == len(shown) > 0
     first = shown[0]
     assert figure.axes[0].get_xlabel().splitlines()[:2] == [
@@ -552,8 +551,8 @@ def test_nothing_to_show_is_no_figure():
     arms = analyse(sweep(*runs_of())).arms
     assert curves.learning_curves([], "val/loss", title="t", unit="u") is None
     assert curves.learning_curves(arms, "val/unknown", title="t", unit="u") is None
-    assert searches.search_sensitivity([], choices, margin=None) is None
-    assert searches.search_sensitivity(trials, [], margin=None) is None
+    assert sensitivity.search_sensitivity([], choices, margin=None) is None
+    assert sensitivity.search_sensitivity(trials, [], margin=None) is None
     assert panels.speed([], []) is None
     assert panels.gaps([], factor="framework") is None
-    assert answers.pictures(with_pictures(predicted(3), {})) is None
+    assert confusion.pictures(with_pictures(predicted(3), {})) is None

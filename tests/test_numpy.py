@@ -6,10 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.networks import CnnSettings, Initialization, MlpSettings
-from experiments.optimizers import AdamSettings, AdamwSettings, SgdSettings
-from experiments.plan import FixedPlan
-from experiments.schedules import ConstantSchedule
+from experiments.contract.plan import FixedPlan
 from experiments.task import (
     Augmentation,
     Chance,
@@ -21,6 +18,9 @@ from experiments.task import (
     Task,
     Training,
 )
+from experiments.task.networks import CnnSettings, Initialization, MlpSettings
+from experiments.task.optimizers import AdamSettings, AdamwSettings, SgdSettings
+from experiments.task.schedules import ConstantSchedule
 from frameworks.numpy.adapter import FRAMEWORK
 from frameworks.numpy.training import LOSSES as LOSSES_OF_REFEREE
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import frameworks
 from experiments import sweep
-from experiments.run import Diverged, EpochEnded, Finished, Run, train
+from experiments.execution.run import Diverged, EpochEnded, Finished, Run, train
 from experiments.settings import ExecutorSettings, SettingsError, TrackingSettings
 from experiments.task import Task
 

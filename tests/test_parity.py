@@ -10,9 +10,10 @@ from sabotage import Sabotaged
 from scipy import stats
 
 import frameworks
-from experiments import data, parity
-from experiments.executor import Ended, Failed, Work
+from experiments import data
+from experiments.execution.executor import Ended, Failed, Work
 from experiments.fingerprint import plain
+from experiments.parity import certify as parity
 from experiments.parity import levels, probes
 from experiments.parity.probes import FreeRun, Subject
 

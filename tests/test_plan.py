@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from experiments.initialization import initial_weights, uniform_limit
+from experiments.contract.initialization import initial_weights, uniform_limit
+from experiments.contract.plan import BatchPlan, augment
 from experiments.metrics import accuracy, cross_entropy, evaluate
-from experiments.networks import Initialization
-from experiments.plan import BatchPlan, augment
 from experiments.task import Augmentation
+from experiments.task.networks import Initialization
 
 NONE = Augmentation(shift=0, flip=False, noise=0.0)
 

@@ -10,9 +10,9 @@ from cases import PROJECT
 
 from experiments import report
 from experiments.records import RunRecord, SweepRecord, merged
-from experiments.report import files, numbers, page
+from experiments.report import files, formatting, page
 from experiments.report.analysis import analyse, arms_of
-from experiments.report.names import clean
+from experiments.report.sanitize import clean
 from experiments.statistics import Estimate
 
 ACCURACY = {"lightning": [0.95, 0.96, 0.97], "keras": [0.951, 0.961, 0.969]}
@@ -157,7 +157,7 @@ def estimate(value, half_width):
     ],
 )
 def test_decimals_follow_the_interval(metric, given, written):
-    assert numbers.interval(given, metric) == written
+    assert formatting.interval(given, metric) == written
 
 
 def test_long_names_are_cut_in_the_middle():

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from experiments.schedules import (
+from experiments.execution.stopping import Patience
+from experiments.task import EarlyStopping
+from experiments.task.schedules import (
     ConstantSchedule,
     CosineSchedule,
     ExponentialSchedule,
@@ -12,8 +14,6 @@ from experiments.schedules import (
     StepSchedule,
     learning_rates,
 )
-from experiments.stopping import Patience
-from experiments.task import EarlyStopping
 
 
 def table(schedule, *, epochs=4, steps_per_epoch=2):

@@ -20,16 +20,17 @@ from rich.console import Console
 from test_space import rates, search, words
 
 import frameworks
-from experiments import report, settings, sweep, tuning
-from experiments.environment import process_start
-from experiments.executor import LocalExecutor
-from experiments.locks import Locked, Owner
+from experiments import report, settings, sweep
+from experiments.execution.environment import process_start
+from experiments.execution.executor import LocalExecutor
+from experiments.execution.locks import Locked, Owner
+from experiments.execution.run import EpochEnded, Started
 from experiments.records import SweepRecord
-from experiments.run import EpochEnded, Started
-from experiments.search import _executor
-from experiments.space import Objective, Pruner
-from experiments.tracking import Store
-from experiments.tuning import Tuner
+from experiments.task.search_space import Objective, Pruner
+from experiments.tracking.store import Store
+from experiments.tuning import studies as tuning
+from experiments.tuning.search import _executor
+from experiments.tuning.studies import Tuner
 
 RATE = "optimizer.learning_rate"
 EPOCHS = 3
@@ -406,7 +407,7 @@ def test_a_search_that_never_came_to_a_run_has_a_report_to_make(laboratory, smal
 
 
 def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.executor.available_cores", lambda: 6)
+    monkeypatch.setattr("experiments.execution.executor.available_cores", lambda: 6)
     executor = LocalExecutor(settings=ALONE, device="cpu", preload=[], folder=tmp_path)
     timed = search(objectives=(Objective(metric="time/fit", direction="minimize"),))
     assert _executor(search(), executor).settings.workers == 6
@@ -417,7 +418,7 @@ def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, 
 
 
 def test_two_workers_try_the_same_points_as_one(laboratory, small, monkeypatch):
-    monkeypatch.setattr("experiments.executor.available_cores", lambda: 2)
+    monkeypatch.setattr("experiments.execution.executor.available_cores", lambda: 2)
     sampler = dataclasses.replace(search().sampler, name="QMCSampler")
     found = []
     for workers in (1, 2):

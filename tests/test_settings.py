@@ -10,9 +10,9 @@ from omegaconf import open_dict
 
 import frameworks
 from experiments import settings
-from experiments.networks import CnnSettings
-from experiments.optimizers import AdamSettings
 from experiments.settings import SettingsError
+from experiments.task.networks import CnnSettings
+from experiments.task.optimizers import AdamSettings
 
 PROJECT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glob("*.yaml"))

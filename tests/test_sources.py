@@ -13,8 +13,9 @@ import pytest
 from test_data import settings
 
 from experiments import data
+from experiments.data import download, images, sequences
+from experiments.data.catalog import SOURCES
 from experiments.settings import check_fit
-from experiments.sources import SOURCES, fetch, images, sequences
 
 
 def archive(path, files):
@@ -161,7 +162,7 @@ def test_a_download_with_a_wrong_hash_is_refused(server, tmp_path):
     url, folder = server
     (folder / "aclImdb_v1.tar.gz").write_bytes(b"something else")
     with pytest.raises(ValueError, match="MD5 hash of downloaded file .* does not match"):
-        fetch.download(url, sequences.IMDB_FILES, tmp_path / "cache")
+        download.download(url, sequences.IMDB_FILES, tmp_path / "cache")
 
 
 def test_surnames_keep_their_split_and_unknown_letters_are_one_token(tmp_path):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from experiments.space import Dimension, Objective, Pruner, Sampler, TuningSettings
+from experiments.task.search_space import Dimension, Objective, Pruner, Sampler, TuningSettings
 
 RATE = "optimizer.learning_rate"
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from experiments.records import StudyRecord, TrialRecord
-from experiments.report import figures, studies, studies_tables, study_marks, study_sections
+from experiments.report.figures import style
+from experiments.report.studies import facts, figures, marks
+from experiments.report.studies import sections as study_sections
 
 RATE, DEPTH = "optimizer.learning_rate", "network.depth"
 SPACE = {
@@ -21,15 +23,15 @@ SPACE = {
 }
 LOSS = (("val/loss", "minimize"),)
 DRAWS = {
-    "history": studies.history,
-    "importances": studies.importances,
-    "slices": studies.slices,
-    "parallel-coordinates": studies.parallel_coordinates,
-    "pair-map": studies.pair_map,
-    "intermediate": studies.intermediate,
-    "budget": studies.budget_curve,
-    "timeline": studies.timeline,
-    "pareto": studies.pareto,
+    "history": figures.history,
+    "importances": figures.importances,
+    "slices": figures.slices,
+    "parallel-coordinates": figures.parallel_coordinates,
+    "pair-map": figures.pair_map,
+    "intermediate": figures.intermediate,
+    "budget": figures.budget_curve,
+    "timeline": figures.timeline,
+    "pareto": figures.pareto,
 }
 
 
@@ -243,10 +245,10 @@ def test_every_figure_is_well_formed_and_says_what_it_shows(case):
         assert drawn.title
         assert "nan" not in drawn.title.split()
         assert drawn.how_to_read.count(". ") >= 1
-        assert drawn.figure.get_size_inches()[0] == figures.WIDTH
+        assert drawn.figure.get_size_inches()[0] == style.WIDTH
         sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", text)]
         assert sizes
-        assert min(sizes) >= figures.SMALL
+        assert min(sizes) >= style.SMALL
 
 
 def test_two_studies_have_every_figure_but_the_front():
@@ -276,7 +278,7 @@ def test_the_title_says_what_was_found():
     assert titles["study-importances"].startswith("keras: learning rate has 72 % of the importance (few trials")
     assert titles["study-intermediate"].startswith("keras: 6 of 20 trials pruned, at epochs 2 to 4; lightning")
     assert "none of 6 trials complete; 6 failed" in sections("failed")[0].title
-    assert studies_tables.finding(twelve(), studies_tables.found_best).endswith("; 9 more studies")
+    assert facts.finding(twelve(), facts.found_best).endswith("; 9 more studies")
 
 
 def test_the_line_of_the_history_is_the_best_so_far():
@@ -321,7 +323,7 @@ def test_scores_that_lie_far_out_do_not_squeeze_the_others():
 def test_infinity_wins_nothing():
     figure = figure_of("infinite", "history")
     assert [x for x, _ in points(figure, "FAIL")] == [1, 2]
-    assert studies_tables.found_best(odd()[4]).startswith("best 0.1612 at trial 0 of 4; 2 failed")
+    assert facts.found_best(odd()[4]).startswith("best 0.1612 at trial 0 of 4; 2 failed")
 
 
 def test_axes_of_slices_span_the_searched_range_and_logarithms_are_logarithmic():
@@ -339,7 +341,7 @@ def test_a_key_that_some_trials_lack_is_shown_where_it_was_tried():
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels[:3] == ["learning rate", "optimizer", "momentum"]
     tried = [t for t in categorical().trials if "optimizer.momentum" in t.values]
-    assert sum(len(points(figure, state, labels.index("momentum"))) for state in study_marks.MARKERS) == len(tried) == 7
+    assert sum(len(points(figure, state, labels.index("momentum"))) for state in marks.MARKERS) == len(tried) == 7
     choices = figure.axes[labels.index("optimizer")].get_xticklabels()
     assert [label.get_text() for label in choices] == ["adam", "sgd", "muon"]
     assert "not set" in texts("categorical")["study-parallel-coordinates"]
@@ -406,7 +408,7 @@ def test_twelve_studies_stand_in_eight_panels():
     assert len(figure_of("twelve", "history").axes) == 8
     assert len(figure_of("twelve", "budget").axes) == 6  # one for each optimizer, both frameworks in it
     for name in ("history", "budget"):
-        ET.fromstring(figures.to_svg(figure_of("twelve", name)))
+        ET.fromstring(style.to_svg(figure_of("twelve", name)))
     title = "Values and score of every trial (first 4 of 12)"
     assert figure_of("twelve", "parallel-coordinates").get_suptitle() == title
 
@@ -419,18 +421,18 @@ def test_importances_of_few_trials_bear_a_warning():
 
 
 def test_the_table_of_studies_counts_trials_and_what_they_cost():
-    table = studies_tables.studies_table(normal())
+    table = facts.studies_table(normal())
     row = dict(zip(table.head, table.rows[0], strict=True))
     trials = mixed()
     assert [row[name] for name in ("arm", "trials", "complete", "pruned", "failed")] == ["keras", "20", "12", "6", "2"]
     assert row["epochs"] == str(sum(t.epochs for t in trials))
     assert row["seconds"] == f"{sum(t.seconds for t in trials):.1f}"
     assert row["best score"] == f"{min(t.scores[0] for t in trials if t.scores):.4g}"
-    assert studies_tables.studies_table([study([])]).rows[0][-1] == "–"
+    assert facts.studies_table([study([])]).rows[0][-1] == "–"
 
 
 def test_the_table_of_trials_has_them_all_with_their_reasons():
-    rows = studies_tables.trials_table(normal()).rows
+    rows = facts.trials_table(normal()).rows
     assert len(rows) == 40
     assert rows[6][:3] == ("keras", "6", "fail")
     assert rows[6][-1] == "the training loss became nan"
@@ -439,5 +441,5 @@ def test_the_table_of_trials_has_them_all_with_their_reasons():
 
 def test_studies_of_one_arm_bear_their_names():
     several = [study(mixed(seed=seed), name=f"study {seed}") for seed in range(3)]
-    titles = [axes.get_title(loc="left") for axes in studies.history(several).axes]
+    titles = [axes.get_title(loc="left") for axes in figures.history(several).axes]
     assert titles[:3] == [f"keras · study {seed}" for seed in range(3)]

@@ -18,9 +18,11 @@ from cases import PROJECT, change
 from rich.console import Console
 
 import frameworks
-from experiments import locks, report, settings, sweep, tracking
-from experiments.executor import LocalExecutor
+from experiments import report, settings, sweep
+from experiments.execution import locks
+from experiments.execution.executor import LocalExecutor
 from experiments.settings import SettingsError, TrackingSettings
+from experiments.tracking import store as tracking
 
 
 @pytest.fixture

@@ -17,14 +17,15 @@ from cases import PROJECT, change
 from test_space import rates, search, whole, words
 
 import frameworks
-from experiments import data, settings, tuning
-from experiments.environment import process_start
-from experiments.locks import Locked, Owner
-from experiments.run import Finished, Run
-from experiments.run import train as train_run
+from experiments import data, settings
+from experiments.data.catalog import Form
+from experiments.execution.environment import process_start
+from experiments.execution.locks import Locked, Owner
+from experiments.execution.run import Finished, Run
+from experiments.execution.run import train as train_run
 from experiments.settings import SettingsError
-from experiments.sources import Form
-from experiments.space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
+from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
+from experiments.tuning import studies
 
 RATE, DEPTH, ACTIVATION = "optimizer.learning_rate", "network.depth", "network.activation"
 EPOCHS = 4
@@ -60,10 +61,10 @@ def runs(task):
 def opened(runs, monkeypatch):
     """`opened(trials=8)`: the studies of such a search, kept in memory; again: as after a fault."""
     kept = optuna.storages.InMemoryStorage()
-    monkeypatch.setattr(tuning, "_storage", lambda url: kept)
+    monkeypatch.setattr(studies, "_storage", lambda url: kept)
 
     def open_them(*, runs=runs, **changes):
-        return tuning.open_studies(search(**changes), runs, experiment="digits_mlp")
+        return studies.open_studies(search(**changes), runs, experiment="digits_mlp")
 
     return open_them
 
@@ -83,7 +84,7 @@ def opened_file(runs, tmp_path, empty_storage):
 
     def open_them(*, runs=runs, **changes):
         asked = search(storage=f"sqlite:///{tmp_path}/optuna.db", **changes)
-        return tuning.open_studies(asked, runs, experiment="digits_mlp")
+        return studies.open_studies(asked, runs, experiment="digits_mlp")
 
     return open_them
 
@@ -491,7 +492,7 @@ def test_every_sampler_works(opened, task, name, options):
         pytest.importorskip("cmaes", reason="issue 5: the extra tandem[cmaes] is not installed")
     sampler = Sampler(name=name, seed=0, options=options)
     tuner = opened(runs=[run_of(task)], trials=4, space=BOTH, sampler=sampler)
-    tuning.check(tuner.asked, [run_of(task)])
+    studies.check(tuner.asked, [run_of(task)])
     train_all(tuner)
     assert states(tuner) == ["COMPLETE"] * 4
     assert len(as_set(points(tuner))) == 4
@@ -509,7 +510,7 @@ def test_every_sampler_works(opened, task, name, options):
 )
 def test_every_pruner_works(opened, task, name, options):
     tuner = opened(runs=[run_of(task)], trials=12, pruner=Pruner(name=name, options=options))
-    tuning.check(tuner.asked, [run_of(task)])
+    studies.check(tuner.asked, [run_of(task)])
     scores = itertools.count(1)
     train_all(tuner, score=lambda active: float(next(scores)))  # ever worse
     assert set(states(tuner)) == {"COMPLETE"} if name == "NopPruner" else {"COMPLETE", "PRUNED"}
@@ -551,7 +552,7 @@ def test_optunas_own_loader_finds_study_scores_and_metric_names(opened_file):
 @pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////proc/no/such.db", "mysql://nobody@127.0.0.1:9/x"])
 def test_a_storage_that_cannot_be_opened_is_said(runs, url):
     with pytest.raises(SettingsError, match=r"tuning\.storage: .* cannot be opened: "):
-        tuning.open_studies(search(storage=url), runs, experiment="x")
+        studies.open_studies(search(storage=url), runs, experiment="x")
 
 
 # What was found
@@ -593,7 +594,7 @@ def test_a_study_without_a_result_chooses_nothing(opened, runs):
         tuner.ended(active, outcome="failed", reason="no", metrics={}, seconds=1.0)
     assert [(choice.value, choice.score) for choice in tuner.choices()] == [(None, None)] * 2
     assert [run.labels["setting"] for run in tuner.tuned(runs)] == ["default"] * 4
-    assert tuning.write_best(tuner, experiment="x") == {}
+    assert studies.write_best(tuner, experiment="x") == {}
     assert [record.best for record in tuner.records()] == [(), ()]
     alone = opened(trials=2, default=False)
     assert alone.tuned(runs) == []
@@ -680,7 +681,7 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, monkey
     space = BOTH | {ACTIVATION: words("relu", "tanh")}
     tuner = opened(trials=8, space=space)
     train_all(tuner)
-    files = tuning.write_best(tuner, experiment="digits_mlp")
+    files = studies.write_best(tuner, experiment="digits_mlp")
     assert list(files.values()) == ["digits_mlp-keras", "digits_mlp-lightning"]
     done = subprocess.run(
         [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", "+tuned=digits_mlp-keras", "--cfg", "job"],
@@ -705,7 +706,7 @@ def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_pat
     labels = {"optimizer": "sgd", "network": "mlp", "network.width": "16"}
     tuner = opened(runs=[run_of(sgd, "keras", 0, labels=labels)], trials=2, space={RATE: rates()})
     train_all(tuner)
-    (name,) = tuning.write_best(tuner, experiment="digits_mlp").values()
+    (name,) = studies.write_best(tuner, experiment="digits_mlp").values()
     done = subprocess.run(
         [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", f"+tuned={name}", "--cfg", "job"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
@@ -722,7 +723,7 @@ def test_a_metric_that_no_trial_tells_is_refused(runs):
     with pytest.raises(
         SettingsError, match=r"objectives\[0\]\.metric: unknown 'val/acuracy'; did you mean val/accuracy"
     ):
-        tuning.check(asked, runs)
+        studies.check(asked, runs)
 
 
 def test_a_study_that_has_spent_more_than_the_budget_is_refused(opened):
@@ -763,32 +764,32 @@ def test_a_study_that_has_spent_more_than_the_budget_is_refused(opened):
 )
 def test_a_space_that_cannot_be_is_refused_with_key_value_and_fix(runs, space, message):
     with pytest.raises(SettingsError, match=message):
-        tuning.check(search(space=space), runs)
+        studies.check(search(space=space), runs)
 
 
 def test_a_network_that_the_data_is_too_small_for_is_refused():
     images = Form(input_shape=(28, 28, 1), class_names=tuple("0123456789"))
     cnn = dataclasses.replace(run_of(cases.task("experiment=mnist_cnn", precision="float32")), form=images)
     with pytest.raises(SettingsError, match=r"network\.depth: 9 is tried, but `network\.depth <= 3` must hold"):
-        tuning.check(search(space={DEPTH: whole(high=9)}), [cnn])
+        studies.check(search(space={DEPTH: whole(high=9)}), [cnn])
 
 
 def test_a_key_that_is_missing_in_one_arm_is_refused(task):
     sgd = cases.task("experiment=digits_mlp", "optimizer=sgd", precision="float32")
     with pytest.raises(SettingsError, match=r"optimizer\.beta1: there is no such setting"):
-        tuning.check(search(space={"optimizer.beta1": rates(low=0.5, high=0.9)}), [run_of(task), run_of(sgd)])
+        studies.check(search(space={"optimizer.beta1": rates(low=0.5, high=0.9)}), [run_of(task), run_of(sgd)])
 
 
 def test_a_seed_of_the_report_is_refused(runs):
     with pytest.raises(SettingsError, match=r"tuning\.seed: 1 is a seed of the report too; .*; give another"):
-        tuning.check(search(seed=1), runs)
+        studies.check(search(seed=1), runs)
 
 
 def test_a_key_that_was_typed_too_is_refused(task):
     typed = [run_of(task, labels={RATE: "0.1"})]
     message = r"tuning\.space: optimizer\.learning_rate: cannot be typed and searched at once; leave it out"
     with pytest.raises(SettingsError, match=message):
-        tuning.check(search(), typed)
+        studies.check(search(), typed)
 
 
 @pytest.mark.parametrize(
@@ -819,25 +820,25 @@ def test_a_key_that_was_typed_too_is_refused(task):
 )
 def test_an_option_that_optuna_does_not_have_is_refused(runs, changes, message):
     with pytest.raises(SettingsError, match=message):
-        tuning.check(search(**changes), runs)
+        studies.check(search(**changes), runs)
 
 
 def test_cma_es_without_its_package_says_what_to_install(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)
     with pytest.raises(SettingsError, match=r"tuning\.sampler: CmaEsSampler needs .* pip install 'tandem\[cmaes\]'"):
-        tuning.check(search(sampler=Sampler(name="CmaEsSampler", seed=0)), runs)
+        studies.check(search(sampler=Sampler(name="CmaEsSampler", seed=0)), runs)
 
 
 def test_all_problems_are_told_at_once(runs):
     with pytest.raises(SettingsError) as told:
-        tuning.check(search(seed=0, space={DEPTH: whole(low=0), "nobody": whole()}), runs)
+        studies.check(search(seed=0, space={DEPTH: whole(low=0), "nobody": whole()}), runs)
     assert len(str(told.value).splitlines()) == 3
 
 
 def test_a_search_that_can_be_is_not_refused(runs):
     width = Dimension(kind="int", low=16, high=64, step=16, when={DEPTH: [2, 3]})
     space = BOTH | {"network.width": width, ACTIVATION: words("relu", "tanh")}
-    tuning.check(search(space=space, pruner=Pruner(name="HyperbandPruner")), runs)
+    studies.check(search(space=space, pruner=Pruner(name="HyperbandPruner")), runs)
 
 
 @pytest.mark.parametrize(

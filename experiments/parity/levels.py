@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.initialization import Weights
+from experiments.contract.initialization import Weights
 from experiments.parity.probes import NOT_TRAINED, is_smooth
 from experiments.task import Task
 

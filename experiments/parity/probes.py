@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from experiments import data
 from experiments.contract import Framework, Model
-from experiments.initialization import Weights
-from experiments.networks import RnnSettings
-from experiments.optimizers import SgdSettings
-from experiments.plan import FixedPlan
-from experiments.run import as_fed, build, plan_for
+from experiments.contract.initialization import Weights
+from experiments.contract.plan import FixedPlan
+from experiments.execution.run import as_fed, build, plan_for
 from experiments.task import Task
+from experiments.task.networks import RnnSettings
+from experiments.task.optimizers import SgdSettings
 
 Array = NDArray[Any]
 FREE_STEPS = 200

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments import certificates
+from experiments.parity import action
 from experiments.records import SweepRecord
 from experiments.report import files, page, predictions, screen
 from experiments.report.analysis import Analysis, analyse
@@ -35,7 +35,7 @@ def publish(
             mistakes are taken from them and kept, so that later reports need no data.
     """
     experiment_id = store.experiment(record.experiment, description="")
-    known = certificates.of_sweep(record, store=store, experiment_id=experiment_id)
+    known = action.of_sweep(record, store=store, experiment_id=experiment_id)
     analysis = analyse(dataclasses.replace(record, certificates=known))
     analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
     path = files.write(analysis, folder)

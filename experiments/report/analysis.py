@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.records import SweepRecord
-from experiments.report import numbers
+from experiments.report import formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
 from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
 from experiments.report.pairs import (
@@ -136,9 +136,9 @@ def _skill(arm: Arm, found: Estimate) -> tuple[str, str]:
     name, lost = arm.name, f"; {arm.n_lost}/{len(arm.runs)} runs lost" if arm.n_lost else ""
     what = f"1 − MSE / MSE of the reference forecast (persistence){lost}; exploratory"
     if found.n < SEEDS_OF_AN_INTERVAL or found.low is None or found.high is None:
-        size = f"skill {numbers.bounds(found, decimals=2)}, {what}"
+        size = f"skill {formatting.bounds(found, decimals=2)}, {what}"
         return "not assessed", f"{name} against persistence: not assessed with {found.n} run(s); {size}."
-    size = f"skill {numbers.bounds(found, decimals=2)}, 95 % t interval over {found.n} seeds; {what}"
+    size = f"skill {formatting.bounds(found, decimals=2)}, 95 % t interval over {found.n} seeds; {what}"
     if found.low > 0:
         return "difference", f"{name} beats persistence: {size}."
     if found.high < 0:

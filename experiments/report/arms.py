@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments import settings, statistics
 from experiments.records import RunRecord
-from experiments.report.names import clean
+from experiments.report.sanitize import clean
 
 # Of a run's configuration: what does not set arms apart.
 NOT_SETTINGS = ("seed", "name", "device", "data.path", "data.download")

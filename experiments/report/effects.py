@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from experiments import statistics
-from experiments.report import numbers
+from experiments.report import formatting
 from experiments.report.arms import Arm, as_number, in_order
 from experiments.statistics import Estimate, VarianceShare
 
@@ -40,7 +40,7 @@ class Gap:
         """Gap and score in one sentence: a gap that shrinks because training got worse is no improvement."""
         if self.change is None or self.change.low is None or self.change.high is None:
             return ""
-        size = numbers.bounds(self.change)
+        size = formatting.bounds(self.change)
         if self.change.high < 0:
             change = f"narrowed the gap, by {size}"
         elif self.change.low > 0:
@@ -48,9 +48,9 @@ class Gap:
         else:
             change = f"gap {size}, not shown to change"
         if self.gain is None:
-            score = f"test loss of this arm {numbers.interval(self.test, 'test/loss')}"
+            score = f"test loss of this arm {formatting.interval(self.test, 'test/loss')}"
         else:
-            score = f"test accuracy {numbers.bounds(self.gain, factor=100.0, decimals=2)} pp"
+            score = f"test accuracy {formatting.bounds(self.gain, factor=100.0, decimals=2)} pp"
         return f"{self.arm.name} against {self.against}: {change}; {score}."
 
 

@@ -16,10 +16,11 @@ from typing import Any
 
 from experiments.fingerprint import plain
 from experiments.records import RunRecord
-from experiments.report import figures, methods, numbers, page, tables
+from experiments.report import formatting, methods, page, tables
 from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import Arm
 from experiments.report.effects import Gap
+from experiments.report.figures import style
 from experiments.report.sections import sections_of
 
 SCHEMA_VERSION = 2
@@ -38,7 +39,7 @@ def write(analysis: Analysis, folder: Path) -> Path:
         _put(folder / "tables" / f"{name}.csv", as_csv(rows(analysis)))
     for drawn in [each for section in sections for each in section.figures]:
         _put(folder / "figures" / f"{drawn.name}.svg", str(drawn.svg) + "\n")
-        figures.save_png(drawn.figure, folder / "figures" / f"{drawn.name}.png")
+        style.save_png(drawn.figure, folder / "figures" / f"{drawn.name}.png")
     return folder / "report.html"
 
 
@@ -102,7 +103,7 @@ def model(analysis: Analysis) -> dict[str, Any]:
 
 def _known(arm: Arm) -> list[str]:
     """The four that every arm has a place for, and whatever else it was scored by."""
-    return list(dict.fromkeys([*SCORES, *(metric for metric in numbers.FORMATS if arm.scores(metric))]))
+    return list(dict.fromkeys([*SCORES, *(metric for metric in formatting.FORMATS if arm.scores(metric))]))
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
@@ -118,8 +119,8 @@ def _run(run: RunRecord) -> dict[str, Any]:
 
 
 def _gap(each: Gap) -> dict[str, Any]:
-    numbers = {name: plain(getattr(each, name)) for name in ("train", "test", "gap", "change", "gain")}
-    return {"arm": each.arm.name, "against": each.against, "sentence": each.sentence} | numbers
+    values = {name: plain(getattr(each, name)) for name in ("train", "test", "gap", "change", "gain")}
+    return {"arm": each.arm.name, "against": each.against, "sentence": each.sentence} | values
 
 
 def _dose(analysis: Analysis) -> dict[str, Any] | None:
@@ -159,7 +160,7 @@ def results(analysis: Analysis) -> Iterable[Row]:
     """A line per arm and metric."""
     yield "arm", "metric", "n", "lost", "mean", "ci95_low", "ci95_high"
     for arm in analysis.arms:
-        for metric in numbers.FORMATS:
+        for metric in formatting.FORMATS:
             estimate = arm.interval(metric)
             if estimate is not None:
                 yield arm.name, metric, len(arm.runs), arm.n_lost, estimate.value, estimate.low, estimate.high

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from experiments.report.analysis import Analysis
-from experiments.report.names import clean
 from experiments.report.pairs import CONTROL_ALPHA
-from experiments.space import INDEPENDENT
+from experiments.report.sanitize import clean
+from experiments.task.search_space import INDEPENDENT
 
 NOT_VERSIONS = (
     "data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit",

@@ -14,11 +14,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-from experiments.report import methods, numbers, tables
+from experiments.report import formatting, methods, tables
 from experiments.report.analysis import WORDS, Analysis
-from experiments.report.drawn import Section
-from experiments.report.names import clean, markdown
 from experiments.report.pairs import FEW, Pair
+from experiments.report.sanitize import clean, markdown
+from experiments.report.section import Section
 from experiments.statistics import details_of
 
 TEMPLATES = Path(__file__).parent
@@ -150,9 +150,9 @@ def note(analysis: Analysis) -> str:
     """The report's first page in Markdown."""
     record = analysis.record
     columns = analysis.columns
-    head = ["arm", "n", *(numbers.TITLES[metric] for metric in columns)]
+    head = ["arm", "n", *(formatting.TITLES[metric] for metric in columns)]
     rows = [
-        [markdown(arm.name), str(len(arm.runs)), *(numbers.interval(arm.interval(each), each) for each in columns)]
+        [markdown(arm.name), str(len(arm.runs)), *(formatting.interval(arm.interval(each), each) for each in columns)]
         for arm in analysis.arms
     ]
     claims = claims_of(analysis)
@@ -168,7 +168,7 @@ def note(analysis: Analysis) -> str:
         further = ["", scores.title, "", *_table(scores.head, cells)]
     return "\n".join(
         [markdown(record.description), "", *lines, *_table(head, rows), "",
-         numbers.note(columns).replace("*", "\\*"), "",
+         formatting.note(columns).replace("*", "\\*"), "",
          f"Made by `{markdown(record.command)}`; the whole report is the artifact `report/report.html`.", "",
          markdown(methods.paragraph(analysis), 6000), *further]
     )  # fmt: skip

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.report import numbers, page
+from experiments.report import formatting, page
 from experiments.report.analysis import Analysis
 
 
@@ -20,14 +20,14 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
     table.add_column("arm")
     table.add_column("n", justify="right")
     for metric in analysis.columns:
-        table.add_column(numbers.TITLES[metric], justify="right")
+        table.add_column(formatting.TITLES[metric], justify="right")
     for arm in analysis.arms:
         lost = f" ({arm.n_lost} lost)" if arm.n_lost else ""
-        cells = [numbers.interval(arm.interval(metric), metric) for metric in analysis.columns]
+        cells = [formatting.interval(arm.interval(metric), metric) for metric in analysis.columns]
         table.add_row(escape(arm.name), f"{len(arm.runs)}{lost}", *cells)
     console.print()
     console.print(table)
-    console.print(numbers.note(analysis.columns), style="dim", highlight=False)
+    console.print(formatting.note(analysis.columns), style="dim", highlight=False)
     console.print()
     if analysis.headline:
         console.print(escape(analysis.headline), style="bold", highlight=False, soft_wrap=True)

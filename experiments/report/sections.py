@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from experiments.report import answers, curves, figures, methods, numbers, panels, searches, tables
+from experiments.report import formatting, methods, tables
 from experiments.report.analysis import Analysis
-from experiments.report.drawn import Drawn, Section
+from experiments.report.figures import confusion, curves, panels, style
 from experiments.report.predictions import RULE, Predictions
-from experiments.report.studies_tables import studies_table
-from experiments.report.study_sections import sections_of_studies
+from experiments.report.section import Drawn, Section
+from experiments.report.studies import sensitivity
+from experiments.report.studies.facts import studies_table
+from experiments.report.studies.sections import sections_of_studies
 from experiments.report.tables import Table
 
 MANY_STUDIES = 4  # with more, the figures of each would bury the rest: a table holds them
@@ -69,7 +71,7 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
         "Paired differences",
         figures=_drawn(
             "paired-differences",
-            figures.paired_differences(shown, title=f"Paired differences in {what}"),
+            style.paired_differences(shown, title=f"Paired differences in {what}"),
             title=title,
             caption=f"Differences in {what}. A dot per seed; diamond: mean; thick bar: interval that decides on "
             "equivalence, thin bar: on a difference; shaded: the margin within which a difference does not matter. "
@@ -86,7 +88,7 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
 
 def _results(builder: _Builder, analysis: Analysis) -> None:
     secondary = [tables.exploratory(title, found) for title, found in analysis.exploratory.items()]
-    note = f"Bold: a verdict supports it. {numbers.MEMORY_NOTE}. Means are over finished runs."
+    note = f"Bold: a verdict supports it. {formatting.MEMORY_NOTE}. Means are over finished runs."
     content = [tables.results(analysis)] if analysis.arms else []
     everything = tables.scores(analysis)
     content += [everything] if everything is not None else []
@@ -105,7 +107,7 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
         edges = sum(choice.at_edge for choice in record.choices)
         drawn = _drawn(
             "search-sensitivity",
-            searches.search_sensitivity(record.trials, record.choices, margin=margin),
+            sensitivity.search_sensitivity(record.trials, record.choices, margin=margin),
             title=f"{len(record.choices)} searches over {key}; "
             + (f"{edges} end at the edge of the space" if edges else "no choice lies at the edge of the space"),
             caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
@@ -211,7 +213,7 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
         if pair.speed is not None and not pair.speed.disturbance
     ]
     texts += [
-        f"{pair.title}: peak memory differs by {numbers.bounds(pair.memory, decimals=1)} MiB (95 % t interval)."
+        f"{pair.title}: peak memory differs by {formatting.bounds(pair.memory, decimals=1)} MiB (95 % t interval)."
         for pair in compared
         if pair.memory is not None
     ]
@@ -247,7 +249,7 @@ def _predictions(builder: _Builder, analysis: Analysis) -> None:
         texts.append(f"On new data from the same source: {found.new_data.sentence}")
     drawn = _drawn(
         "confusion",
-        answers.confusion(found),
+        confusion.confusion(found),
         title=f"Confusion of {found.names[0]} and {found.names[1]}",
         caption=f"Mean counts over {found.n_seeds} seeds; rows: true class; one colour scale for both; below: first "
         "minus second, symmetric about 0.",
@@ -255,7 +257,7 @@ def _predictions(builder: _Builder, analysis: Analysis) -> None:
     )
     drawn += _drawn(
         "mistakes",
-        answers.pictures(found),
+        confusion.pictures(found),
         title="Worst mistakes" + _counts(found),
         caption=f"{RULE} Below each: its label, then each arm's answer and the probability it gave it.",
         table=tables.mistakes(found),

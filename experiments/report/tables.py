@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from experiments import statistics
-from experiments.certificates import mark
+from experiments.parity.action import mark
 from experiments.records import CertificateRecord, Choice
-from experiments.report import numbers
+from experiments.report import formatting
 from experiments.report.analysis import SCORES, Analysis, labels_of
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
@@ -62,13 +62,13 @@ def results(analysis: Analysis) -> Table:
             str(arm.n_lost),
             *(written(arm.settings.get(key, "–")) for key in searched),
             *([trials.get(arm.settings[searched[0]], "–")] if searched else []),
-            *(numbers.interval(arm.interval(metric), metric) for metric in shown),
+            *(formatting.interval(arm.interval(metric), metric) for metric in shown),
         ]
         for arm in analysis.arms
     ]
-    head += [numbers.TITLES[metric] for metric in shown]
+    head += [formatting.TITLES[metric] for metric in shown]
     table = _table("Mean ± half-width of the 95 % t interval over seeds", head, rows)
-    column = head.index(numbers.TITLES[analysis.metric]) if numbers.TITLES[analysis.metric] in head else 0
+    column = head.index(formatting.TITLES[analysis.metric]) if formatting.TITLES[analysis.metric] in head else 0
     better = {pair.score.shows_difference_in_favor_of for pair in analysis.pairs} - {None}
     bold = {(column, arm.name) for arm in analysis.arms if arm.name in better or arm.rest in better}
     return replace(table, bold=frozenset(bold))
@@ -76,14 +76,14 @@ def results(analysis: Analysis) -> Table:
 
 def scores(analysis: Analysis) -> Table | None:
     """A row per arm: every score on the test set that some arm has; None where there is but the loss and accuracy."""
-    known = [metric for metric in numbers.TITLES if metric.startswith("test/")]
+    known = [metric for metric in formatting.TITLES if metric.startswith("test/")]
     metrics = [metric for metric in known if any(arm.scores(metric) for arm in analysis.arms)]
     if not set(metrics) - set(SCORES):
         return None
     rows = [
-        [arm.name, *(numbers.interval(arm.interval(metric), metric) for metric in metrics)] for arm in analysis.arms
+        [arm.name, *(formatting.interval(arm.interval(metric), metric) for metric in metrics)] for arm in analysis.arms
     ]
-    head = ["arm", *(numbers.TITLES[metric] for metric in metrics)]
+    head = ["arm", *(formatting.TITLES[metric] for metric in metrics)]
     return _table("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
 
 
@@ -221,7 +221,7 @@ def speed(analysis: Analysis) -> Table:
         for metric in metrics:
             found = arm.interval(metric)
             cells.append("–" if found is None else _seconds(found))
-        rows.append((arm.name, *cells, numbers.interval(arm.interval("memory/peak_mib"), "memory/peak_mib")))
+        rows.append((arm.name, *cells, formatting.interval(arm.interval("memory/peak_mib"), "memory/peak_mib")))
     return _table("Seconds (mean ± 95 % half-width)", ("arm", *metrics.values(), "memory, MiB"), rows)
 
 
@@ -238,11 +238,11 @@ def gaps(analysis: Analysis) -> Table:
     rows = [
         (
             each.arm.name,
-            numbers.interval(each.train, "train_eval/loss"),
-            numbers.interval(each.test, "test/loss"),
-            numbers.interval(each.gap, "test/loss"),
-            numbers.bounds(each.change) if each.change else "–",
-            numbers.bounds(each.gain, factor=100.0, decimals=2) if each.gain else "–",
+            formatting.interval(each.train, "train_eval/loss"),
+            formatting.interval(each.test, "test/loss"),
+            formatting.interval(each.gap, "test/loss"),
+            formatting.bounds(each.change) if each.change else "–",
+            formatting.bounds(each.gain, factor=100.0, decimals=2) if each.gain else "–",
             each.against or "–",
         )
         for each in analysis.gaps
@@ -335,7 +335,7 @@ def ledger(analysis: Analysis) -> Table:
                 command(run.overrides),
             )
         )
-    title = numbers.TITLES[analysis.metric]
+    title = formatting.TITLES[analysis.metric]
     head = ("run", "outcome", title, "total, s", "fingerprint", "MLflow run", "command that trains it alone")
     table = _table("Every run", head, rows, texts=(0, 1, 4, 5, 6))
     return replace(table, code=(4, 5, 6))

@@ -1,4 +1,4 @@
-"""Keras 3 (TensorFlow) under the contract of experiments/contract.py."""
+"""Keras 3 (TensorFlow) under the contract of experiments/contract/__init__.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from experiments.initialization import Weights
-from experiments.plan import Plan
+from experiments.contract.initialization import Weights
+from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.keras import layers, networks, optimizers, replicas, training, weights
 

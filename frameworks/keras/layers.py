@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from experiments.masks import keep_mask
+from experiments.contract.dropout_masks import keep_mask
 
 
 @keras.saving.register_keras_serializable(package="tandem")

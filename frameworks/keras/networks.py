@@ -9,8 +9,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from experiments.networks import BatchNormalization, CnnSettings, MlpSettings, ResnetSettings, RnnSettings
 from experiments.task import Task
+from experiments.task.networks import BatchNormalization, CnnSettings, MlpSettings, ResnetSettings, RnnSettings
 from frameworks.keras.layers import LeakyReLU, exact_gelu
 
 Shape = tuple[int, ...]

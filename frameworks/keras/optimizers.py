@@ -1,4 +1,4 @@
-"""Keras' optimizers, brought to the task's formulas where they differ. The formulas stand in experiments/optimizers.py.
+"""Keras' optimizers, brought to the formulas of experiments/task/optimizers.py where they differ.
 
 Each is a subclass that changes the update rule and nothing else. Python numbers stay Python numbers: on TensorFlow
 `ops.cast(0.9, "float64")` goes through float32, so Keras' own rules are only float32-exact in float64.
@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from experiments import optimizers as words
 from experiments.task import Clip, Task
+from experiments.task import optimizers as words
 from frameworks.keras import replicas, weights
 
 Rate = keras.optimizers.schedules.LearningRateSchedule

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from experiments.plan import share_of
+from experiments.contract.plan import share_of
 
 Array = NDArray[Any]
 Batch = tuple[Array, ...]

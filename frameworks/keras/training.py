@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
-from experiments.plan import Plan
+from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.keras import optimizers, replicas, weights
 from frameworks.keras.layers import Penalty

@@ -1,4 +1,4 @@
-"""PyTorch Lightning under the contract of experiments/contract.py."""
+"""PyTorch Lightning under the contract of experiments/contract/__init__.py."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
-from experiments.initialization import Weights
-from experiments.plan import Plan
+from experiments.contract.initialization import Weights
+from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.lightning import layers, networks, optimizers, replicas, training, weights
 

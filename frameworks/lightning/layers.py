@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from experiments.masks import keep_mask
+from experiments.contract.dropout_masks import keep_mask
 
 
 class Flatten(nn.Module):

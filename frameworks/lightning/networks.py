@@ -11,8 +11,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from experiments.networks import CnnSettings, MlpSettings, ResnetSettings, RnnSettings
 from experiments.task import Task
+from experiments.task.networks import CnnSettings, MlpSettings, ResnetSettings, RnnSettings
 from frameworks.lightning import layers
 
 Shape = tuple[int, ...]

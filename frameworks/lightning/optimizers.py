@@ -1,4 +1,4 @@
-"""PyTorch's optimizers, brought to the task's formulas where they differ; those stand in experiments/optimizers.py."""
+"""PyTorch's optimizers, brought to the formulas of experiments/task/optimizers.py where they differ."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fnmatch import fnmatch
 import torch
 from torch import nn
 
-from experiments import optimizers as words
 from experiments.task import Clip, Task
+from experiments.task import optimizers as words
 from frameworks.lightning import weights
 
 Parameters = list[nn.Parameter]

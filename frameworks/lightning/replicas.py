@@ -20,7 +20,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
-from experiments.plan import Plan
+from experiments.contract.plan import Plan
 from experiments.task import Task
 
 BACKENDS = {"cpu": "gloo", "gpu": "nccl"}

@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from experiments.plan import Plan, share_of
+from experiments.contract.plan import Plan, share_of
 from experiments.task import Task
 from frameworks.lightning import optimizers, replicas
 

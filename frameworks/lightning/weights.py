@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from experiments.initialization import Weights
+from experiments.contract.initialization import Weights
 
 Array = NDArray[Any]
 Tensors = dict[str, torch.Tensor]

@@ -1,4 +1,4 @@
-"""NumPy under the contract of experiments/contract.py. What the referee does not know, it refuses by name."""
+"""NumPy under the contract of experiments/contract/__init__.py. What the referee does not know, it refuses by name."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.initialization import Weights
-from experiments.networks import MlpSettings
-from experiments.plan import Plan
+from experiments.contract.initialization import Weights
+from experiments.contract.plan import Plan
 from experiments.task import Clip, Regularization, Task
+from experiments.task.networks import MlpSettings
 from frameworks.numpy import networks, training
 
 Array = NDArray[Any]

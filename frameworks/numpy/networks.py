@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.initialization import Weights, initial_weights
-from experiments.networks import MlpSettings
+from experiments.contract.initialization import Weights, initial_weights
 from experiments.task import Task
+from experiments.task.networks import MlpSettings
 
 Array = NDArray[np.float64]
 

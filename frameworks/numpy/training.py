@@ -1,6 +1,6 @@
 """Losses with their derivatives, optimizers, and the loop.
 
-The formulas are those of experiments/task.py and experiments/optimizers.py: z the logits, y the targets, g a gradient.
+The formulas are those of experiments/task: z the logits, y the targets, g a gradient.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.initialization import Weights
-from experiments.optimizers import AdamSettings, SgdSettings
-from experiments.plan import Plan
+from experiments.contract.initialization import Weights
+from experiments.contract.plan import Plan
 from experiments.task import Task
+from experiments.task.optimizers import AdamSettings, SgdSettings
 from frameworks.numpy.networks import Array, Mlp, sigmoid
 
 Targets = NDArray[Any]

@@ -1,0 +1,89 @@
+"""What a framework must offer. Protocols, not base classes: nothing inherited to look up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from experiments.contract.initialization import Weights
+from experiments.contract.plan import Plan
+from experiments.task import Task
+
+Array = NDArray[Any]
+
+
+class Model(Protocol):
+    """One trainable network. Arrays cross this border as NumPy, channels last, in the task's precision."""
+
+    def weights(self) -> Weights:
+        """Copies, under canonical names "layer/role": dense kernels (in, out), convolutions (h, w, in, out).
+
+        Roles: kernel, bias, recurrent_kernel, embeddings, gamma, beta, moving_mean, moving_variance. The gates of an
+        lstm stand in the order input, forget, cell, output, those of a gru update, reset, candidate, side by side.
+        """
+
+    def load_weights(self, weights: Weights, /) -> None:
+        """Replace every weight; raise KeyError on a missing or unknown name."""
+
+    def logits(self, inputs: Array, /) -> Array:
+        """Evaluation-mode outputs of the last layer: (n, *input_shape) -> (n, n_outputs)."""
+
+    def activations(self, inputs: Array, /) -> Mapping[str, Array]:
+        """Evaluation-mode output of every layer that has a name in both frameworks, in order, channels last."""
+
+    def fit(
+        self,
+        plan: Plan,
+        *,
+        on_step_end: Callable[[], None],
+        on_epoch_end: Callable[[int, Array], bool],
+    ) -> None:
+        """Take the plan's batches in the plan's order at the plan's learning rates.
+
+        `on_step_end()` is called after each batch has been queued. `on_epoch_end(epoch, losses)` gets
+        the training loss of each batch of epoch 0, 1, ..., penalties not included, shape (batches_per_epoch,);
+        training stops once it is true. It may read and replace the weights.
+        """
+
+    def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
+        """Let the task's optimizer, decay and clipping take one step per element of `gradients`; no data is seen."""
+
+    def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
+        """From now on drop what `experiments.masks.keep_mask` says, for at most `n_steps` steps; for certificates."""
+
+    def synchronize(self) -> None:
+        """Return when queued device work is done, so that run.py can read its clock."""
+
+    def save(self, folder: Path, /) -> None:
+        """Write the model into `folder` in the framework's own safe format."""
+
+
+class Framework(Protocol):
+    """One deep-learning framework, imported."""
+
+    def build(
+        self,
+        task: Task,
+        *,
+        input_shape: tuple[int, ...],
+        n_outputs: int,
+        seed: int,
+        device: str,
+        devices: int = 1,
+    ) -> Model:
+        """Build the task's network, compiled and ready to fit on `device` ("cpu" or "gpu").
+
+        With `devices` > 1, `fit` takes an equal share of each batch on each of them and steps with the mean of their
+        gradients: the step of one device, up to rounding (`plan.require_equal_shares` says for which tasks). The plan's
+        batch stays the whole one, and so do the losses that `on_epoch_end` gets.
+
+        Raises:
+            RuntimeError: If `device` is "gpu" and the framework sees fewer than `devices`.
+            ValueError: If the framework lacks a word of the task; it says which.
+        """
+
+    def versions(self) -> dict[str, str]:
+        """Names and versions of the packages that do the arithmetic."""

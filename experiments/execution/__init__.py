@@ -1,0 +1,1 @@
+"""Where and how a run happens: processes, their events, the clock, what machine it was."""

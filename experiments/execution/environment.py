@@ -1,0 +1,60 @@
+"""Facts about the machine and the code that a run is recorded with: an allow-list, never the environment itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def facts() -> dict[str, str]:
+    """Machine, load and code version, as short strings."""
+    return {
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": str(os.cpu_count()),
+        "load_average": f"{os.getloadavg()[0]:.1f}",
+        "python": platform.python_version(),
+        "git_commit": git_commit(),
+    }
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def git_commit() -> str:
+    """Commit of the checkout, "+changes" where files differ from it, or "unknown"."""
+    try:
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    output = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+    return output.stdout.strip()
+
+
+def boot_id() -> str:
+    """Changes with every boot, so that (host, boot, pid, start) names a process for good."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else "unknown"
+
+
+def process_start(pid: int) -> str:
+    """Start time of a process (Linux: clock ticks since boot), or "" if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        asked = ["ps", "-o", "lstart=", "-p", str(pid)]  # macOS has no /proc
+        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,0 +1,302 @@
+"""Processes on this machine: a fresh one for each piece of work, with a pipe, a log, pinned threads and a time limit.
+
+A piece of work that raises, is killed or hangs is one `Failed`, and nothing else is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import signal
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from experiments.execution.environment import PROJECT
+from experiments.execution.preload_log import PRELOAD_LOG
+from experiments.settings import ExecutorSettings, SettingsError
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """`call(*arguments, tell)` in a process of its own; whatever it tells arrives at the parent.
+
+    In a dialogue `tell` waits until the parent has dealt with what it was told, and returns whether to stop.
+    """
+
+    call: Callable[..., None]
+    arguments: tuple[Any, ...]
+    log: Path
+    is_dialogue: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """Work that did not come to its end, and why. `killed` tells a death from an exception."""
+
+    reason: str
+    killed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """Work that came to its end."""
+
+
+def visible_gpus() -> list[str]:
+    """Identifiers for CUDA_VISIBLE_DEVICES, found without importing a framework or touching a device."""
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated is not None:
+        return [gpu for gpu in stated.split(",") if gpu.strip() not in ("", "-1")]
+    return [str(index) for index, _ in enumerate(sorted(NVIDIA_DEVICES.glob("*")))]
+
+
+def choose_device(asked: str) -> str:
+    """Resolve "auto", "gpu" or "cpu" to "gpu" or "cpu".
+
+    Raises:
+        SettingsError: If a GPU is asked for and there is none.
+    """
+    if asked == "gpu" and not visible_gpus():
+        raise SettingsError(
+            "`executor.device=gpu` needs a GPU, but none is visible; use executor.device=auto, or check "
+            "nvidia-smi and CUDA_VISIBLE_DEVICES"
+        )
+    return "gpu" if asked != "cpu" and visible_gpus() else "cpu"
+
+
+def gpu_groups(devices: int) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each run: the visible GPUs in groups of `devices`; an incomplete group stays idle.
+
+    Raises:
+        SettingsError: If not even one group is complete.
+    """
+    gpus = visible_gpus()
+    if len(gpus) < devices:
+        raise SettingsError(
+            f"`executor.devices <= visible GPUs` must hold, but got {devices} devices and {len(gpus)} GPUs; lower "
+            "executor.devices, or check nvidia-smi and CUDA_VISIBLE_DEVICES"
+        )
+    starts = range(0, len(gpus) - devices + 1, devices)
+    return [",".join(gpus[start : start + devices]) for start in starts]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_share(settings: ExecutorSettings) -> None:
+    """Refuse more threads than cores: they would spin against each other, ten times slower.
+
+    Raises:
+        SettingsError: If workers * threads * devices exceeds the cores this process may use.
+    """
+    cores = available_cores()
+    names = ["workers", "threads", *(["devices"] if settings.devices > 1 else [])]
+    counts = [getattr(settings, name) for name in names]
+    if math.prod(counts) > cores:
+        raise SettingsError(
+            f"`{' * '.join(f'executor.{name}' for name in names)} <= {cores} cores` must hold, but got "
+            f"{' * '.join(map(str, counts))}; lower one of them"
+        )
+
+
+@dataclass(kw_only=True)
+class _Process:
+    index: int
+    process: Any
+    connection: Connection
+    gpu: str | None
+    deadline: float
+    is_dialogue: bool
+    ended: bool = False
+    failure: Failed | None = None
+
+
+@dataclass(kw_only=True)
+class LocalExecutor:
+    """Runs work in at most `settings.workers` processes at a time.
+
+    Attributes:
+        settings: How many, how many threads each, how long.
+        device: "cpu" or "gpu", from `choose_device`.
+        preload: Modules that the forkserver imports once, so that each fork starts with them.
+        folder: Where the forkserver's own log goes.
+    """
+
+    settings: ExecutorSettings
+    device: str
+    preload: Sequence[str]
+    folder: Path
+    _context: Any = field(init=False)
+    _to_stop: set[int] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Set the environment that workers inherit: threads before any import, no GPU unless asked for."""
+        for name in THREAD_VARIABLES:
+            os.environ[name] = str(self.settings.threads)
+        os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+        if self.device == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        method = self.settings.start_method
+        if method == "auto":
+            fork_is_safe = self.device == "cpu" and sys.platform == "linux"
+            method = "forkserver" if fork_is_safe else "spawn"
+        self._context = multiprocessing.get_context(method)
+
+    @property
+    def start_method(self) -> str:
+        """How processes are made: forkserver or spawn."""
+        return str(self._context.get_start_method())
+
+    def prepare(self) -> None:
+        """Start the forkserver, which imports the frameworks while the caller does something else."""
+        if self.start_method == "forkserver":
+            os.environ[PRELOAD_LOG] = str((self.folder / "preload.log").resolve())
+            # Before Python 3.13 a forkserver does not take over sys.path.
+            os.environ["PYTHONPATH"] = os.pathsep.join(
+                [str(PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+            )
+            self._context.set_forkserver_preload(["__main__", "experiments.execution.preload_log", *self.preload])
+            multiprocessing.forkserver.ensure_running()
+            del os.environ[PRELOAD_LOG]  # a command that this process starts is not to be silenced
+
+    def run(self, works: Iterable[Work]) -> Iterator[tuple[int, Any]]:
+        """Do all work; yield (index of the work, what it told), and for each a last `Ended` or `Failed`."""
+        waiting = iter(works)
+        return self.run_until_none(lambda: next(waiting, None))
+
+    def stop(self, index: int) -> None:
+        """Answer what the work just told with "stop"; it must be a dialogue."""
+        self._to_stop.add(index)
+
+    def run_until_none(self, next_work: Callable[[], Work | None]) -> Iterator[tuple[int, Any]]:
+        """As `run`, with work that is made when there is a worker for it: None means none now.
+
+        It is asked again whenever work has ended; the end is None while nothing is under way. The index counts from 0
+        in the order of `next_work`.
+        """
+        indices = itertools.count()
+        on_gpu = self.device == "gpu"
+        free_gpus = deque(gpu_groups(self.settings.devices) if on_gpu else [None] * self.settings.workers)
+        active: list[_Process] = []
+        try:
+            while True:
+                while free_gpus and len(active) < self.settings.workers and (work := next_work()) is not None:
+                    active.append(self._start(next(indices), work, free_gpus.popleft()))
+                if not active:
+                    return
+                yield from self._listen(active)
+                for process in [process for process in active if process.ended]:
+                    active.remove(process)
+                    free_gpus.append(process.gpu)
+                    yield process.index, process.failure or Ended()
+        finally:
+            for process in active:
+                process.process.kill()
+                process.process.join()
+
+    def _start(self, index: int, work: Work, gpu: str | None) -> _Process:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(work, theirs, gpu), daemon=True)
+        process.start()
+        theirs.close()
+        deadline = time.monotonic() + self.settings.time_limit_seconds
+        return _Process(
+            index=index, process=process, connection=ours, gpu=gpu, deadline=deadline, is_dialogue=work.is_dialogue
+        )
+
+    def _answer(self, process: _Process) -> None:
+        if process.is_dialogue:
+            with contextlib.suppress(OSError):  # it may just have been killed: its end is dealt with next
+                process.connection.send(process.index in self._to_stop)
+            self._to_stop.discard(process.index)
+
+    def _listen(self, active: list[_Process]) -> Iterator[tuple[int, Any]]:
+        """Wait until someone tells something, ends or is late; yield what was told."""
+        patience = max(0.0, min(process.deadline for process in active) - time.monotonic())
+        ready = wait([process.connection for process in active], timeout=min(patience, 1.0))
+        for process in active:
+            if process.connection in ready:
+                try:
+                    told = process.connection.recv()
+                except (EOFError, OSError):
+                    _bury(process)
+                    continue
+                if isinstance(told, Failed):
+                    process.failure = told
+                else:
+                    yield process.index, told
+                    self._answer(process)
+            elif time.monotonic() > process.deadline:
+                process.process.kill()
+                limit = self.settings.time_limit_seconds
+                process.failure = Failed(reason=f"stopped at executor.time_limit_seconds={limit:g}", killed=False)
+
+
+def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
+    """The same with as many workers as there are cores: for work that is not timed."""
+    workers = max(1, available_cores() // (executor.settings.threads * executor.settings.devices))
+    return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
+
+
+def _bury(process: _Process) -> None:
+    """Its pipe is closed: it has ended, or was killed."""
+    process.process.join()
+    process.connection.close()
+    process.ended = True
+    code = process.process.exitcode
+    if code and process.failure is None:
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        hint = "; the system may have run out of memory" if code == -signal.SIGKILL else ""
+        process.failure = Failed(reason=f"the worker was killed by {name}{hint}", killed=True)
+
+
+def _work(work: Work, connection: Connection, gpu: str | None) -> None:
+    """In the worker: streams to the log, Ctrl-C to the parent, exceptions to a `Failed`."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    work.log.parent.mkdir(parents=True, exist_ok=True)
+    with work.log.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+    def tell(event: object) -> bool:
+        connection.send(event)
+        return bool(connection.recv()) if work.is_dialogue else False
+
+    try:
+        work.call(*work.arguments, tell)
+    except (BrokenPipeError, EOFError, ConnectionResetError):
+        os._exit(1)  # the parent is gone: nobody is left to tell
+    except BaseException as error:
+        traceback.print_exc()
+        connection.send(Failed(reason=_in_one_line(error), killed=False))
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.close()
+
+
+def _in_one_line(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"

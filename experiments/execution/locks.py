@@ -1,0 +1,69 @@
+"""Who works on what: owners that can be told to be dead, and the lock under which a database in a file is made."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.execution import environment
+from experiments.fingerprint import plain
+
+SQLITE = "sqlite:///"
+
+
+class Locked(RuntimeError):
+    """Another living process works on the same sweep or study."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, named so that its death can be told from a new process under the same number."""
+
+    host: str
+    boot: str
+    pid: int
+    start: str
+
+    @classmethod
+    def this_process(cls) -> Owner:
+        """The process that asks."""
+        pid = os.getpid()
+        host = environment.facts()["host"]
+        return cls(host=host, boot=environment.boot_id(), pid=pid, start=environment.process_start(pid))
+
+    @classmethod
+    def from_tag(cls, text: str, /) -> Owner:
+        """Read what `tag` wrote."""
+        return cls(**json.loads(text))
+
+    @property
+    def tag(self) -> str:
+        """The owner as a tag's value."""
+        return json.dumps(plain(self))
+
+    def is_dead(self) -> bool:
+        """Whether it can be shown to be dead from here; a process on another host is left alone."""
+        if self.host != environment.facts()["host"]:
+            return False
+        return self.boot != environment.boot_id() or environment.process_start(self.pid) != self.start
+
+
+@contextlib.contextmanager
+def creation_lock(uri: str) -> Iterator[None]:
+    """Hold the lock of a SQLite file while it is opened, its folder made if need be; other databases need none.
+
+    Two processes that make the same file at the same time break each other's migrations.
+    """
+    if not uri.startswith(SQLITE):
+        yield
+        return
+    path = Path(uri.removeprefix(SQLITE))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,251 @@
+"""The certificate: two frameworks train one task identically, shown level by level.
+
+C0 weight map, C1 forward pass, C2 gradients at synced checkpoints, C3 optimizer alone, C4 free run, C5 the same where
+float32 is chaotic, C6 the same run twice. C0 to C4 in float64 and C6 are the gate; for a task in mixed precision also
+that both frameworks round, and by as much.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.contract import Framework
+from experiments.execution.executor import Ended, Failed, LocalExecutor, Work
+from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
+from experiments.parity import levels, probes
+from experiments.parity.levels import Row
+from experiments.parity.probes import FreeRun, Subject
+from experiments.task import Precision, Task
+
+Load = Callable[[str], Framework]
+Result = Any
+Array = NDArray[Any]
+FLOOR_STARTS = 3
+SPREAD_STARTS = 6
+PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
+
+
+class ProbeFailed(RuntimeError):
+    """A worker did not bring its result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What was compared and how it came out; `floor` is the float64 noise floor, where it was measured."""
+
+    task_name: str
+    frameworks: tuple[str, str]
+    fingerprint: str
+    versions: dict[str, str]
+    floor: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gating row passed."""
+        return all(row.passed for row in self.rows if row.gates)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the store keeps."""
+        rows = [plain(row) | {"passed": row.passed} for row in self.rows]
+        return {
+            "task": self.task_name,
+            "frameworks": list(self.frameworks),
+            "fingerprint": self.fingerprint,
+            "versions": self.versions,
+            "floor": self.floor,
+            "passed": self.passed,
+            "rows": rows,
+        }
+
+
+def fingerprint(asked: Mapping[str, Any], *, data_fingerprint: str, frameworks: Sequence[str]) -> str:
+    """Name of a certificate: everything it says something about; not the seed, the epochs or the precision.
+
+    `asked` is the task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
+    """
+    certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
+    training = {key: value for key, value in asked["training"].items() if key in certified}
+    precision = asked["training"].get("precision", PRECISIONS[0])
+    if precision not in PRECISIONS:
+        training["precision"] = precision
+    return fingerprint_of(
+        {
+            "task": {key: asked[key] for key in ("network", "optimizer", "schedule", "regularization")},
+            "training": training,
+            "data": data_fingerprint,
+            "frameworks": sorted(frameworks),
+            "results_version": RESULTS_VERSION,
+        }
+    )
+
+
+def certify(
+    task: Task,
+    *,
+    frameworks: tuple[str, str],
+    seed: int,
+    data_path: Path,
+    data_fingerprint: str,
+    folder: Path,
+    executor: LocalExecutor,
+    load: Load,
+    precisions: Sequence[Precision] | None = None,
+    with_floors: bool = False,
+) -> Certificate:
+    """Compare two frameworks on a task.
+
+    Args:
+        task: What is compared; its precision is replaced by each of `precisions`.
+        frameworks: The two; the first one's way is the reference.
+        seed: Of weights, batches and masks.
+        data_path: What `data.write` wrote.
+        data_fingerprint: The data's name.
+        folder: For checkpoints and logs.
+        executor: Each probe is a process of its own.
+        load: `frameworks.load`.
+        precisions: float64 gates; float32 informs. None: both, and the task's own where it is another one.
+        with_floors: Measure the noise floor even where the fixed bound is kept without it.
+
+    Raises:
+        ProbeFailed: If a worker dies or raises; the reason names the framework.
+    """
+    bench = _Bench(executor=executor, load=load, folder=folder)
+    precisions = precisions or tuple(dict.fromkeys((*PRECISIONS, task.training.precision)))
+    subjects = {
+        (framework, precision): Subject(
+            task=_in_precision(task, precision), framework=framework, seed=seed, data_path=data_path, folder=folder
+        )
+        for precision in precisions
+        for framework in frameworks
+    }
+    told = bench.do(_first_round(subjects, reference=frameworks[0]))
+    told |= bench.do({(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()})
+    rows: list[Row] = []
+    for precision in precisions:
+        pair = [subjects[framework, precision] for framework in frameworks]
+        rows += _rows(pair[0], pair[1], told, bench=bench, with_floors=with_floors)
+    name = fingerprint(plain(task), data_fingerprint=data_fingerprint, frameworks=frameworks)
+    versions: dict[str, str] = {}
+    for framework in frameworks:
+        versions |= told[(framework, precisions[0]), "at_rest"]["versions"]
+    return Certificate(
+        task_name=task.name,
+        frameworks=frameworks,
+        fingerprint=name,
+        versions=versions,
+        floor=bench.floors.get(("float64", FLOOR_STARTS)),
+        rows=tuple(sorted(rows, key=lambda row: row.level)),
+    )
+
+
+def _in_precision(task: Task, precision: Precision) -> Task:
+    return dataclasses.replace(task, training=dataclasses.replace(task.training, precision=precision))
+
+
+def _first_round(subjects: Mapping[Any, Subject], *, reference: str) -> dict[Any, tuple[Any, ...]]:
+    """Everything that waits for nothing."""
+    works: dict[Any, tuple[Any, ...]] = {}
+    for key, subject in subjects.items():
+        whole = FreeRun(keeps_checkpoints=subject.framework == reference)
+        works[key, "free_run"] = (probes.free_run, subject, whole)
+        works[key, "again"] = (probes.free_run, subject, FreeRun(n_steps=probes.EARLY_STEPS))
+        works[key, "at_rest"] = (probes.at_rest, subject)
+    return works
+
+
+def _rows(
+    first: Subject, second: Subject, told: Mapping[Any, Result], *, bench: _Bench, with_floors: bool
+) -> list[Row]:
+    """All rows of one precision."""
+    keys = [(subject.framework, subject.precision) for subject in (first, second)]
+    task, precision = first.task, first.precision
+
+    def both(what: str) -> tuple[Result, Result]:
+        return told[keys[0], what], told[keys[1], what]
+
+    rows = [
+        levels.weight_map(*both("at_rest"), precision=precision),
+        levels.forward(*both("at_rest"), task=task),
+        levels.gradients(*both("gradients"), task=task),
+        *levels.optimizer(*both("at_rest"), precision=precision),
+    ]
+    runs = both("free_run")
+    if precision not in PRECISIONS:
+        single = [told[(subject.framework, "float32"), "at_rest"] for subject in (first, second)]
+        found = [levels.rounding(both("at_rest"), single, precision=precision)]
+        found.append(levels.first_losses(*runs, task=task))
+    elif precision == "float64":
+        found = levels.free_run64(*runs, task=task, floor=None)
+        if with_floors or not all(row.passed for row in found):
+            found = levels.free_run64(*runs, task=task, floor=bench.floor(first, runs[0], FLOOR_STARTS))
+    else:
+        found = levels.free_run32(*runs, task=task, spread=None)
+        if with_floors or not all(row.passed for row in found):
+            enough = None if with_floors else max(row.measured for row in found)
+            spread = bench.floor(first, runs[0], SPREAD_STARTS, enough=enough)
+            found = levels.free_run32(*runs, task=task, spread=float(spread[-1]))
+    rows += found
+    rows += [
+        levels.repeated(told[key, "free_run"], told[key, "again"], framework=key[0], precision=precision)
+        for key in keys
+    ]
+    return rows
+
+
+@dataclass(kw_only=True)
+class _Bench:
+    """Runs probes in workers and brings their results."""
+
+    executor: LocalExecutor
+    load: Load
+    folder: Path
+    floors: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    def do(self, works: Mapping[Any, tuple[Any, ...]]) -> dict[Any, Result]:
+        """Key -> what the probe told.
+
+        Raises:
+            ProbeFailed: If one of them did not.
+        """
+        keys = list(works)
+        asked = [
+            Work(
+                call=call,
+                arguments=(subject, self.load, *others),
+                log=self.folder / f"{subject.framework}-{subject.precision}-{call.__name__}.log",
+            )
+            for call, subject, *others in works.values()
+        ]
+        found: dict[Any, Result] = {}
+        for index, event in self.executor.run(asked):
+            if isinstance(event, Failed):
+                _, subject, *_ = works[keys[index]]
+                raise ProbeFailed(f"{subject.framework}: {event.reason} (log: {asked[index].log})")
+            if not isinstance(event, Ended):
+                found[keys[index]] = event
+        return found
+
+    def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> Array:
+        """Largest loss distance up to each step, of `n_starts` runs that begin one unit in the last place away.
+
+        More starts can only raise it, so that it may stop once it has reached `enough`.
+        """
+        at_once = n_starts if enough is None else self.executor.settings.workers
+        found = np.zeros(len(reference["losses"]))
+        for begin in range(1, n_starts + 1, at_once):
+            seeds = range(begin, min(begin + at_once, n_starts + 1))
+            starts = self.do({seed: (probes.free_run, subject, FreeRun(nudge=seed)) for seed in seeds})
+            distances = [levels.loss_distance(reference["losses"], run["losses"]) for run in starts.values()]
+            found = np.maximum(found, np.maximum.accumulate(np.max(distances, axis=0)))
+            if enough is not None and found[-1] >= enough:
+                break
+        self.floors[subject.precision, n_starts] = float(found[-1])
+        return found

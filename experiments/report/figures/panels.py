@@ -1,0 +1,303 @@
+"""Small panels: times, gaps, doses and effects."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.report.arms import Arm, in_order
+from experiments.report.effects import Dose, Effects, Gap
+from experiments.report.figures.style import (
+    FRAMEWORK_COLOURS,
+    NEUTRAL,
+    SMALL,
+    WIDTH,
+    colour_of,
+    look,
+    plain_log,
+    settled,
+    styled,
+    width_of,
+)
+from experiments.report.pairs import Pair
+from experiments.report.sanitize import clean
+from experiments.statistics import Estimate
+
+GAPS = 40
+PARTS = {"train": "training loss,\nevaluation mode", "test": "test loss", "gap": "gap, test − training"}  # of a Gap
+CURVES = 5  # of a dose, in one panel
+COLUMNS = 4
+LEVELS_BESIDE = 8  # of all factors together; with more, effects stand above the shares
+SPEED = {  # metric -> words
+    "time/import": "import",
+    "time/build": "build",
+    "time/first_step": "first step",
+    "time/steady_step": "steady step",
+    "time/evaluation": "evaluation",
+    "time/checkpoint": "checkpoint",
+    "time/total": "total",
+    "memory/peak_mib": "peak memory",
+}
+
+
+def speed(pairs: Sequence[Pair], arms: Sequence[Arm]) -> Figure | None:
+    """Seconds and memory of two arms, a panel for each part, all bars from zero; None where nothing was timed."""
+    compared = next(((pair.first, pair.second) for pair in pairs if pair.speed is not None), None)
+    timed = [arm for arm in arms if any(arm.scores(metric) for metric in SPEED if metric.startswith("time/"))]
+    shown = list(compared or timed[:2])
+    metrics = [metric for metric in SPEED if any(arm.scores(metric) for arm in shown)]
+    if not metrics:
+        return None
+    with styled():
+        rows = math.ceil(len(metrics) / COLUMNS)
+        figure = Figure(figsize=(WIDTH, 1.0 + 1.5 * rows))
+        panels = figure.subplots(rows, COLUMNS, squeeze=False)
+        for axes, metric in zip(panels.flat, metrics, strict=False):
+            _draw_speed(axes, [arm.interval(metric) for arm in shown], shown, metric)
+        for axes in panels.flat[len(metrics) :]:
+            axes.set_axis_off()
+        figure.suptitle("Times and memory")
+        bars = panels[0, 0].patches
+        names = [clean(arm.name, 50) for arm in shown]
+        figure.legend(
+            bars, names, loc="outside lower center", ncols=2 if len("".join(names)) < 80 else 1, frameon=False
+        )
+        return settled(figure)
+
+
+def _draw_speed(axes: Axes, estimates: Sequence[Estimate | None], arms: Sequence[Arm], metric: str) -> None:
+    values = [estimate.value if estimate is not None else 0.0 for estimate in estimates]
+    factor, unit = _unit(metric, largest=max(values))
+    for place, (arm, estimate) in enumerate(zip(arms, estimates, strict=True)):
+        is_like_first = place > 0 and arm.framework == arms[0].framework
+        axes.bar(place, values[place] * factor, width=0.6, color=colour_of(arm.framework),
+                 hatch="//" if is_like_first else None, edgecolor="white", linewidth=0)  # fmt: skip
+        if estimate is not None and estimate.low is not None and estimate.high is not None:
+            low, high = factor * estimate.low, factor * estimate.high
+            axes.plot([place, place], [low, high], color="black", linewidth=1.2, label="interval")
+    known = [
+        f"{value * factor:.3g}" if each is not None else "–" for value, each in zip(values, estimates, strict=True)
+    ]
+    axes.set_xticks(range(len(arms)), known)
+    axes.set_xlim(-0.6, len(arms) - 0.4)
+    tops = [factor * (each.high if each.high is not None else each.value) for each in estimates if each is not None]
+    axes.set_ylim(0, 1.08 * max(tops) if max(tops) > 0 else 1)
+    axes.grid(visible=False, axis="x")
+    axes.set_title(f"{SPEED[metric]}, {unit}", fontsize=SMALL + 0.5)
+
+
+def _unit(metric: str, *, largest: float) -> tuple[float, str]:
+    if metric.startswith("memory/"):
+        return 1.0, "MiB"
+    return (1.0, "s") if largest >= 1 else (1e3, "ms")
+
+
+def gaps(gaps: Sequence[Gap], *, factor: str) -> Figure | None:
+    """Training loss, test loss and the gap between them, a row for each arm; None where no arm has a gap."""
+    if not gaps:
+        return None
+    shown = list(reversed(gaps[:GAPS]))
+    with styled():
+        figure = Figure(figsize=(WIDTH, 1.3 + 0.28 * len(shown)))
+        panels = figure.subplots(1, 3, sharey=True)
+        for axes, (part, title) in zip(panels, PARTS.items(), strict=True):
+            estimates = [getattr(each, part) for each in shown]
+            for row, (each, estimate) in enumerate(zip(shown, estimates, strict=True)):
+                _draw_estimate(axes, row, estimate, colour_of(each.arm.framework))
+            values = [estimate.value for estimate in estimates]
+            axes.xaxis.set_major_locator(MaxNLocator(4))
+            if part != "gap" and min(values) > 0 and max(values) / min(values) > 50:
+                axes.set_xscale("log")
+                plain_log(axes.xaxis, subs=(1,))
+            axes.set_title(title)
+            axes.set_xlabel("loss" if part != "gap" else "difference in loss")
+        panels[2].axvline(0, color="black", linewidth=0.8)
+        panels[0].set_yticks(range(len(shown)), [clean(each.arm.name, 40) for each in shown])
+        panels[0].set_ylim(-0.6, len(shown) - 0.4)
+        more = f" (first {GAPS} of {len(gaps)})" if len(gaps) > GAPS else ""
+        figure.suptitle(f"Generalization gap by {clean(_factor_name(factor), 40)}{more}")
+        return settled(figure)
+
+
+def _draw_estimate(axes: Axes, row: int, estimate: Estimate, colour: str) -> None:
+    if estimate.low is not None and estimate.high is not None:
+        axes.plot([estimate.low, estimate.high], [row, row], color=colour, linewidth=1.4, label="interval")
+    axes.plot(estimate.value, row, "o", markersize=4.5, color=colour)
+
+
+def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str) -> Figure:
+    """The score, both losses and the gap against the dose, below each other; a line for each of the other choices."""
+    by_arm = {each.arm.name: each for each in gaps}
+    parts: dict[str, Callable[[Arm], Estimate | None]] = {
+        "test accuracy, %": lambda arm: _percent(arm.interval("test/accuracy")),
+        PARTS["train"]: lambda arm: by_arm[arm.name].train if arm.name in by_arm else None,
+        "test loss": lambda arm: arm.interval("test/loss"),
+        "gap (loss)": lambda arm: by_arm[arm.name].gap if arm.name in by_arm else None,
+    }
+    if metric != "test/accuracy":
+        del parts["test accuracy, %"]
+    if not by_arm:
+        del parts[PARTS["train"]], parts["gap (loss)"]
+    groups = _columns(dose)
+    shown = dict(list(groups.items())[:COLUMNS])
+    styles = _dose_looks(dose, is_single=len(groups) == 1)
+    with styled():
+        figure = Figure(figsize=(WIDTH, 1.2 + 1.45 * len(parts)))
+        panels = figure.subplots(len(parts), len(shown), sharex=True, sharey="row", squeeze=False)
+        for row, (label, estimate_of) in zip(panels, parts.items(), strict=True):
+            row[0].set_ylabel(label)
+            for axes, names in zip(row, shown.values(), strict=True):
+                for number, name in enumerate(names):
+                    estimates = [estimate_of(arm) for arm in dose.curves[name]]
+                    width = width_of(number, n=len(names))
+                    _draw_dose(axes, dose.levels, estimates, styles[name], label=clean(name), width=width)
+        for axes, title in zip(panels[0], shown, strict=True):
+            axes.set_title(clean(title, 110 // len(shown) // 2), fontsize=SMALL)
+        _set_doses(panels[-1], dose.levels, n_columns=len(shown))
+        for axes in panels[-1]:
+            axes.set_xlabel(clean(dose.factor if len(shown) == 1 else _factor_name(dose.factor), 60 // len(shown)))
+        figure.align_ylabels(panels[:, 0])
+        more = f" (first {COLUMNS} of {len(groups)})" if len(groups) > COLUMNS else ""
+        figure.suptitle(f"Response to {clean(_factor_name(dose.factor), 40)}{more}")
+        _dose_legend(figure, panels[0], is_single=len(groups) == 1)
+        return settled(figure)
+
+
+def _percent(estimate: Estimate | None) -> Estimate | None:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return estimate and Estimate(**{**vars(estimate), "value": 100 * estimate.value})
+    return Estimate(
+        **{
+            **vars(estimate),
+            "value": 100 * estimate.value,
+            "low": 100 * estimate.low,
+            "high": 100 * estimate.high,
+        }
+    )
+
+
+def _columns(dose: Dose) -> dict[str, list[str]]:
+    """Title -> names of its curves: all in one column, or with more than five curves one for each other choice."""
+    if len(dose.curves) <= CURVES:
+        return {"": list(dose.curves)}
+    found: dict[str, list[str]] = {}
+    for name in dose.curves:
+        found.setdefault(_rest(name), []).append(name)
+    return found
+
+
+def _rest(name: str) -> str:
+    return name.partition(" · ")[2]
+
+
+def _dose_looks(dose: Dose, *, is_single: bool) -> dict[str, dict[str, Any]]:
+    rests = in_order(_rest(name) for name in dose.curves)
+    return {
+        name: look(arms[0].framework, rests.index(_rest(name)) if is_single else 0)
+        for name, arms in dose.curves.items()
+    }
+
+
+def _draw_dose(
+    axes: Axes,
+    levels: Sequence[float],
+    estimates: Sequence[Estimate | None],
+    style: Mapping[str, Any],
+    *,
+    label: str,
+    width: float,
+) -> None:
+    values = [estimate.value if estimate is not None else math.nan for estimate in estimates]
+    axes.plot(levels, values, label=label, linewidth=width, markersize=2.5 + width / 2, **style)
+    lows, highs = (
+        [math.nan if each is None or (bound := getattr(each, side)) is None else bound for each in estimates]
+        for side in ("low", "high")
+    )
+    if np.isfinite(lows).any():
+        axes.fill_between(levels, lows, highs, alpha=0.15, linewidth=0, color=style["color"])
+
+
+def _set_doses(panels: Sequence[Axes], levels: Sequence[float], *, n_columns: int) -> None:
+    if not (min(levels) > 0 and max(levels) / min(levels) >= 8):
+        return
+    for axes in panels:
+        axes.set_xscale("log")
+        plain_log(axes.xaxis)
+        few = levels[:: math.ceil(len(levels) * n_columns / 12)]
+        axes.set_xticks(few, [f"{level:g}" for level in few], minor=False)
+        axes.set_xticks([], minor=True)
+
+
+def _dose_legend(figure: Figure, panels: Sequence[Axes], *, is_single: bool) -> None:
+    found = {str(line.get_label()): line for axes in panels for line in axes.lines}
+    names = {name if is_single else name.partition(" · ")[0]: line for name, line in found.items()}
+    columns = max(1, min(len(names), 110 // (8 + max(map(len, names)))))
+    figure.legend(list(names.values()), list(names), loc="outside lower center", ncols=columns, frameon=False)
+
+
+def effects(found: Effects) -> Figure:
+    """Effect of each level of each factor, and shares of the variance."""
+    main = found.main or {}
+    bars, columns = 1.0 + 0.3 * len(found.shares), 3.2  # inches
+    with styled():
+        if not main:
+            figure = Figure(figsize=(WIDTH, bars))
+            _draw_shares(figure.subplots(), found)
+            return settled(figure)
+        if sum(len(levels) for levels in main.values()) <= LEVELS_BESIDE:
+            figure = Figure(figsize=(WIDTH, max(columns, bars)))
+            parts = figure.subfigures(1, 2, squeeze=False)
+        else:
+            figure = Figure(figsize=(WIDTH, columns + bars))
+            parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[columns, bars])
+        _draw_main(parts.flat[0], main, found.metric)
+        _draw_shares(parts.flat[1].subplots(), found)
+        return settled(figure)
+
+
+def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric: str) -> None:
+    is_accuracy = metric == "test/accuracy"
+    panels = part.subplots(
+        1, len(main), sharey=True, squeeze=False, width_ratios=[len(each) + 1 for each in main.values()]
+    )
+    for axes, (factor, levels) in zip(panels[0], main.items(), strict=True):
+        ordered = in_order(levels)
+        for place, level in enumerate(ordered):
+            height = (100 if is_accuracy else 1) * levels[level]
+            colour = FRAMEWORK_COLOURS.get(level, NEUTRAL) if factor == "framework" else NEUTRAL
+            axes.bar(place, height, width=0.6, color=colour)
+        axes.axhline(0, color="black", linewidth=0.8)
+        axes.set_xticks(range(len(levels)), [clean(level, 16) for level in ordered], rotation=90)
+        axes.set_xlim(-0.7, len(levels) - 0.3)
+        axes.grid(visible=False, axis="x")
+        axes.set_title("\n".join(textwrap.wrap(clean(_factor_name(factor), 40).replace("_", " "), 12)), fontsize=SMALL)
+    panels[0, 0].set_ylabel("effect on test accuracy, pp" if is_accuracy else f"effect on {metric.replace('/', ' ')}")
+    part.suptitle("Main effects")
+
+
+def _draw_shares(axes: Axes, found: Effects) -> None:
+    shares = [100 * term.share for term in found.shares]
+    names = [" × ".join(_factor_name(key) for key in term.factors) or "seeds and rest" for term in found.shares]
+    places = range(len(shares))
+    axes.barh(places, shares, height=0.6, color=NEUTRAL)
+    for place, share in zip(places, shares, strict=True):
+        axes.annotate(f"{share:.1f}", (share, place), (3, 0), textcoords="offset points", va="center", fontsize=SMALL)
+    axes.set_yticks(places, [clean(name, 34) for name in names])
+    axes.set_ylim(len(shares) - 0.4, -0.6)
+    axes.set_xlim(0, 1.18 * max([*shares, 1.0]))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("share of the variance, %")
+    axes.set_title(f"Variance of {found.metric.replace('/', ' ')}", fontsize=10)
+
+
+def _factor_name(key: str) -> str:
+    """A key as a person says it: a file of a group by the group, else its last word."""
+    group, _, leaf = key.rpartition(".")
+    return group if leaf == "kind" else leaf

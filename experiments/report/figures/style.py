@@ -1,0 +1,213 @@
+"""Figures as SVG text, byte for byte the same for the same records; what all of them share, and the differences."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("svg")
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from experiments.report.arms import Arm
+from experiments.report.sanitize import clean
+from experiments.statistics import Verdict
+
+WIDTH = 6.8  # inches: the text of a page, and two columns of a paper
+SMALL = 8  # points: the smallest text
+LABEL_WIDTH = 34  # characters of a row label that leave the plot enough room
+# Okabe-Ito colours with at least 3:1 contrast on white; from six series on: small multiples, not more colours.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
+NEUTRAL = "#555555"
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "^", "D", "v", "P")  # the square is kept for runs that stopped early
+FRAMEWORK_COLOURS = {"lightning": COLOURS[0], "keras": COLOURS[1], "numpy": COLOURS[2]}
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tandem",
+    "text.parse_math": False,
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.titlesize": 9,
+    "axes.facecolor": "white",
+    "figure.facecolor": "white",
+    "figure.titlesize": 10,
+    "savefig.facecolor": "white",
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,
+    "figure.constrained_layout.h_pad": 0.06,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Our look, without the warnings about letters that the font lacks: an SVG's reader has other fonts."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support .* natively")
+        yield
+
+
+def settled(figure: Figure) -> Figure:
+    """The figure with its layout done once, so that drawing it again, as SVG or PNG, changes nothing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine("none")
+    return figure
+
+
+def to_svg(figure: Figure, *, name: str = "", title: str = "", description: str = "") -> str:
+    """The figure as an <svg> element that may stand in a page beside others.
+
+    Args:
+        figure: What to draw.
+        name: Goes before every id, so that ids are unique in a page.
+        title: What a screen reader says, as <title id="name-title">; left out where empty.
+        description: The same at length, as <desc id="name-desc">.
+    """
+    buffer = io.StringIO()
+    with styled():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    prefix = re.sub(r"[^\w.-]", "-", name) + "-" if name else ""
+    seen: set[str] = set()
+    text = re.sub(r"<[^<>]+>", lambda tag: _once(_prefixed(tag[0], prefix), seen), text)
+    said = "".join(
+        f'<{tag} id="{prefix}{what}">{html.escape(clean(words, 10_000))}</{tag}>'
+        for tag, what, words in (("title", "title", title), ("desc", "desc", description))
+        if words
+    )
+    opening = text.index(">") + 1
+    return f"{text[:opening]}{said}{text[opening:]}"
+
+
+def _prefixed(tag: str, prefix: str) -> str:
+    return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{prefix}", tag)
+
+
+def _once(tag: str, seen: set[str]) -> str:
+    """The tag without its id where the id was seen before: matplotlib defines equal markers twice under one id."""
+    found = re.search(r' id="([^"]*)"', tag)
+    if found is None:
+        return tag
+    is_new = found[1] not in seen
+    seen.add(found[1])
+    return tag if is_new else tag.replace(found[0], "", 1)
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """The figure as a picture, 150 dots per inch; letters that the font lacks are boxes."""
+    with styled():
+        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+
+
+def looks(arms: Sequence[Arm]) -> Mapping[str, dict[str, Any]]:
+    """Arm -> colour by framework, dash and marker by what else differs."""
+    rests = sorted({arm.rest for arm in arms})
+    return {arm.name: look(arm.framework, rests.index(arm.rest)) for arm in arms}
+
+
+def look(framework: str, number: int) -> dict[str, Any]:
+    """Colour by framework, dash and marker by the number of what else differs."""
+    return {
+        "color": colour_of(framework),
+        "linestyle": DASHES[number % len(DASHES)],
+        "marker": MARKERS[number % len(MARKERS)],
+    }
+
+
+def width_of(number: int, *, n: int) -> float:
+    """Points of line `number` of n; the lower is the broader, so that lines that lie on each other are all seen."""
+    return 1.4 + (n - 1 - number) * min(1.2, 3.2 / n)
+
+
+def colour_of(framework: str) -> str:
+    """The framework's colour, the same in all figures."""
+    return FRAMEWORK_COLOURS.get(framework, COLOURS[4])
+
+
+def plain_log(axis: Axis, *, subs: Sequence[float] = (1, 2, 5)) -> None:
+    """Plain numbers on a logarithmic axis: matplotlib's own ticks are formulas, which names must not be."""
+    axis.set_major_locator(LogLocator(subs=subs, numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def paired_differences(verdicts: Sequence[Verdict], *, title: str) -> Figure:
+    """One row per comparison: a dot per seed, the mean with both intervals, the margin as a shaded band.
+
+    All rows share one scale, in the unit of the verdicts; positive means that the first arm is better.
+    """
+    with styled():
+        row_height = 0.7 if len(verdicts) <= 10 else 0.45  # inches
+        figure = Figure(figsize=(WIDTH, 1.2 + row_height * max(1, len(verdicts))))
+        axes = figure.subplots()
+        axes.axvline(0, color="black", linewidth=0.8)
+        for row, verdict in enumerate(reversed(verdicts)):
+            _draw_differences(axes, row, verdict)
+        axes.set_yticks(range(len(verdicts)), [_row_label(verdict) for verdict in reversed(verdicts)])
+        axes.set_ylim(-0.6, len(verdicts) - 0.4)
+        axes.set_xlim(*_reach(verdicts))
+        axes.grid(visible=False, axis="y")
+        unit = verdicts[0].unit if verdicts else ""
+        axes.set_xlabel(f"difference{f', {clean(unit, 20)}' if unit else ''}  (right of 0: the first is better)")
+        figure.suptitle(clean(title, 90))
+        return settled(figure)
+
+
+def _row_label(verdict: Verdict) -> str:
+    first, second = (clean(name, LABEL_WIDTH - 2) for name in verdict.names)
+    return f"{first} − {second}" if len(first) + len(second) < LABEL_WIDTH - 3 else f"{first}\n− {second}"
+
+
+def _reach(verdicts: Sequence[Verdict]) -> tuple[float, float]:
+    """Limits that hold zero, every dot, interval and margin, with a little air."""
+    values = [0.0]
+    for verdict in verdicts:
+        margin = verdict.margin or 0.0
+        bounds = [*(verdict.ci95 or ()), *(verdict.ci90 or ()), 1.2 * margin, -1.2 * margin]
+        values += [value * verdict.scale for value in (*verdict.differences, *bounds) if np.isfinite(value)]
+    low, high = min(values), max(values)
+    air = 0.04 * (high - low) or 1.0
+    return low - air, high + air
+
+
+def _draw_differences(axes: Axes, row: int, verdict: Verdict) -> None:
+    scale = verdict.scale
+    if verdict.margin is not None:
+        axes.fill_betweenx([row - 0.35, row + 0.35], -verdict.margin * scale, verdict.margin * scale,
+                           color=COLOURS[2], alpha=0.15, linewidth=0, label=f"margin {row}")  # fmt: skip
+    differences = np.array(verdict.differences) * scale
+    axes.plot(differences, np.full(len(differences), row + 0.13), "o", markersize=4, color=NEUTRAL, alpha=0.7,
+              markeredgewidth=0, label=f"seeds {row}")  # fmt: skip
+    for interval, width, what in ((verdict.ci95, 1.2, "difference"), (verdict.ci90, 3.2, "equivalence")):
+        if interval is not None:
+            axes.plot(np.array(interval) * scale, [row - 0.13] * 2, color=COLOURS[0], linewidth=width,
+                      solid_capstyle="butt", label=f"{what} {row}")  # fmt: skip
+    if verdict.mean_difference is not None:
+        axes.plot(verdict.mean_difference * scale, row - 0.13, "D", markersize=5, color=COLOURS[0],
+                  markeredgecolor="white", markeredgewidth=0.5, label=f"mean {row}")  # fmt: skip
+    if not verdict.differences:
+        axes.annotate("no pair of runs", (0, row), (6, 0), textcoords="offset points", va="center", fontsize=SMALL)

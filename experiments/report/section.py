@@ -1,0 +1,43 @@
+"""What a section of a report holds: figures with their words, tables, texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from experiments.report.figures import style
+from experiments.report.tables import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """A figure with its name (stable from report to report), the finding as title, and what its marks mean."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    description: str = ""
+    how_to_read: str = ""
+    table: Table | None = None
+
+    @property
+    def svg(self) -> Markup:
+        """The figure for the page; its texts were escaped when it was drawn."""
+        description = self.description or self.caption
+        return Markup(style.to_svg(self.figure, name=self.name, title=self.title, description=description))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what stands below it: texts, figures, tables, notes in small print."""
+
+    name: str
+    title: str
+    texts: Sequence[str] = ()
+    figures: Sequence[Drawn] = ()
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()

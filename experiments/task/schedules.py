@@ -1,0 +1,139 @@
+"""Schedules and their learning-rate tables: one value per optimizer step, computed once in float64, read by everyone.
+
+Steps are counted from 0; `epochs` below are made steps by the number of batches per epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.task.checks import require, require_positive, require_share
+
+Table = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Schedule:
+    """Any schedule may begin with `warmup_epochs` in which the rate rises linearly to its base."""
+
+    warmup_epochs: float
+
+    def __post_init__(self) -> None:
+        """Check the warm-up."""
+        require(self.warmup_epochs >= 0, "warmup_epochs >= 0", self.warmup_epochs)
+
+    def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
+        """Factor of the base rate at each of `steps`, counted from the end of the warm-up."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantSchedule(_Schedule):
+    """The rate stays as it is."""
+
+    kind: ClassVar[str] = "constant"
+
+    def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
+        """1."""
+        return np.ones(len(steps))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSchedule(_Schedule):
+    """gamma^floor(epochs / every_epochs)."""
+
+    kind: ClassVar[str] = "step"
+    gamma: float
+    every_epochs: float
+
+    def __post_init__(self) -> None:
+        """Check both."""
+        super().__post_init__()
+        require_positive(gamma=self.gamma, every_epochs=self.every_epochs)
+
+    def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
+        """A staircase."""
+        return np.power(self.gamma, np.floor(steps / (self.every_epochs * steps_per_epoch)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialSchedule(_Schedule):
+    """gamma^epochs, falling with every step."""
+
+    kind: ClassVar[str] = "exponential"
+    gamma: float
+
+    def __post_init__(self) -> None:
+        """Check the factor per epoch."""
+        super().__post_init__()
+        require_positive(gamma=self.gamma)
+
+    def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
+        """A smooth fall."""
+        return np.power(self.gamma, steps / steps_per_epoch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolynomialSchedule(_Schedule):
+    """floor + (1 - floor) (1 - t / T)^power, T the steps after the warm-up."""
+
+    kind: ClassVar[str] = "polynomial"
+    power: float
+    floor: float
+
+    def __post_init__(self) -> None:
+        """Check power and floor."""
+        super().__post_init__()
+        require_positive(power=self.power)
+        require_share(floor=self.floor)
+
+    def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
+        """From 1 to the floor."""
+        return self.floor + (1 - self.floor) * np.power(1 - steps / n_steps, self.power)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineSchedule(_Schedule):
+    """floor + (1 - floor) (1 + cos(pi t / T)) / 2, T the steps after the warm-up (Loshchilov & Hutter 2017)."""
+
+    kind: ClassVar[str] = "cosine"
+    floor: float
+
+    def __post_init__(self) -> None:
+        """Check the floor."""
+        super().__post_init__()
+        require_share(floor=self.floor)
+
+    def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
+        """Half a period of the cosine."""
+        return self.floor + (1 - self.floor) * (1 + np.cos(np.pi * steps / n_steps)) / 2
+
+
+Schedule = ConstantSchedule | StepSchedule | ExponentialSchedule | PolynomialSchedule | CosineSchedule
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": ConstantSchedule,
+    "step": StepSchedule,
+    "exponential": ExponentialSchedule,
+    "polynomial": PolynomialSchedule,
+    "cosine": CosineSchedule,
+}
+
+
+def learning_rates(schedule: Schedule, *, learning_rate: float, epochs: int, steps_per_epoch: int) -> Table:
+    """One learning rate per optimizer step, shape (epochs * steps_per_epoch,).
+
+    During the warm-up of W steps, step t has learning_rate * (t + 1) / W.
+
+    Raises:
+        ValueError: If the warm-up leaves no step.
+    """
+    total = epochs * steps_per_epoch
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    require(warmup < total, f"schedule.warmup_epochs < {epochs} epochs", schedule.warmup_epochs)
+    steps = np.arange(total, dtype=np.float64)
+    after = schedule.factors(steps[: total - warmup], steps_per_epoch=steps_per_epoch, n_steps=total - warmup)
+    return learning_rate * np.concatenate([(steps[:warmup] + 1) / max(warmup, 1), after])

@@ -1,0 +1,1 @@
+"""Which setting is best: searches before a comparison."""

@@ -1,0 +1,154 @@
+"""The parent's loop of a search: trials from Optuna to workers, what they tell to MLflow and back to Optuna."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from experiments.execution.executor import LocalExecutor, check_share, on_all_cores
+from experiments.execution.run import EpochEnded, Run, Started
+from experiments.settings import written
+from experiments.sweep import Open, Recording, slug
+from experiments.task.search_space import TuningSettings
+from experiments.tuning import studies
+from experiments.tuning.studies import Active, Tuner
+
+
+def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
+    """Search under one budget per arm; return the report's runs with what was found.
+
+    Raises:
+        SettingsError: If the storage cannot be opened, or holds another search under the same name.
+        Locked: If another living process works on one of the studies.
+    """
+    sweep, console = recording.sweep, recording.console
+    tuner = studies.open_studies(asked, sweep.runs, experiment=sweep.name)
+    epochs = sweep.runs[0].task.training.epochs
+    console.print(
+        f"Search: {len(tuner.studies)} studies of {asked.trials} trials, at most {epochs} epochs each "
+        f"({asked.sampler.name}, {asked.pruner.name}); then the report's runs. Storage: {asked.storage}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    n_missing = sum(max(0, asked.trials - len(study.ended)) for study in tuner.studies)
+    executor = _executor(asked, sweep.executor)
+    try:
+        loop = _Loop(recording=recording, tuner=tuner)
+        recording.train_each(loop.next_run, executor=executor, n_runs=n_missing, heard=loop.heard)
+        loop.close()
+    finally:
+        tuner.release()
+    recording.trials = [(run_id, run) for run_id, run in tuner.trained() if recording.store.has_run(run_id)]
+    recording.studies, recording.choices = tuner.records(), tuner.choices()
+    files = studies.write_best(tuner, experiment=sweep.name)
+    for study in recording.studies:
+        console.print(_summary(study.arm, tuner, files), highlight=False, soft_wrap=True)
+    return tuner.tuned(sweep.runs)
+
+
+def _executor(asked: TuningSettings, executor: LocalExecutor) -> LocalExecutor:
+    """Trials share the machine, unless their time is what is sought."""
+    if asked.workers is None:
+        return executor if asked.is_timed else on_all_cores(executor)
+    settings = dataclasses.replace(executor.settings, workers=asked.workers)
+    check_share(settings)
+    return dataclasses.replace(executor, settings=settings)
+
+
+def _summary(arm: str, tuner: Tuner, files: dict[str, str]) -> str:
+    study = next(each for each in tuner.studies if each.arm == arm)
+    states = Counter(trial.state.name for trial in study.ended)
+    counts = ", ".join(f"{states.get(name, 0)} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL"))
+    epochs = sum(trial.user_attrs.get("epochs", 0) for trial in study.ended)
+    spent = f"{len(study.ended)} trials ({counts}), {epochs} epochs, {study.seconds:.0f} s"
+    best = studies.best_of(study.study)
+    if not best:
+        return escape(f"{arm}: {spent}; nothing found: no trial came to its end")
+    values = " ".join(f"{key}={written(value)}" for key, value in best[0].params.items())
+    metrics = ", ".join(
+        f"{objective.metric} {value:.4f}"
+        for objective, value in zip(tuner.asked.objectives, best[0].values, strict=True)
+    )
+    uses = f"+tuned={files[study.name]} uses it"
+    return escape(f"{arm}: {spent}; best {metrics} at trial {best[0].number}: {values} ({uses})")
+
+
+@dataclasses.dataclass(kw_only=True)
+class _Loop:
+    """Between Optuna and the store: which trial each worker has."""
+
+    recording: Recording
+    tuner: Tuner
+    active: list[Active] = dataclasses.field(default_factory=list)
+    parents: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        recording = self.recording
+        for study in self.tuner.studies:
+            self.parents[study.name] = recording.store.open_study(
+                recording.experiment_id, sweep_id=recording.sweep_id, name=study.name
+            )
+
+    def next_run(self) -> tuple[Run, str] | None:
+        """The next trial to train; one that had come to its end when a fault struck is only told to Optuna."""
+        while (trial := self.tuner.next_trial()) is not None:
+            before = self.recording.store.settled(trial.run_before) if trial.run_before else None
+            if before is None:
+                self.active.append(trial)
+                name = f"{trial.study.arm} · trial {trial.number}"
+                folder = self.recording.sweep.folder / "trials" / slug(f"{len(self.active)} {name}")
+                run = dataclasses.replace(trial.run, name=name, folder=folder.resolve())
+                return run, self.parents[trial.study.name]
+            trial.epochs = max((epoch for epoch, _ in before.curves.get("val/loss", [])), default=0)
+            seconds = before.metrics.get("time/total", 0.0)
+            self.tuner.ended(
+                trial, outcome=before.outcome, reason=before.reason, metrics=before.metrics, seconds=seconds
+            )  # close() keeps its state in the store
+        return None
+
+    def heard(self, index: int, event: object, over: Open | None) -> bool:
+        """Hand on what a trial told; return whether it is to stop."""
+        trial, store = self.active[index], self.recording.store
+        if isinstance(event, Started) or (over is not None and not trial.run_id):  # it may die before it starts
+            run_id = over.run_id if over is not None else self.recording.run_id_at(index)
+            store.log_facts(run_id, {"study_name": trial.study.name, "trial_number": str(trial.number)})
+            self.tuner.began(trial, run_id)
+        if isinstance(event, EpochEnded):
+            return self.tuner.epoch_ended(trial, event.epoch, event.metrics)
+        if over is not None:
+            outcome = "killed" if over.was_killed else over.outcome
+            seconds = time.monotonic() - over.began
+            is_over = self.tuner.ended(
+                trial, outcome=outcome, reason=over.reason, metrics=over.metrics, seconds=seconds
+            )
+            if is_over:
+                store.log_facts(over.run_id, {"trial_state": is_over, "trial_epochs": str(trial.epochs)})
+            else:
+                store.set_aside(over.run_id)
+        return False
+
+    def close(self) -> None:
+        """End the store's runs of the studies, with what they found and spent; a fault may have hidden a state."""
+        for study in self.tuner.studies:
+            for done in study.ended:
+                run_id = str(done.user_attrs.get("mlflow_run_id", ""))
+                if self.recording.store.has_run(run_id):
+                    facts = {"trial_state": done.state.name, "trial_epochs": str(done.user_attrs.get("epochs", 0))}
+                    self.recording.store.log_facts(run_id, facts)
+            best = studies.best_of(study.study)
+            metrics = {
+                "trials": float(len(study.ended)),
+                "epochs": float(sum(trial.user_attrs.get("epochs", 0) for trial in study.ended)),
+                "seconds": study.seconds,
+            }
+            if best:
+                objectives = self.tuner.asked.objectives
+                metrics |= {
+                    f"best/{each.metric}": value for each, value in zip(objectives, best[0].values, strict=True)
+                }
+            self.recording.store.end_study(
+                self.parents[study.name], metrics=metrics, values=dict(best[0].params) if best else {}
+            )
