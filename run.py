@@ -19,14 +19,15 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import frameworks
-from experiments import settings
-from experiments.settings import Job, SettingsError
+from experiments import composition, settings
+from experiments.data import download
+from experiments.errors import ExitCode, SettingsError, TandemError
+from experiments.job import Job
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 CONF = Path(__file__).resolve().parent / "conf"
-ALL_GOOD, SOME_FAILED, BAD_INPUT, SERVICE_MISSING, LOCKED, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 4, 130, 143
 COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
 
 
@@ -55,13 +56,13 @@ def jobs_from_command_line() -> list[Job]:
     except (HydraException, OmegaConfBaseException) as error:
         if told_full_error == "1":
             raise
-        raise SettingsError(settings.explain(error, conf=CONF)) from error
+        raise SettingsError(composition.explain(error, conf=CONF)) from error
     finally:
         os.environ.pop("HYDRA_FULL_ERROR")
     if not COLLECTED:
-        sys.exit(ALL_GOOD)  # --help, --cfg, --info
+        sys.exit(ExitCode.ALL_GOOD)  # --help, --cfg, --info
     for _, choices, _ in COLLECTED:
-        settings.check_choices(choices, conf=CONF)
+        composition.check_choices(choices, conf=CONF)
     names = tuple(frameworks.MODULES)
     return [
         settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
@@ -69,8 +70,8 @@ def jobs_from_command_line() -> list[Job]:
     ]
 
 
-def carry_out(jobs: list[Job]) -> int:
-    """Do what the jobs ask for; return the exit code."""
+def carry_out(jobs: list[Job]) -> ExitCode:
+    """Do what the jobs ask for."""
     from rich.console import Console
 
     from experiments import sweep as sweeps
@@ -78,55 +79,39 @@ def carry_out(jobs: list[Job]) -> int:
     console = Console()
     if jobs[0].action == "report":
         return report_again(jobs, console)
-    sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=settings.cache_folder(), console=console)
+    sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=download.cache_folder(), console=console)
     sweep.executor.prepare()
 
     from experiments import report
-    from experiments.execution import locks
-    from experiments.parity import action, certify
-    from experiments.tracking import store as tracking
+    from experiments.parity import action
+    from experiments.tracking.store import Store
 
-    try:
-        store = tracking.Store(jobs[0].tracking.uri)
-        if jobs[0].action == "parity":
-            found = action.carry_out(sweep, store=store, load=frameworks.load, console=console)
-            return ALL_GOOD if all(certificate.passed for certificate in found) else SOME_FAILED
-        record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)
-    except tracking.StoreUnavailable as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        return SERVICE_MISSING
-    except certify.ProbeFailed as error:
-        console.print(f"[red]No certificate: {error}[/red]", highlight=False)
-        return SOME_FAILED
-    except locks.Locked as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        return LOCKED
+    store = Store(jobs[0].tracking.uri)
+    if jobs[0].action == "parity":
+        certificates = action.carry_out(sweep, store=store, load=frameworks.load, console=console)
+        all_passed = all(certificate.passed for certificate in certificates)
+        return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
+    record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
     report.publish(record, store=store, folder=sweep.folder / "report", console=console, inputs=inputs)
-    return SOME_FAILED if record.is_partial else ALL_GOOD
+    return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
 
 
-def report_again(jobs: list[Job], console: Console) -> int:
-    """Make the report of a sweep that is kept, or of several together; return the exit code."""
+def report_again(jobs: list[Job], console: Console) -> ExitCode:
+    """Make the report of a sweep that is kept, or of several together."""
     from experiments import records, report
-    from experiments.tracking import store as tracking
+    from experiments.tracking.store import Store
 
     job = jobs[0]
-    try:
-        store = tracking.Store(job.tracking.uri)
-        experiment_id = store.experiment(job.task.name, description=job.description)
-        sweep_ids = list(dict.fromkeys(store.find_sweep(experiment_id, each.sweep) for each in jobs))
-        record = store.read_sweep(sweep_ids[0])
-        if len(sweep_ids) > 1:
-            together = store.open_report(experiment_id, sweep_ids)
-            record = records.merged([store.read_sweep(each) for each in sweep_ids], sweep_id=together)
-    except tracking.StoreUnavailable as error:
-        console.print(f"[red]{error}[/red]", highlight=False)
-        return SERVICE_MISSING
-    except (LookupError, ValueError) as error:
-        raise SettingsError(f"sweep: {error.args[0]}") from error
+    store = Store(job.tracking.uri)
+    experiment_id = store.experiment(job.task.name, description=job.description)
+    sweep_ids = list(dict.fromkeys(store.find_sweep(experiment_id, each.sweep) for each in jobs))
+    record = store.read_sweep(sweep_ids[0])
+    if len(sweep_ids) > 1:
+        together = store.open_report(experiment_id, sweep_ids)
+        record = records.merged([store.read_sweep(each) for each in sweep_ids], sweep_id=together)
     report.publish(record, store=store, folder=Path(job.output) / "reports" / record.sweep_id, console=console)
-    return SOME_FAILED if record.is_partial else ALL_GOOD
+    return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
 
 
 class Terminated(BaseException):
@@ -137,17 +122,17 @@ def _terminate(number: int, frame: object) -> None:
     raise Terminated
 
 
-def main() -> int:
-    """Run the command; return its exit code."""
+def main() -> ExitCode:
+    """Run the command."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return carry_out(jobs_from_command_line())
-    except SettingsError as error:
+    except TandemError as error:
         sys.stderr.write(f"{error}\n")
-        return BAD_INPUT
+        return error.exit_code
     except (KeyboardInterrupt, Terminated) as error:
         sys.stderr.write("\nStopped. The same command goes on where it stopped.\n")
-        return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
+        return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
 
 
 if __name__ == "__main__":

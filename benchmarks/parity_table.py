@@ -17,7 +17,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
 import frameworks
-from experiments import data, settings
+from experiments import data, job, settings
+from experiments.data import download
 from experiments.execution.environment import PROJECT, facts
 from experiments.execution.executor import LocalExecutor
 from experiments.parity import certify
@@ -45,7 +46,7 @@ def task_of(*overrides: str) -> settings.Task:
 
 def rows(executor: LocalExecutor, folder: Path) -> Iterator[str]:
     """One line per network and optimizer."""
-    cache = settings.cache_folder()
+    cache = download.cache_folder()
     for network, words in NETWORKS.items():
         for optimizer in OPTIMIZERS:
             task = task_of(*words, f"optimizer={optimizer}")
@@ -85,7 +86,7 @@ def main() -> None:
     """Print the page."""
     with tempfile.TemporaryDirectory() as name:
         executor = LocalExecutor(
-            settings=settings.ExecutorSettings(
+            settings=job.ExecutorSettings(
                 workers=os.cpu_count() or 1,
                 threads=1,
                 device="cpu",

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from experiments.errors import SettingsError
+
 Outcome = Literal["finished", "diverged", "failed", "running", "pruned"]
 
 
@@ -179,12 +181,12 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
     """Several sweeps of one experiment as one; a run that two of them hold counts once.
 
     Raises:
-        ValueError: If they belong to different experiments, or state different margins or chance levels.
+        SettingsError: If they belong to different experiments, or state different margins or chance levels.
     """
     first = records[0]
     for name in ("experiment", "margins", "chance"):
         if any(getattr(record, name) != getattr(first, name) for record in records):
-            raise ValueError(f"sweeps of one report must have the same {name}; give each its own report")
+            raise SettingsError(f"sweep: sweeps of one report must have the same {name}; give each its own report")
     runs = {run.run_id: run for record in records for run in record.runs}
     missing = sum(record.n_planned - len(record.runs) for record in records)
     return replace(

@@ -21,13 +21,16 @@ from experiments import data
 from experiments.contract import Framework
 from experiments.contract.plan import require_equal_shares, require_whole_steps
 from experiments.data.catalog import SOURCES
+from experiments.data.fit import check_fit
+from experiments.errors import SettingsError
 from experiments.execution import environment
 from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, gpu_groups
 from experiments.execution.progress import Display
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.fingerprint import fingerprint_of, plain
+from experiments.job import ComparisonSettings, Job
 from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
-from experiments.settings import ComparisonSettings, Job, SettingsError, check_fit, choice
+from experiments.task.keys import describe_choice
 from experiments.task.search_space import TuningSettings
 from experiments.tracking.store import Store
 from experiments.tracking.tensorboard import Board
@@ -215,7 +218,7 @@ def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:
     found = []
     for number, run in enumerate(runs, start=1):
         parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
-        parts += [choice(key, run.labels[key]) for key in varying if key in run.labels]
+        parts += [describe_choice(key, run.labels[key]) for key in varying if key in run.labels]
         name = " · ".join([*parts, f"seed {run.seed}"])
         found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))
     return found

@@ -12,7 +12,7 @@ from omegaconf import open_dict
 from experiments import data, settings
 from experiments.data.catalog import Form
 from experiments.fingerprint import fingerprint_of_arrays
-from experiments.settings import ComparisonSettings, FrameworkSettings, Job, TrackingSettings
+from experiments.job import ComparisonSettings, FrameworkSettings, Job, TrackingSettings
 from experiments.task import Task
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,7 @@ import pytest
 from cases import change
 
 import frameworks
-from experiments import data, settings
+from experiments import data, job
 from experiments.execution import executor
 
 
@@ -35,9 +35,7 @@ def digits_path(digits, cache):
     return data.write(digits, cache / "prepared")
 
 
-EXECUTOR = settings.ExecutorSettings(
-    workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
-)
+EXECUTOR = job.ExecutorSettings(workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
 
 
 @pytest.fixture(scope="session")

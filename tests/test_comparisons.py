@@ -11,7 +11,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
 
 import frameworks
-from experiments import settings
+from experiments import errors, settings
+from experiments.job import ComparisonSettings
 from experiments.settings import labels_from
 from experiments.task.search_space import INDEPENDENT
 
@@ -148,13 +149,13 @@ def test_a_range_of_seeds_is_what_hydra_says_it_is():
 def test_a_plain_command_compares_frameworks():
     asked = job("experiment=digits_mlp")
     assert asked.tuning is None
-    assert asked.comparison == settings.ComparisonSettings(name="frameworks", factor="framework", baseline=None)
+    assert asked.comparison == ComparisonSettings(name="frameworks", factor="framework", baseline=None)
 
 
 def test_a_factor_may_be_any_key_but_a_comparison_says_all_of_itself():
-    with pytest.raises(settings.SettingsError, match=r"comparison\.factor: must be text, but got None"):
+    with pytest.raises(errors.SettingsError, match=r"comparison\.factor: must be text, but got None"):
         job("experiment=digits_mlp", "comparison.factor=null")
-    with pytest.raises(settings.SettingsError, match=r"comparison\.unknown 'basline'; did you mean baseline\?"):
+    with pytest.raises(errors.SettingsError, match=r"comparison\.unknown 'basline'; did you mean baseline\?"):
         job("experiment=digits_mlp", "+comparison.basline=x")
 
 
@@ -186,7 +187,7 @@ def test_a_factor_may_be_any_key_but_a_comparison_says_all_of_itself():
     ],
 )
 def test_a_search_that_says_too_little_or_looks_at_the_test_set_is_refused(override, message):
-    with pytest.raises(settings.SettingsError, match=message):
+    with pytest.raises(errors.SettingsError, match=message):
         job("experiment=digits_mlp", "comparison=optimizers", override)
 
 

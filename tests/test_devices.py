@@ -17,9 +17,9 @@ from rich.console import Console
 import frameworks
 from experiments import data, sweep
 from experiments.contract.plan import require_equal_shares
+from experiments.errors import SettingsError
 from experiments.execution import executor
 from experiments.execution.run import Run
-from experiments.settings import SettingsError
 from experiments.task import Augmentation, Clip
 
 both_frameworks = pytest.mark.parametrize("name", ["lightning", "keras"])

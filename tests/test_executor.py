@@ -8,9 +8,9 @@ import pytest
 from conftest import EXECUTOR
 from probes import chatter, complain, die, environment, run_out_of_memory, say, sleep
 
+from experiments.errors import SettingsError
 from experiments.execution import executor
 from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
-from experiments.settings import SettingsError
 
 
 def works(tmp_path, *calls):

@@ -12,8 +12,9 @@ from rich.console import Console
 
 import frameworks
 from experiments import sweep
+from experiments.errors import SettingsError
 from experiments.execution.run import Diverged, EpochEnded, Finished, Run, train
-from experiments.settings import ExecutorSettings, SettingsError, TrackingSettings
+from experiments.job import ExecutorSettings, TrackingSettings
 from experiments.task import Task
 
 ONE_AT_A_TIME = ExecutorSettings(workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)

@@ -10,7 +10,7 @@ from sabotage import Sabotaged
 from scipy import stats
 
 import frameworks
-from experiments import data
+from experiments import data, errors
 from experiments.execution.executor import Ended, Failed, Work
 from experiments.fingerprint import plain
 from experiments.parity import certify as parity
@@ -232,7 +232,7 @@ def test_a_certificate_holds_for_two_sound_frameworks(certify):
 
 def test_a_worker_that_raises_is_no_certificate(certify):
     data_kind, task = cases.with_network("mlp")
-    with pytest.raises(parity.ProbeFailed, match="keras: KeyError"):
+    with pytest.raises(errors.ProbeFailed, match="keras: KeyError"):
         certify(data_kind, task, broken_load, precisions=("float64",))
 
 

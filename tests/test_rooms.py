@@ -13,7 +13,7 @@ ONLY_IN = {
     "mlflow": {"experiments/tracking/store.py"},
     "optuna": {"experiments/tuning/studies.py"},
     "tensorboardX": {"experiments/tracking/tensorboard.py"},
-    "omegaconf": {"experiments/settings.py", "run.py"},
+    "omegaconf": {"experiments/settings.py", "experiments/composition.py", "run.py"},
     "hydra": {"run.py"},
 }
 ALLOWED_IN_FRAMEWORKS = {"task", "contract"}

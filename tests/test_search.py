@@ -20,10 +20,11 @@ from rich.console import Console
 from test_space import rates, search, words
 
 import frameworks
-from experiments import report, settings, sweep
+from experiments import errors, job, report, sweep
+from experiments.errors import Locked
 from experiments.execution.environment import process_start
 from experiments.execution.executor import LocalExecutor
-from experiments.execution.locks import Locked, Owner
+from experiments.execution.locks import Owner
 from experiments.execution.run import EpochEnded, Started
 from experiments.records import SweepRecord
 from experiments.task.search_space import Objective, Pruner
@@ -37,7 +38,7 @@ EPOCHS = 3
 OUTCOMES = {"COMPLETE": {"finished"}, "PRUNED": {"pruned"}, "FAIL": {"diverged", "failed", "finished"}}
 WORSE = {RATE: rates(low=1e-6, high=1e-3)}  # whatever is tried after the config's own 1e-3 is worse, and is pruned
 EAGER = Pruner(name="MedianPruner", options={"n_startup_trials": 1})
-ALONE = settings.ExecutorSettings(workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
+ALONE = job.ExecutorSettings(workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
 
 
 @pytest.fixture(scope="module")
@@ -413,7 +414,7 @@ def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, 
     assert _executor(search(), executor).settings.workers == 6
     assert _executor(timed, executor).settings.workers == 1
     assert _executor(search(workers=3), executor).settings.workers == 3
-    with pytest.raises(settings.SettingsError, match=r"<= 6 cores` must hold, but got 7 \* 1"):
+    with pytest.raises(errors.SettingsError, match=r"<= 6 cores` must hold, but got 7 \* 1"):
         _executor(search(workers=7), executor)
 
 

@@ -10,7 +10,7 @@ from omegaconf import open_dict
 
 import frameworks
 from experiments import settings
-from experiments.settings import SettingsError
+from experiments.errors import SettingsError
 from experiments.task.networks import CnnSettings
 from experiments.task.optimizers import AdamSettings
 

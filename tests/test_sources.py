@@ -15,7 +15,7 @@ from test_data import settings
 from experiments import data
 from experiments.data import download, images, sequences
 from experiments.data.catalog import SOURCES
-from experiments.settings import check_fit
+from experiments.data.fit import check_fit
 
 
 def archive(path, files):

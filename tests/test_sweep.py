@@ -18,10 +18,11 @@ from cases import PROJECT, change
 from rich.console import Console
 
 import frameworks
-from experiments import report, settings, sweep
+from experiments import errors, job, report, sweep
+from experiments.errors import SettingsError
 from experiments.execution import locks
 from experiments.execution.executor import LocalExecutor
-from experiments.settings import SettingsError, TrackingSettings
+from experiments.job import TrackingSettings
 from experiments.tracking import store as tracking
 
 
@@ -30,7 +31,7 @@ def console(tmp_path):
     return Console(file=(tmp_path / "screen.txt").open("w"), width=120)
 
 
-TWO_AT_A_TIME = settings.ExecutorSettings(
+TWO_AT_A_TIME = job.ExecutorSettings(
     workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
 )
 
@@ -118,9 +119,7 @@ def test_reuse_false_trains_again(local, quick, tmp_path, cache, store, console)
 
 def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, task, tmp_path, cache, store, console):
     slow = change(task, training={"epochs": 40})
-    alone = settings.ExecutorSettings(
-        workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120
-    )
+    alone = job.ExecutorSettings(workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
     plan = planned(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache, console)
     events = plan.executor.run_until_none
 
@@ -207,7 +206,7 @@ def test_a_sweep_that_is_open_elsewhere_is_refused(store):
     experiment_id = store.experiment("locked", description="")
     arguments = {"name": "s", "fingerprint": "f", "command": "c", "description": "", "reuse": True}
     store.open_sweep(experiment_id, **arguments)
-    with pytest.raises(locks.Locked, match=f"process {os.getpid()} on"):
+    with pytest.raises(errors.Locked, match=f"process {os.getpid()} on"):
         store.open_sweep(experiment_id, **arguments)
 
 
@@ -227,7 +226,7 @@ def test_two_processes_make_one_database(tmp_path):
 
 def test_a_dead_server_is_said_within_seconds():
     began = time.monotonic()
-    with pytest.raises(tracking.StoreUnavailable, match=r"the tracking store http://127\.0\.0\.1:9 cannot be opened"):
+    with pytest.raises(errors.StoreUnavailable, match=r"the tracking store http://127\.0\.0\.1:9 cannot be opened"):
         tracking.Store("http://127.0.0.1:9")
     assert time.monotonic() - began < 20  # MLflow's own defaults wait 246 s
 
@@ -347,7 +346,7 @@ def test_names_fit_file_systems():
 
 def test_a_local_executor_starts_methods_by_device(tmp_path):
     for device, method in (("cpu", "forkserver"), ("gpu", "spawn")):
-        auto = settings.ExecutorSettings(workers=1, threads=1, device="auto", start_method="auto", time_limit_seconds=1)
+        auto = job.ExecutorSettings(workers=1, threads=1, device="auto", start_method="auto", time_limit_seconds=1)
         assert LocalExecutor(settings=auto, device=device, preload=[], folder=tmp_path).start_method == method
 
 

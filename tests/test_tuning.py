@@ -19,11 +19,12 @@ from test_space import rates, search, whole, words
 import frameworks
 from experiments import data, settings
 from experiments.data.catalog import Form
+from experiments.errors import Locked, SettingsError
 from experiments.execution.environment import process_start
-from experiments.execution.locks import Locked, Owner
+from experiments.execution.locks import Owner
 from experiments.execution.run import Finished, Run
 from experiments.execution.run import train as train_run
-from experiments.settings import SettingsError
+from experiments.task import keys
 from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
 from experiments.tuning import studies
 
@@ -245,7 +246,7 @@ def test_a_trial_is_the_reports_run_but_for_its_values_and_seed(opened, runs):
     assert active.run.task == settings.with_values(runs[0].task, values)
     assert (active.run.seed, active.run.is_trial) == (1000, True)
     framework = active.run.framework
-    typed = [f"{key}={settings.written(value)}" for key, value in values.items()]
+    typed = [f"{key}={keys.format_value(value)}" for key, value in values.items()]
     assert list(active.run.overrides) == [f"framework={framework}", "seed=1000", *typed]
     assert active.run.labels[DEPTH] == str(values[DEPTH])
 
@@ -610,7 +611,7 @@ def test_the_report_gets_the_best_beside_the_configs_own(opened, runs):
     for default, tuned in zip(found[::2], found[1::2], strict=True):
         assert default.task == runs[0].task
         assert tuned.task == settings.with_values(runs[0].task, best[tuned.framework])
-        typed = [f"{key}={settings.written(value)}" for key, value in best[tuned.framework].items()]
+        typed = [f"{key}={keys.format_value(value)}" for key, value in best[tuned.framework].items()]
         assert list(tuned.overrides) == [f"framework={tuned.framework}", f"seed={tuned.seed}", *typed]
         assert list(default.overrides) == [f"framework={tuned.framework}", f"seed={tuned.seed}"]  # searches nothing
         assert not tuned.is_trial
@@ -696,7 +697,7 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, monkey
     assert composed["optimizer"]["learning_rate"] == best[RATE]
     assert (composed["network"]["depth"], composed["network"]["activation"]) == (best[DEPTH], best[ACTIVATION])
     assert composed["network"]["width"] == 64  # what was not searched is as it was
-    own = settings.flat(composed)
+    own = keys.flatten(composed)
     assert settings.with_values(runs[0].task, {key: own[key] for key in best}) == tuner.tuned(runs)[1].task
 
 

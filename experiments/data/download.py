@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,3 +54,10 @@ def archive(
     except OSError as error:
         raise ValueError(f"{title} could not be downloaded ({type(error).__name__}); {where}") from error
     return folder / name
+
+
+def cache_folder() -> Path:
+    """Where downloads and prepared arrays are kept: $TANDEM_CACHE, else the user's cache folder."""
+    stated = os.environ.get("TANDEM_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(stated) if stated else Path(base).expanduser() / "tandem"

@@ -23,9 +23,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from experiments.errors import SettingsError
 from experiments.execution.environment import PROJECT
 from experiments.execution.preload_log import PRELOAD_LOG
-from experiments.settings import ExecutorSettings, SettingsError
+from experiments.job import ExecutorSettings
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")

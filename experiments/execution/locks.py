@@ -16,10 +16,6 @@ from experiments.fingerprint import plain
 SQLITE = "sqlite:///"
 
 
-class Locked(RuntimeError):
-    """Another living process works on the same sweep or study."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Owner:
     """A process, named so that its death can be told from a new process under the same number."""

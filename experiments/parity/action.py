@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from experiments.errors import SettingsError
 from experiments.execution.executor import on_all_cores
 from experiments.execution.run import Run
 from experiments.fingerprint import plain
@@ -17,7 +18,6 @@ from experiments.parity import certify
 from experiments.parity.certify import Certificate
 from experiments.parity.levels import Row
 from experiments.records import CertificateRecord, SweepRecord
-from experiments.settings import SettingsError
 from experiments.sweep import Load, Sweep
 from experiments.tracking.store import Store
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.contract import Framework
+from experiments.errors import ProbeFailed
 from experiments.execution.executor import Ended, Failed, LocalExecutor, Work
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.parity import levels, probes
@@ -30,10 +31,6 @@ Array = NDArray[Any]
 FLOOR_STARTS = 3
 SPREAD_STARTS = 6
 PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
-
-
-class ProbeFailed(RuntimeError):
-    """A worker did not bring its result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +225,7 @@ class _Bench:
         for index, event in self.executor.run(asked):
             if isinstance(event, Failed):
                 _, subject, *_ = works[keys[index]]
-                raise ProbeFailed(f"{subject.framework}: {event.reason} (log: {asked[index].log})")
+                raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {asked[index].log})")
             if not isinstance(event, Ended):
                 found[keys[index]] = event
         return found

@@ -24,8 +24,8 @@ from experiments.report.pairs import (
     with_holm,
 )
 from experiments.report.predictions import Predictions
-from experiments.settings import written
 from experiments.statistics import Estimate, Verdict
+from experiments.task.keys import format_value
 
 SCORES = ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
 FIRST_COLUMNS = 4  # of page one
@@ -237,7 +237,7 @@ def _warnings(record: SweepRecord) -> list[str]:
             found.append(f"nothing was chosen for {what}: no trial of its study came to its end")
         elif each.at_edge:
             found.append(
-                f"the best {each.key} for {what} ({written(each.value)}) lies at the edge of what was tried "
+                f"the best {each.key} for {what} ({format_value(each.value)}) lies at the edge of what was tried "
                 f"({each.low:g} to {each.high:g}): the search space is too narrow for it"
             )
     return list(dict.fromkeys(found))

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments import settings, statistics
+from experiments import statistics
 from experiments.records import RunRecord
 from experiments.report.sanitize import clean
+from experiments.task import keys
 
 # Of a run's configuration: what does not set arms apart.
 NOT_SETTINGS = ("seed", "name", "device", "data.path", "data.download")
@@ -129,7 +130,7 @@ def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
 def _settings(run: RunRecord) -> dict[str, Any]:
     return {
         key: value
-        for key, value in settings.flat(run.config).items()
+        for key, value in keys.flatten(run.config).items()
         if key not in NOT_SETTINGS and not key.startswith(NOT_SETTING_GROUPS)
     }
 
@@ -150,7 +151,7 @@ def _name(factors: Mapping[str, str]) -> str:
 
 def choice(key: str, value: str) -> str:
     """A choice as a person says it, short and harmless enough for a page."""
-    return settings.choice(key, clean(value, 40))
+    return keys.describe_choice(key, clean(value, 40))
 
 
 def as_number(text: str) -> float | None:

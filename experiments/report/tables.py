@@ -13,9 +13,9 @@ from experiments.report import formatting
 from experiments.report.analysis import SCORES, Analysis, labels_of
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
-from experiments.settings import written
 from experiments.statistics import Verdict
 from experiments.statistics.wording import p_text, plain, signed
+from experiments.task.keys import format_value
 
 SPEED_LEDGER = {
     "time/import": "import",
@@ -60,7 +60,7 @@ def results(analysis: Analysis) -> Table:
             arm.name,
             str(len(arm.runs)),
             str(arm.n_lost),
-            *(written(arm.settings.get(key, "–")) for key in searched),
+            *(format_value(arm.settings.get(key, "–")) for key in searched),
             *([trials.get(arm.settings[searched[0]], "–")] if searched else []),
             *(formatting.interval(arm.interval(metric), metric) for metric in shown),
         ]
@@ -179,7 +179,7 @@ def choices(analysis: Analysis) -> Table:
         (
             labels_of(each.labels, analysis.record),
             each.key,
-            "none" if each.value is None else written(each.value),
+            "none" if each.value is None else format_value(each.value),
             "–" if each.low == each.high else f"{each.low:g} to {each.high:g}",
             str(each.n_trials),
             "–" if each.score is None else f"{each.score:.4f}",

@@ -23,12 +23,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from experiments.errors import Locked, SettingsError, StoreUnavailable
 from experiments.execution import environment
-from experiments.execution.locks import Locked, Owner, creation_lock
+from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import EpochEnded, Run
 from experiments.fingerprint import fingerprint_of, plain
 from experiments.records import Choice, Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord
-from experiments.settings import flat
+from experiments.task.keys import flatten
 
 # A dead server must not hold a sweep for minutes (MLflow's own defaults wait 246 s), and nothing is sent home.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
@@ -61,10 +62,6 @@ STATUS: dict[Outcome, str] = {
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
 PARAM_LIMIT = 500
-
-
-class StoreUnavailable(RuntimeError):
-    """The tracking store cannot be reached or opened."""
 
 
 class Store:
@@ -205,7 +202,7 @@ class Store:
         tags = {PARENT: sweep_id, TAG + "kind": kind, TAG + "fingerprint": run.fingerprint, TAG + "outcome": "running"}
         tags |= _source_tags() | {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
         run_id = str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
-        params = flat(config_of(run))
+        params = flatten(config_of(run))
         self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
         self.client.log_text(run_id, yaml.safe_dump(config_of(run), sort_keys=False), "config.yaml")
         entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
@@ -283,7 +280,7 @@ class Store:
         """Identifier of a sweep of the experiment: `which` itself, or the latest one.
 
         Raises:
-            LookupError: If there is none.
+            SettingsError: If there is none.
         """
         found = self._search(experiment_id, f"tags.`{TAG}kind` = 'sweep'")
         ids = [str(run.info.run_id) for run in found]
@@ -291,7 +288,9 @@ class Store:
             return ids[0]  # MLflow lists the newest first
         if which in ids:
             return which
-        raise LookupError(f"no sweep {which!r} of this experiment is kept in {self.uri}; kept are {ids or 'none'}")
+        raise SettingsError(
+            f"sweep: no sweep {which!r} of this experiment is kept in {self.uri}; kept are {ids or 'none'}"
+        )
 
     def log_certificate(
         self, experiment_id: str, *, name: str, fingerprint: str, passed: bool, content: Mapping[str, Any], text: str

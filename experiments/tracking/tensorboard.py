@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.settings import SettingsError
+from experiments.errors import SettingsError
 
 
 @dataclass(kw_only=True)

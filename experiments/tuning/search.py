@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from experiments.execution.executor import LocalExecutor, check_share, on_all_cores
 from experiments.execution.run import EpochEnded, Run, Started
-from experiments.settings import written
 from experiments.sweep import Open, Recording, slug
+from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning import studies
 from experiments.tuning.studies import Active, Tuner
@@ -67,7 +67,7 @@ def _summary(arm: str, tuner: Tuner, files: dict[str, str]) -> str:
     best = studies.best_of(study.study)
     if not best:
         return escape(f"{arm}: {spent}; nothing found: no trial came to its end")
-    values = " ".join(f"{key}={written(value)}" for key, value in best[0].params.items())
+    values = " ".join(f"{key}={format_value(value)}" for key, value in best[0].params.items())
     metrics = ", ".join(
         f"{objective.metric} {value:.4f}"
         for objective, value in zip(tuner.asked.objectives, best[0].values, strict=True)

@@ -24,13 +24,14 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments import metrics, settings
+from experiments.data import fit
 from experiments.data.catalog import SOURCES
-from experiments.execution.locks import Locked, Owner, creation_lock
+from experiments.errors import Locked, SettingsError
+from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import Run
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.records import Choice, StudyRecord, TrialRecord
-from experiments.settings import SettingsError
-from experiments.task import Task
+from experiments.task import Task, checks, keys
 from experiments.task.search_space import INDEPENDENT, Dimension, TuningSettings
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -57,7 +58,7 @@ def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
             "on it than it is; give another"
         )
     for run in _one_per_arm(runs):
-        known = list(settings.flat(plain(run.task)))
+        known = list(keys.flatten(plain(run.task)))
         for key, dimension in asked.space.items():
             problems += _check_key(key, known)
             problems += [problem for other in dimension.when for problem in _check_key(other, [*known, *asked.space])]
@@ -74,7 +75,7 @@ def _check_objectives(asked: TuningSettings, run: Run) -> Iterator[str]:
     known = [*METRICS, *(f"val/{name}" for name in metrics.names(run.task.training.loss) if name != "loss")]
     for number, objective in enumerate(asked.objectives):
         if objective.metric not in known:
-            yield f"tuning.objectives[{number}].metric: {settings.unknown(objective.metric, known)}"
+            yield f"tuning.objectives[{number}].metric: {checks.unknown_name(objective.metric, known)}"
 
 
 def _is_of_space(problem: str, asked: TuningSettings) -> bool:
@@ -89,7 +90,7 @@ def _check_key(key: str, known: Sequence[str]) -> list[str]:
 
 
 def _check_values(run: Run, key: str, dimension: Dimension) -> list[str]:
-    own = settings.flat(plain(run.task))[key]
+    own = keys.flatten(plain(run.task))[key]
     if dimension.kind == "float" and type(own) is int:
         return [f"{key}: kind: float tries fractions, but it is a whole number, here {own}; say kind: int"]
     found = []
@@ -108,7 +109,7 @@ def task_with(run: Run, values: Mapping[str, Any]) -> Task:
         SettingsError: If they cannot be, alone, together or on this data.
     """
     task = settings.with_values(run.task, values)
-    problems = settings.check_fit(task, run.form, title=SOURCES[task.data.source].title) if run.form else []
+    problems = fit.check_fit(task, run.form, title=SOURCES[task.data.source].title) if run.form else []
     if problems:
         raise SettingsError("\n".join(problems))
     return task
@@ -272,7 +273,7 @@ class Tuner:
             task=task_with(template, values),
             seed=self.asked.seed,
             is_trial=True,
-            labels={**template.labels, **{key: settings.written(value) for key, value in values.items()}},
+            labels={**template.labels, **{key: keys.format_value(value) for key, value in values.items()}},
             overrides=overrides_with(template, values, seed=self.asked.seed),
         )
 
@@ -379,7 +380,7 @@ class Tuner:
         found = []
         for study in self.studies:
             for trial in study.ended:
-                labels = {key: settings.written(value) for key, value in trial.params.items()}
+                labels = {key: keys.format_value(value) for key, value in trial.params.items()}
                 run = dataclasses.replace(
                     study.template,
                     name=f"{study.arm} · trial {trial.number}",
@@ -508,7 +509,7 @@ def pruner_of(asked: TuningSettings) -> optuna.pruners.BasePruner:
 def suggest(asked: TuningSettings, template: Run, trial: optuna.trial.Trial) -> dict[str, Any]:
     """A trial's values, key by key; a key whose condition does not hold is left as the config has it."""
     values: dict[str, Any] = {}
-    current = settings.flat(plain(template.task))
+    current = keys.flatten(plain(template.task))
     for key, dimension in asked.space.items():
         if dimension.applies({**current, **values}):
             values[key] = _suggest(trial, key, dimension)
@@ -526,7 +527,7 @@ def _suggest(trial: optuna.trial.Trial, key: str, dimension: Dimension) -> Any:
 
 def own_values(asked: TuningSettings, template: Run) -> dict[str, Any] | None:
     """The config's own values of all keys, or None where one of them lies outside its dimension."""
-    current = settings.flat(plain(template.task))
+    current = keys.flatten(plain(template.task))
     values = {key: current[key] for key, each in asked.space.items() if each.applies(current)}
     return values if all(asked.space[key].holds(value) for key, value in values.items()) else None
 
@@ -613,10 +614,10 @@ def _importances(study: optuna.Study, asked: TuningSettings) -> dict[str, float]
 def overrides_with(run: Run, values: Mapping[str, Any], *, seed: int) -> tuple[str, ...]:
     """The command line of a run with other values and seed, and without the search."""
     dropped = {"comparison", "tuning", "seed", *values}
-    keys = {each: each.lstrip("+~").partition("=")[0] for each in run.overrides}
+    stated = {each: each.lstrip("+~").partition("=")[0] for each in run.overrides}
     searches = ("comparison.", "tuning.")
-    kept = [each for each, key in keys.items() if key not in dropped and not key.startswith(searches)]
-    return (*kept, f"seed={seed}", *(f"{key}={settings.written(value)}" for key, value in values.items()))
+    kept = [each for each, key in stated.items() if key not in dropped and not key.startswith(searches)]
+    return (*kept, f"seed={seed}", *(f"{key}={keys.format_value(value)}" for key, value in values.items()))
 
 
 def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
@@ -634,7 +635,7 @@ def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
             name += f"-{fingerprint_of(study.name)[:6]}"
         path = settings.TUNED / "tuned" / f"{experiment}-{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        labels, task = study.template.labels, settings.flat(plain(study.template.task))
+        labels, task = study.template.labels, keys.flatten(plain(study.template.task))
         chosen = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]
         content: dict[str, Any] = {"defaults": chosen} if chosen else {}
         typed = {key: task[key] for key in labels if key in task}

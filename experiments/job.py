@@ -1,0 +1,85 @@
+"""What one command line asks for, as plain dataclasses that check themselves; settings.py makes them from conf/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from experiments.task import Task
+from experiments.task.checks import require
+from experiments.task.search_space import TuningSettings
+
+NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
+Action = Literal["train", "parity", "report"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorSettings:
+    """Where and how runs are executed: `workers` at a time, each on `devices` devices of `threads` threads."""
+
+    workers: int
+    threads: int
+    device: Literal["auto", "cpu", "gpu"]
+    start_method: Literal["auto", "forkserver", "spawn"]
+    time_limit_seconds: float
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the counts."""
+        require(self.workers >= 1, "workers >= 1", self.workers)
+        require(self.threads >= 1, "threads >= 1", self.threads)
+        require(self.devices >= 1, "devices >= 1", self.devices, "1 gives each run one device")
+        require(self.time_limit_seconds > 0, "time_limit_seconds > 0", self.time_limit_seconds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackingSettings:
+    """Where runs are kept."""
+
+    uri: str
+    reuse: bool
+    tensorboard: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameworkSettings:
+    """Who trains: a name in frameworks.MODULES."""
+
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """What a report compares: the values of `factor`, each with `baseline` (null: each with each).
+
+    `factor` is a key as it is typed: framework, optimizer, regularization.dropout, ...; "seed" is the control of a
+    framework against itself.
+    """
+
+    name: str
+    factor: str
+    baseline: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one composed config asks for: a task, who does it, with which seed, and where.
+
+    `labels` name the choices as they were typed (optimizer: nesterov, regularization.dropout: 0.3), `overrides` is
+    the command line of this job alone; both come from Hydra, not from conf/.
+    """
+
+    task: Task
+    description: str
+    framework: FrameworkSettings
+    seed: int
+    action: Action
+    sweep: str
+    output: str
+    comparison: ComparisonSettings
+    tuning: TuningSettings | None
+    executor: ExecutorSettings
+    tracking: TrackingSettings
+    labels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_CONF)
+    overrides: tuple[str, ...] = field(default=(), metadata=NOT_IN_CONF)
