@@ -1,11 +1,9 @@
 """A real browser opens the report and MLflow's dashboard: nothing leaves the page, everything can be read."""
 
 import shutil
-import subprocess
-import sys
 
 import pytest
-from cases import PROJECT
+from commands import command
 
 from benchmarks import dashboard
 
@@ -20,12 +18,11 @@ WIDTHS = (1400, 400)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(local, tmp_path_factory, cache, empty_database):
     """A finished sweep of the real command, in a folder of its own."""
     where = tmp_path_factory.mktemp("browser")
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *COMMAND], cwd=where, capture_output=True, text=True, check=False
-    )
+    shutil.copy(empty_database, where / "mlflow.db")
+    done = command(*COMMAND, cwd=where, cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
     return where
 

@@ -2,8 +2,8 @@
 
 import mlflow
 import pytest
+from commands import command
 from test_report import BOTH, sweep
-from test_sweep import command
 
 from experiments.parity import action
 from experiments.parity.certify import Certificate
@@ -77,7 +77,7 @@ def test_one_framework_has_nothing_to_certify():
     assert action.of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
 
 
-def test_parity_then_a_sweep_whose_report_shows_the_certificate(tmp_path, cache, empty_database):
+def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     certified = command("experiment=digits_mlp", "action=parity", cwd=tmp_path, cache=cache)
     assert certified.returncode == 0, certified.stderr

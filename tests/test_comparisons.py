@@ -1,11 +1,10 @@
 """Every file of conf/comparison is about an axis that it sweeps, and all it asks for can be trained."""
 
-import subprocess
-import sys
 from functools import cache as remember
 
 import pytest
 from cases import PROJECT
+from commands import command
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import open_dict
@@ -191,18 +190,12 @@ def test_a_search_that_says_too_little_or_looks_at_the_test_set_is_refused(overr
         job("experiment=digits_mlp", "comparison=optimizers", override)
 
 
-def test_a_person_can_keep_comparisons_in_a_folder_of_their_own(tmp_path):
+def test_a_person_can_keep_comparisons_in_a_folder_of_their_own(tmp_path, cache):
     (tmp_path / "conf" / "comparison").mkdir(parents=True)
     text = (CONF / "comparison" / "dropout.yaml").read_text().replace("name: dropout", "name: mine")
     (tmp_path / "conf" / "comparison" / "mine.yaml").write_text(text)
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), "--config-dir", str(tmp_path / "conf")]
-        + ["experiment=digits_mlp", "comparison=mine", "--cfg", "job"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = ("--config-dir", str(tmp_path / "conf"), "experiment=digits_mlp", "comparison=mine", "--cfg", "job")
+    done = command(*asked, cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
     assert "name: mine" in done.stdout
     assert "factor: regularization.dropout" in done.stdout

@@ -1,21 +1,20 @@
 """Anybody's own examples: every file and folder that is taken, and every one that is refused, through `data.load`."""
 
 import io
-import os
 import re
-import subprocess
-import sys
+import shutil
 import zipfile
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pytest
+from commands import command, refuse_to_start
 from PIL import Image
 
 from experiments import data
 from experiments.task import DataSettings
 
-PROJECT = Path(__file__).resolve().parents[1]
 GREY = np.full((2, 3), 51, np.uint8)
 RED = np.full((2, 3, 3), (255, 0, 0), np.uint8)
 
@@ -527,20 +526,18 @@ def test_a_picture_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, 
 # The command
 
 
-def command(folder, *arguments):
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), "experiment=custom", "name=mine", "data.path=mine.npz", *arguments],
-        cwd=folder,
-        env=os.environ | {"TANDEM_CACHE": str(folder / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+MINE = (
+    "experiment=custom", "name=mine", "data.path=mine.npz", "seed=0", "framework=lightning", "training.epochs=1",
+)  # fmt: skip
 
 
-def test_the_command_trains_on_a_good_file_and_refuses_a_bad_one_before_there_is_a_database(tmp_path):
+def test_the_command_trains_on_a_good_file_and_refuses_a_bad_one_before_there_is_a_database(
+    local, tmp_path, empty_database
+):
     npz(tmp_path, **WITH_NAN)
-    bad = command(tmp_path, "seed=0", "framework=lightning", "training.epochs=1")
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_to_start(patch)
+        bad = command(*MINE, cwd=tmp_path, cache=tmp_path / "cache")
     assert bad.returncode == 2, bad.stderr
     assert re.match(
         r"data \(custom\): `x_train is finite in float32` must hold, but x_train\[1, 1\] is nan", bad.stderr
@@ -550,7 +547,9 @@ def test_the_command_trains_on_a_good_file_and_refuses_a_bad_one_before_there_is
     assert left == {"mine.npz", "multirun.yaml"}  # Hydra's own; no mlflow.db, no cache
 
     npz(tmp_path, x_train=np.tile(FEATURES, (2, 1)), y_train=np.arange(20) % 2)
-    good = command(tmp_path, "seed=0", "framework=lightning", "training.epochs=1")
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    good = command(*MINE, cwd=tmp_path, cache=tmp_path / "cache")
     assert good.returncode == 0, good.stderr
     assert "your own arrays from mine.npz, 20 examples: 14 train, 2 validation, 4 test" in good.stdout
-    assert (tmp_path / "mlflow.db").exists()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.get_experiment_by_name("mine") is not None

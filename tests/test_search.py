@@ -6,15 +6,14 @@ import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import cases
 import mlflow
 import optuna
 import pytest
-from cases import PROJECT, change
+from cases import change
+from commands import command, started
 from probes import broken_load
 from rich.console import Console
 from test_space import rates, search, words
@@ -443,17 +442,6 @@ COMMAND = (
 )
 
 
-def command(cwd, cache):
-    return subprocess.Popen(
-        [sys.executable, str(PROJECT / "run.py"), *COMMAND],
-        cwd=cwd,
-        env=os.environ | {"TANDEM_CACHE": str(cache)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def query(folder, text):
     """Rows of optuna.db as it is now; none while it is being made."""
     with (
@@ -473,9 +461,8 @@ def wait_until(condition, running, *, seconds=180):
 
 
 def assert_whole_and_right(folder, cache, client):
-    done = command(folder, cache)
-    said, complained = done.communicate(timeout=300)
-    assert done.returncode == 0, complained
+    done = command(*COMMAND, cwd=folder, cache=cache)
+    assert done.returncode == 0, done.stderr
     states = assert_agreement(folder, client)
     assert [len(each) for each in states.values()] == [6, 6]
     assert {state for each in states.values() for state in each} <= {"COMPLETE", "PRUNED"}
@@ -484,16 +471,16 @@ def assert_whole_and_right(folder, cache, client):
     assert parent.info.status == "FINISHED"
     kept = Store(f"sqlite:///{folder}/mlflow.db").read_sweep(parent.info.run_id)
     assert [len(study.trials) for study in kept.studies] == [6, 6]
-    assert "6 trials (" in said
+    assert "6 trials (" in done.stdout
     return states
 
 
 @pytest.mark.slow
-def test_a_search_that_is_killed_at_half_goes_on_where_it_stopped(tmp_path, cache, empty_database):
+def test_a_search_that_is_killed_at_half_goes_on_where_it_stopped(local, tmp_path, cache, empty_database):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     finished = "select trial_id from trials where state in ('COMPLETE', 'PRUNED')"
-    with command(tmp_path, cache) as running:
+    with started(*COMMAND, cwd=tmp_path, cache=cache) as running:
         wait_until(lambda: len(query(tmp_path, finished)) >= 6, running)
         running.kill()
         running.communicate(timeout=60)
@@ -512,7 +499,7 @@ def test_a_search_that_is_killed_at_half_goes_on_where_it_stopped(tmp_path, cach
 
 
 @pytest.mark.slow
-def test_a_search_whose_worker_is_killed_in_mid_trial_needs_no_second_command(tmp_path, cache, empty_database):
+def test_a_search_whose_worker_is_killed_in_mid_trial_needs_no_second_command(local, tmp_path, cache, empty_database):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
 
@@ -525,7 +512,7 @@ def test_a_search_whose_worker_is_killed_in_mid_trial_needs_no_second_command(tm
                 return tags["tandem.study_name"], tags["tandem.trial_number"], int(tags["tandem.worker_pid"])
         return None
 
-    with command(tmp_path, cache) as running:
+    with started(*COMMAND, cwd=tmp_path, cache=cache) as running:
         study_name, number, pid = wait_until(victim, running)
         os.kill(pid, signal.SIGKILL)
         _, complained = running.communicate(timeout=300)

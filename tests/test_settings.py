@@ -1,10 +1,8 @@
 """Bad input gets one clear message and exit code 2, before any worker starts."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
+from cases import PROJECT
+from commands import command
 from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
@@ -14,7 +12,6 @@ from experiments.errors import SettingsError
 from experiments.task.networks import CnnSettings
 from experiments.task.optimizers import AdamSettings
 
-PROJECT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glob("*.yaml"))
 
 
@@ -24,12 +21,6 @@ def job(*overrides):
     with open_dict(config):
         config.pop("hydra", None)
     return settings.job_from(config, frameworks=tuple(frameworks.MODULES))
-
-
-def command(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
 
 
 def test_there_are_experiments():
@@ -105,22 +96,22 @@ def test_all_problems_are_told_at_once():
         (["experiment=mnist_cnn", "executor.threads=1000"], "`executor.workers * executor.threads <="),
     ],
 )
-def test_the_command_refuses_with_exit_code_2_and_leaves_nothing(tmp_path, arguments, message):
-    done = command(*arguments, cwd=tmp_path)
+def test_the_command_refuses_with_exit_code_2_and_leaves_nothing(tmp_path, cache, arguments, message):
+    done = command(*arguments, cwd=tmp_path, cache=cache)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "mlflow.db").exists()
 
 
-def test_gpu_without_one_is_refused_before_anything_starts(tmp_path, monkeypatch):
+def test_gpu_without_one_is_refused_before_anything_starts(tmp_path, cache, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    done = command("experiment=digits_mlp", "executor.device=gpu", cwd=tmp_path)
+    done = command("experiment=digits_mlp", "executor.device=gpu", cwd=tmp_path, cache=cache)
     assert done.returncode == 2
     assert "`executor.device=gpu` needs a GPU, but none is visible" in done.stderr
 
 
-def test_help_names_the_experiments(tmp_path):
-    done = command("--help", cwd=tmp_path)
+def test_help_names_the_experiments(tmp_path, cache):
+    done = command("--help", cwd=tmp_path, cache=cache)
     assert done.returncode == 0
     assert "experiment: " in done.stdout
     assert "mnist_cnn" in done.stdout

@@ -15,6 +15,7 @@ import mlflow
 import numpy as np
 import pytest
 from cases import PROJECT, change
+from commands import command, in_a_process, started
 from rich.console import Console
 
 import frameworks
@@ -231,26 +232,11 @@ def test_a_dead_server_is_said_within_seconds():
     assert time.monotonic() - began < 20  # MLflow's own defaults wait 246 s
 
 
-def environment(cache):
-    return os.environ | {"TANDEM_CACHE": str(cache)}
-
-
-def command(*arguments, cwd, cache):
-    return subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), *arguments],
-        cwd=cwd,
-        env=environment(cache),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_command_from_config_to_verdict(tmp_path, cache, empty_database):
+def test_the_command_from_config_to_verdict(local, tmp_path, cache, empty_database):
     """4 runs, exit code 0, a table, a sentence, a report; no framework's chatter; hydra.mode=RUN makes one run."""
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     sweep_of_4 = ("experiment=digits_mlp", "framework=keras", "seed=5,6", "regularization.dropout=0,0.5")
-    done = command(*sweep_of_4, "training.epochs=1", cwd=tmp_path, cache=cache)
+    done = in_a_process(*sweep_of_4, "training.epochs=1", cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
     assert "4/4" in done.stdout
     assert "dropout 0.5" in done.stdout
@@ -283,13 +269,8 @@ def test_the_command_from_config_to_verdict(tmp_path, cache, empty_database):
     assert len(client.search_runs([experiment.experiment_id], "tags.`tandem.kind` = 'run'")) == 5
 
 
-def _heed_interrupts():
-    """A shell starts what it puts in the background deaf to Ctrl-C, and these tests may be in the background."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.mark.parametrize(("stop", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_database, stop, code):
+def test_a_stopped_command_goes_on_where_it_stopped(local, tmp_path, cache, empty_database, stop, code):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     arguments = ("experiment=digits_mlp", "framework=lightning", "seed=0,1", "training.epochs=30")
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
@@ -298,15 +279,7 @@ def test_a_stopped_command_goes_on_where_it_stopped(tmp_path, cache, empty_datab
         experiment = client.get_experiment_by_name("digits_mlp")
         return client.search_runs([experiment.experiment_id], query) if experiment else []
 
-    with subprocess.Popen(
-        [sys.executable, str(PROJECT / "run.py"), *arguments],
-        cwd=tmp_path,
-        env=environment(cache),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=_heed_interrupts,
-    ) as running:
+    with started(*arguments, cwd=tmp_path, cache=cache) as running:
         deadline = time.monotonic() + 60
         while len(runs()) < 2 and time.monotonic() < deadline:  # the second run has begun
             time.sleep(0.05)

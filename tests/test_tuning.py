@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import math
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +12,8 @@ import numpy as np
 import optuna
 import pytest
 import yaml
-from cases import PROJECT, change
+from cases import change
+from commands import command, refuse_to_start
 from test_space import rates, search, whole, words
 
 import frameworks
@@ -26,7 +26,7 @@ from experiments.execution.run import Finished, Run
 from experiments.execution.run import train as train_run
 from experiments.task import keys
 from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
-from experiments.tuning import studies
+from experiments.tuning.studies import studies
 
 RATE, DEPTH, ACTIVATION = "optimizer.learning_rate", "network.depth", "network.activation"
 EPOCHS = 4
@@ -677,20 +677,14 @@ def test_importances_add_up_to_1_and_favour_what_matters(opened, task):
     assert found[RATE] > 0.7
 
 
-def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, monkeypatch, runs):
+def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, cache, monkeypatch, runs):
     monkeypatch.chdir(tmp_path)
     space = BOTH | {ACTIVATION: words("relu", "tanh")}
     tuner = opened(trials=8, space=space)
     train_all(tuner)
     files = studies.write_best(tuner, experiment="digits_mlp")
     assert list(files.values()) == ["digits_mlp-keras", "digits_mlp-lightning"]
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", "+tuned=digits_mlp-keras", "--cfg", "job"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command("experiment=digits_mlp", "+tuned=digits_mlp-keras", "--cfg", "job", cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
     composed = yaml.safe_load(done.stdout)
     best = tuner.studies[0].study.best_params
@@ -701,17 +695,14 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, monkey
     assert settings.with_values(runs[0].task, {key: own[key] for key in best}) == tuner.tuned(runs)[1].task
 
 
-def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_path, monkeypatch, task):
+def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_path, cache, monkeypatch, task):
     monkeypatch.chdir(tmp_path)
     sgd = cases.task("experiment=digits_mlp", "optimizer=sgd", "network.width=16", precision="float32")
     labels = {"optimizer": "sgd", "network": "mlp", "network.width": "16"}
     tuner = opened(runs=[run_of(sgd, "keras", 0, labels=labels)], trials=2, space={RATE: rates()})
     train_all(tuner)
     (name,) = studies.write_best(tuner, experiment="digits_mlp").values()
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", f"+tuned={name}", "--cfg", "job"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = command("experiment=digits_mlp", f"+tuned={name}", "--cfg", "job", cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
     composed = yaml.safe_load(done.stdout)
     assert composed["optimizer"]["kind"] == "sgd"
@@ -852,15 +843,12 @@ def test_a_search_that_can_be_is_not_refused(runs):
         (["tuning.seed=2", "seed=1,2"], "tuning.seed: 2 is a seed of the report too"),
     ],
 )
-def test_the_command_refuses_with_exit_code_2_before_any_worker_starts(tmp_path, cache, arguments, message):
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "run.py"), "experiment=digits_mlp", "tuning=lr_depth", *arguments],
-        cwd=tmp_path,
-        env={"PATH": "", "TANDEM_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_command_refuses_with_exit_code_2_before_any_worker_starts(
+    tmp_path, cache, monkeypatch, arguments, message
+):
+    monkeypatch.setenv("PATH", "")
+    refuse_to_start(monkeypatch)
+    done = command("experiment=digits_mlp", "tuning=lr_depth", *arguments, cwd=tmp_path, cache=cache)
     assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert "Traceback" not in done.stderr
     assert not [*tmp_path.glob("*.db*"), *tmp_path.rglob("preload.log"), *tmp_path.rglob("worker.log")]
