@@ -26,7 +26,7 @@ from experiments.execution.run import Finished, Run
 from experiments.execution.run import train as train_run
 from experiments.task import keys
 from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
-from experiments.tuning.studies import studies
+from experiments.tuning import studies
 
 RATE, DEPTH, ACTIVATION = "optimizer.learning_rate", "network.depth", "network.activation"
 EPOCHS = 4
