@@ -1,5 +1,7 @@
 """Bad input gets one clear message and exit code 2, before any worker starts."""
 
+import dataclasses
+
 import pytest
 from cases import PROJECT
 from commands import command
@@ -43,6 +45,25 @@ def test_mnist_cnn_is_what_the_readme_says():
 
 def test_digits_mlp_has_64_64_32_10():
     assert job("experiment=digits_mlp").task.network.widths == (64, 32)
+
+
+RANKS = {"dense1/kernel": 2, "dense1/bias": 1, "logits/kernel": 2, "conv1/kernel": 4}
+
+
+def test_muon_takes_the_matrices_that_it_names_and_no_others():
+    muon = job("experiment=digits_mlp", "optimizer=muon").task.optimizer
+    assert muon.select(RANKS) == {"dense1/kernel"}
+    wide = dataclasses.replace(muon, matrices=("dense1/*", "logits/kernel"))
+    assert wide.select(dict.fromkeys(RANKS, 2)) == {"dense1/kernel", "dense1/bias", "logits/kernel"}
+
+
+@pytest.mark.parametrize(
+    ("matrices", "named"), [(["dense2/kernel"], r"\[\]"), (["*1/kernel"], r"\['conv1/kernel', 'dense1/kernel'\]")]
+)
+def test_muon_refuses_what_is_no_matrix(matrices, named):
+    muon = job("experiment=digits_mlp", "optimizer=muon", f"optimizer.matrices={matrices}").task.optimizer
+    with pytest.raises(ValueError, match=rf"`optimizer\.matrices` must name matrices, but .* names {named}"):
+        muon.select(RANKS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ The learning rate of each step, r, comes from the schedule's table; `learning_ra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from experiments.task.checks import require, require_positive, require_share
@@ -208,6 +210,17 @@ class MuonSettings(_WithRate):
         require(len(self.coefficients) == 3, "three coefficients", self.coefficients)
         require_share(momentum=self.momentum, beta1=self.beta1, beta2=self.beta2)
         require_positive(epsilon=self.epsilon, rms_rate=self.rms_rate)
+
+    def select(self, ranks: Mapping[str, int]) -> frozenset[str]:
+        """Names of the weights that `matrices` names, of all of a network's: canonical name -> rank.
+
+        Raises:
+            ValueError: If it names none, or one that is no matrix.
+        """
+        chosen = sorted(name for name in ranks if any(fnmatchcase(name, pattern) for pattern in self.matrices))
+        if not chosen or any(ranks[name] != 2 for name in chosen):
+            raise ValueError(f"`optimizer.matrices` must name matrices, but {self.matrices} names {chosen}")
+        return frozenset(chosen)
 
 
 Optimizer = (
