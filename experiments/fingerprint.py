@@ -1,4 +1,4 @@
-"""Hashes that name things: a task, data, a run. Equal content, equal name, on every machine."""
+"""Names of things: hashes of a task, data, a run; names of files. Equal content, equal name, on every machine."""
 
 from __future__ import annotations
 
@@ -40,3 +40,14 @@ def plain(content: Any, /) -> Any:
     if isinstance(content, (list, tuple)):
         return [plain(value) for value in content]
     return content
+
+
+def slug(name: str, /, *, limit: int | None = 80) -> str:
+    """A file name: ASCII letters, digits and single hyphens, at most `limit` of them, "unnamed" where none is left."""
+    parts = [part for part in hyphenated(name).split("-") if part]
+    return "-".join(parts)[:limit] or "unnamed"
+
+
+def hyphenated(name: str, /) -> str:
+    """A hyphen for each character that is no ASCII letter or digit."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)

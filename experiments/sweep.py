@@ -27,7 +27,7 @@ from experiments.execution import environment
 from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, gpu_groups
 from experiments.execution.progress import Display
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
-from experiments.fingerprint import fingerprint_of, plain
+from experiments.fingerprint import fingerprint_of, plain, slug
 from experiments.job import ComparisonSettings, Job
 from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
 from experiments.task.keys import describe_choice
@@ -222,12 +222,6 @@ def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:
         name = " · ".join([*parts, f"seed {run.seed}"])
         found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))
     return found
-
-
-def slug(name: str) -> str:
-    """A file name: ASCII letters, digits and hyphens, at most 80."""
-    kept = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
-    return "-".join(part for part in kept.split("-") if part)[:80] or "unnamed"
 
 
 def _headline(metrics: Mapping[str, float], part: str) -> str:

@@ -23,6 +23,7 @@ from experiments import errors, job, report, sweep
 from experiments.errors import SettingsError
 from experiments.execution import locks
 from experiments.execution.executor import LocalExecutor
+from experiments.fingerprint import slug
 from experiments.job import TrackingSettings
 from experiments.tracking import store as tracking
 
@@ -313,8 +314,8 @@ def store_json(client, run_id):
 
 
 def test_names_fit_file_systems():
-    assert sweep.slug("../../x\x00‮ é" + "y" * 200) == "x-" + "y" * 78
-    assert sweep.slug("…") == "unnamed"
+    assert slug("../../x\x00‮ é" + "y" * 200) == "x-" + "y" * 78
+    assert slug("…") == "unnamed"
 
 
 def test_a_local_executor_starts_methods_by_device(tmp_path):

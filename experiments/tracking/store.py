@@ -27,7 +27,7 @@ from experiments.errors import Locked, SettingsError, StoreUnavailable
 from experiments.execution import environment
 from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import EpochEnded, Run
-from experiments.fingerprint import fingerprint_of, plain
+from experiments.fingerprint import fingerprint_of, hyphenated, plain
 from experiments.records import Choice, Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord
 from experiments.task.keys import flatten
 
@@ -454,8 +454,7 @@ def _artifacts(uri: str, name: str) -> str | None:
     """Where an experiment's files go: beside a database in a file, not in the folder a command happens to run in."""
     if not uri.startswith("sqlite:///"):
         return None  # a server knows
-    folder = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns" / folder).as_uri()
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns" / hyphenated(name)).as_uri()
 
 
 def _use_write_ahead_log(uri: str) -> None:

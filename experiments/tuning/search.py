@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from experiments.execution.executor import LocalExecutor, check_share, on_all_cores
 from experiments.execution.run import EpochEnded, Run, Started
-from experiments.sweep import Open, Recording, slug
+from experiments.fingerprint import slug
+from experiments.sweep import Open, Recording
 from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning import studies

@@ -29,7 +29,7 @@ from experiments.data.catalog import SOURCES
 from experiments.errors import Locked, SettingsError
 from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import Run
-from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
+from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain, slug
 from experiments.records import Choice, StudyRecord, TrialRecord
 from experiments.task import Task, checks, keys
 from experiments.task.search_space import INDEPENDENT, Dimension, TuningSettings
@@ -630,7 +630,7 @@ def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
         values = tuner.best_values(arm_of(study.template))
         if values is None:
             continue
-        name = "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in study.arm).split())
+        name = slug(study.arm, limit=None)
         if f"{experiment}-{name}" in written.values():
             name += f"-{fingerprint_of(study.name)[:6]}"
         path = settings.TUNED / "tuned" / f"{experiment}-{name}.yaml"
