@@ -22,6 +22,7 @@ from experiments.data import download
 from experiments.execution.environment import PROJECT, facts
 from experiments.execution.executor import LocalExecutor
 from experiments.parity import certify
+from experiments.parity.certificate import Certificate
 
 PAIR = ("lightning", "keras")
 VOWELS = ["data=vowels", "training.epochs=40"]
@@ -65,7 +66,7 @@ def rows(executor: LocalExecutor, folder: Path) -> Iterator[str]:
             yield line(network, optimizer, certificate)
 
 
-def line(network: str, optimizer: str, certificate: certify.Certificate) -> str:
+def line(network: str, optimizer: str, certificate: Certificate) -> str:
     """The figures of one certificate."""
     by_level: dict[tuple[str, str], list[float]] = {}
     for row in certificate.rows:

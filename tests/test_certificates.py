@@ -5,9 +5,7 @@ import pytest
 from commands import command
 from test_report import BOTH, sweep
 
-from experiments.parity import action
-from experiments.parity.certify import Certificate
-from experiments.parity.levels import Row
+from experiments.parity.certificate import Certificate, Row, as_markdown, of_sweep, verdict
 from experiments.records import SweepRecord
 
 
@@ -32,12 +30,12 @@ def certificate(*, passed=True):
 
 
 def test_a_failed_certificate_says_where():
-    assert action.verdict(certificate(passed=False)) == (
+    assert verdict(certificate(passed=False)) == (
         "NOT certified: lightning and keras differ at C3, optimizer on given gradients (update of dense1/kernel)."
     )
-    assert action.verdict(certificate()) == "Certified: lightning and keras train e identically."
-    assert "| C3 | float64 |" in action.as_markdown(certificate())
-    assert "FAIL: update of dense1/kernel" in action.as_markdown(certificate(passed=False))
+    assert verdict(certificate()) == "Certified: lightning and keras train e identically."
+    assert "| C3 | float64 |" in as_markdown(certificate())
+    assert "FAIL: update of dense1/kernel" in as_markdown(certificate(passed=False))
 
 
 class OneCertificate:
@@ -52,7 +50,7 @@ class OneCertificate:
 
 def sentence(content) -> str:
     record: SweepRecord = sweep(*BOTH)
-    (found,) = action.of_sweep(record, store=OneCertificate(content), experiment_id="0")
+    (found,) = of_sweep(record, store=OneCertificate(content), experiment_id="0")
     return found.sentence
 
 
@@ -74,7 +72,7 @@ def test_a_report_says_whether_its_task_is_certified_and_why_not(content, said):
 
 def test_one_framework_has_nothing_to_certify():
     record = sweep(*[run for run in BOTH if run.framework == "keras"])
-    assert action.of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
+    assert of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
 
 
 def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database):

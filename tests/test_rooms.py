@@ -57,6 +57,34 @@ def breaches(root: Path) -> list[str]:
     return found
 
 
+def modules_of(root: Path) -> dict[str, Path]:
+    """Dotted name -> file of every module of ours below `root`."""
+    paths = [*root.glob("experiments/**/*.py"), *root.glob("frameworks/**/*.py"), *root.glob("run.py")]
+    names = {path: path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in paths}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()}
+
+
+def reached_from(prefix: str, *, root: Path = PROJECT) -> set[str]:
+    """What importing every module below `prefix` may load: ours, and the libraries' top names; late imports count.
+
+    Python runs the `__init__.py` of every package on the way to a module; those count as well.
+    """
+    modules = modules_of(root)
+    waiting = [name for name in modules if name == prefix or name.startswith(f"{prefix}.")]
+    reached: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in reached:
+            continue
+        reached.add(name)
+        for imported in imports_of(modules[name]):
+            parts = imported.split(".")
+            ours = {".".join(parts[:length]) for length in range(1, len(parts) + 1)} & set(modules)
+            waiting += ours
+            reached |= set() if ours else {parts[0]}
+    return reached
+
+
 def test_no_room_is_breached():
     assert len(list(PROJECT.glob("experiments/**/*.py"))) > 10
     assert len(list(PROJECT.glob("frameworks/*/*.py"))) >= 10
@@ -97,3 +125,36 @@ def test_importing_run_imports_no_framework_and_no_heavy_library():
     code = f"import run, sys; print([name for name in sys.modules if name in {heavy!r}])"
     out = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+BEHIND_THE_REPORT = (
+    "mlflow",
+    "omegaconf",
+    "optuna",
+    "experiments.execution",
+    "experiments.settings",
+    "experiments.sweep",
+    "experiments.tuning",
+    "experiments.tracking.store",
+    "frameworks",
+)
+
+
+def test_a_report_is_made_from_records_alone():
+    reached = reached_from("experiments.report")
+    assert {"experiments.report.tables", "experiments.records", "experiments.statistics", "matplotlib"} <= reached
+    assert [name for name in sorted(reached) if name.startswith(BEHIND_THE_REPORT)] == []
+
+
+def test_a_closure_counts_late_imports_and_the_packages_on_the_way(tmp_path):
+    files = {"report/page": "def late():\n    from experiments.a.b import c", "a/__init__": "import mlflow", "a/b": ""}
+    for name, text in files.items():
+        path = tmp_path / "experiments" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert reached_from("experiments.report", root=tmp_path) == {
+        "experiments.report.page",
+        "experiments.a",
+        "experiments.a.b",
+        "mlflow",
+    }

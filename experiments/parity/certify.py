@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from experiments.contract import Framework
 from experiments.errors import ProbeFailed
 from experiments.execution.executor import Ended, Failed, LocalExecutor, Work
-from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
+from experiments.fingerprint import plain
 from experiments.parity import levels, probes
-from experiments.parity.levels import Row
+from experiments.parity.certificate import PRECISIONS, Certificate, Row, fingerprint
 from experiments.parity.probes import FreeRun, Subject
 from experiments.task import Precision, Task
 
@@ -30,58 +30,6 @@ Result = Any
 Array = NDArray[Any]
 FLOOR_STARTS = 3
 SPREAD_STARTS = 6
-PRECISIONS: tuple[Precision, ...] = ("float64", "float32")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """What was compared and how it came out; `floor` is the float64 noise floor, where it was measured."""
-
-    task_name: str
-    frameworks: tuple[str, str]
-    fingerprint: str
-    versions: dict[str, str]
-    floor: float | None
-    rows: tuple[Row, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gating row passed."""
-        return all(row.passed for row in self.rows if row.gates)
-
-    def as_dict(self) -> dict[str, Any]:
-        """What the store keeps."""
-        rows = [plain(row) | {"passed": row.passed} for row in self.rows]
-        return {
-            "task": self.task_name,
-            "frameworks": list(self.frameworks),
-            "fingerprint": self.fingerprint,
-            "versions": self.versions,
-            "floor": self.floor,
-            "passed": self.passed,
-            "rows": rows,
-        }
-
-
-def fingerprint(asked: Mapping[str, Any], *, data_fingerprint: str, frameworks: Sequence[str]) -> str:
-    """Name of a certificate: everything it says something about; not the seed, the epochs or the precision.
-
-    `asked` is the task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
-    """
-    certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
-    training = {key: value for key, value in asked["training"].items() if key in certified}
-    precision = asked["training"].get("precision", PRECISIONS[0])
-    if precision not in PRECISIONS:
-        training["precision"] = precision
-    return fingerprint_of(
-        {
-            "task": {key: asked[key] for key in ("network", "optimizer", "schedule", "regularization")},
-            "training": training,
-            "data": data_fingerprint,
-            "frameworks": sorted(frameworks),
-            "results_version": RESULTS_VERSION,
-        }
-    )
 
 
 def certify(

@@ -7,14 +7,14 @@ which is three to six orders of magnitude below each bound; the smallest planted
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from experiments.contract.initialization import Weights
+from experiments.parity.certificate import Row
 from experiments.parity.probes import NOT_TRAINED, is_smooth
 from experiments.task import Task
 
@@ -28,28 +28,6 @@ MIXED_RATIO = 4.0
 def is_mixed(precision: str) -> bool:
     """Whether a part of the arithmetic is in a 16-bit type."""
     return precision.startswith("mixed_")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of a certificate.
-
-    `gates` says whether a failure is a failure of the certificate; other rows inform. `where` names the first layer,
-    weight or step that differs, where the bound is exceeded.
-    """
-
-    level: Literal["C0", "C1", "C2", "C3", "C4", "C5", "C6"]
-    precision: str
-    what: str
-    measured: float
-    bound: float
-    gates: bool
-    where: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether the measured difference keeps within the bound; NaN does not."""
-        return bool(self.measured <= self.bound)
 
 
 def has_batch_normalization(task: Task) -> bool:

@@ -10,16 +10,17 @@ from typing import Any
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments.parity import action
+from experiments.parity import certificate
 from experiments.records import SweepRecord
 from experiments.report import files, page, predictions, screen
 from experiments.report.analysis import Analysis, analyse
+from experiments.tracking.protocol import ReportStore
 
 
 def publish(
     record: SweepRecord,
     *,
-    store: Any,
+    store: ReportStore,
     folder: Path,
     console: Console,
     inputs: Mapping[str, NDArray[Any]] | None = None,
@@ -35,8 +36,8 @@ def publish(
             mistakes are taken from them and kept, so that later reports need no data.
     """
     experiment_id = store.experiment(record.experiment, description="")
-    known = action.of_sweep(record, store=store, experiment_id=experiment_id)
-    analysis = analyse(dataclasses.replace(record, certificates=known))
+    certificates = certificate.of_sweep(record, store=store, experiment_id=experiment_id)
+    analysis = analyse(dataclasses.replace(record, certificates=certificates))
     analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
     path = files.write(analysis, folder)
     store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags)
@@ -44,7 +45,7 @@ def publish(
     return path
 
 
-def _with_predictions(analysis: Analysis, *, store: Any, inputs: Mapping[str, NDArray[Any]]) -> Analysis:
+def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping[str, NDArray[Any]]) -> Analysis:
     """The first pair's answers, with the pictures that are at hand or were kept."""
     record = analysis.record
     if analysis.shown is None or analysis.metric != "test/accuracy":

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from experiments import statistics
-from experiments.parity.action import mark
+from experiments.parity.certificate import cells
 from experiments.records import CertificateRecord, Choice
 from experiments.report import formatting
 from experiments.report.analysis import SCORES, Analysis, labels_of
@@ -303,19 +303,8 @@ def mistakes(found: Predictions) -> Table:
 
 def certificate(each: CertificateRecord) -> Table:
     """The levels of a certificate."""
-    rows = [
-        (
-            row["level"],
-            row["precision"],
-            row["what"],
-            f"{row['measured']:.1e}",
-            f"{row['bound']:.0e}",
-            mark(row),
-        )
-        for row in each.rows
-    ]
     head = ("level", "precision", "what is compared", "measured", "bound", "result")
-    return _table(f"{' and '.join(each.frameworks)}, {each.arm}", head, rows, texts=(0, 1, 2, 5))
+    return _table(f"{' and '.join(each.frameworks)}, {each.arm}", head, map(cells, each.rows), texts=(0, 1, 2, 5))
 
 
 def ledger(analysis: Analysis) -> Table:

@@ -1,0 +1,163 @@
+"""A certificate: what was compared, how it came out, how that is said; nothing here makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
+from experiments.records import CertificateRecord, SweepRecord
+from experiments.tracking.protocol import CertificateReader
+
+PRECISIONS: Final = ("float64", "float32")  # every certificate is about both; a third one is part of its name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of a certificate.
+
+    `gates` says whether a failure is a failure of the certificate; other rows inform. `where` names the first layer,
+    weight or step that differs, where the bound is exceeded.
+    """
+
+    level: Literal["C0", "C1", "C2", "C3", "C4", "C5", "C6"]
+    precision: str
+    what: str
+    measured: float
+    bound: float
+    gates: bool
+    where: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the measured difference keeps within the bound; NaN does not."""
+        return bool(self.measured <= self.bound)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the store keeps."""
+        return {**plain(self), "passed": self.passed}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What was compared and how it came out; `floor` is the float64 noise floor, where it was measured."""
+
+    task_name: str
+    frameworks: tuple[str, str]
+    fingerprint: str
+    versions: dict[str, str]
+    floor: float | None
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gating row passed."""
+        return all(row.passed for row in self.rows if row.gates)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the store keeps."""
+        return {
+            "task": self.task_name,
+            "frameworks": list(self.frameworks),
+            "fingerprint": self.fingerprint,
+            "versions": self.versions,
+            "floor": self.floor,
+            "passed": self.passed,
+            "rows": [row.as_dict() for row in self.rows],
+        }
+
+
+def fingerprint(config: Mapping[str, Any], *, data_fingerprint: str, frameworks: Sequence[str]) -> str:
+    """Name of a certificate: everything it says something about; not the seed, the epochs or the precision.
+
+    `config` is the task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
+    """
+    certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
+    training = {key: value for key, value in config["training"].items() if key in certified}
+    precision = config["training"].get("precision", PRECISIONS[0])
+    if precision not in PRECISIONS:
+        training["precision"] = precision
+    return fingerprint_of(
+        {
+            "task": {key: config[key] for key in ("network", "optimizer", "schedule", "regularization")},
+            "training": training,
+            "data": data_fingerprint,
+            "frameworks": sorted(frameworks),
+            "results_version": RESULTS_VERSION,
+        }
+    )
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
+    """A row as every table of a certificate shows it; `row` is what `Row.as_dict` gives and the store keeps."""
+    return (row["level"], row["precision"], row["what"], f"{row['measured']:.1e}", f"{row['bound']:.0e}", mark(row))
+
+
+def mark(row: Mapping[str, Any]) -> str:
+    """How a row came out, in a word."""
+    if row["passed"]:
+        return "pass" if row["gates"] else "as expected"
+    return ("FAIL" if row["gates"] else "beyond") + (f": {row['where']}" if row["where"] else "")
+
+
+def verdict(certificate: Certificate) -> str:
+    """One sentence."""
+    pair = " and ".join(certificate.frameworks)
+    if certificate.passed:
+        return f"Certified: {pair} train {certificate.task_name} identically."
+    failed = [row for row in certificate.rows if row.gates and not row.passed]
+    where = f" ({failed[0].where})" if failed[0].where else ""
+    return f"NOT certified: {pair} differ at {failed[0].level}, {failed[0].what}{where}."
+
+
+def as_markdown(certificate: Certificate) -> str:
+    """The same table for MLflow and for docs/."""
+    head = "| level | precision | what | measured | bound | |\n|---|---|---|---|---|---|\n"
+    lines = [f"| {' | '.join(cells(row.as_dict()))} |" for row in certificate.rows]
+    return f"{verdict(certificate)}\n\n{head}" + "\n".join(lines) + "\n"
+
+
+def of_sweep(record: SweepRecord, *, store: CertificateReader, experiment_id: str) -> tuple[CertificateRecord, ...]:
+    """For each task of a sweep and its first two frameworks: its certificate, or why there is none."""
+    frameworks = sorted({run.framework for run in record.runs})
+    if len(frameworks) < 2:
+        return ()
+    pair = (frameworks[0], frameworks[1])
+    found: dict[str, CertificateRecord] = {}
+    for run in record.runs:
+        name = fingerprint(run.config, data_fingerprint=run.facts.get("data_fingerprint", ""), frameworks=pair)
+        if name not in found:
+            kept = store.certificate(experiment_id, name)
+            found[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))
+    return tuple(found.values())
+
+
+def _record(
+    kept: Mapping[str, Any] | None, *, pair: tuple[str, str], record: SweepRecord, arm: str
+) -> CertificateRecord:
+    if kept is None:
+        sentence = f"Not certified: nobody has run `action=parity` on this task ({record.experiment}, {arm}) yet."
+        return CertificateRecord(arm=arm, frameworks=pair, passed=False, sentence=sentence, rows=())
+    versions = {
+        key.removeprefix("version."): value
+        for run in record.runs
+        if run.framework in pair
+        for key, value in run.facts.items()
+        if key.startswith("version.")
+    }
+    changed = [name for name, version in kept["versions"].items() if versions.get(name, version) != version]
+    levels = sorted({row["level"] for row in kept["rows"] if row["gates"]})
+    passed = bool(kept["passed"]) and not changed
+    if changed:
+        sentence = (
+            f"Not certified: the certificate was made with another {', '.join(changed)}; run action=parity again."
+        )
+    elif passed:
+        sentence = (
+            f"Certified: {' and '.join(pair)} train this task ({arm}) identically in float64 ({', '.join(levels)})."
+        )
+    else:
+        failed = next(row for row in kept["rows"] if row["gates"] and not row["passed"])
+        sentence = f"NOT certified: {' and '.join(pair)} differ at {failed['level']} ({failed['what']}); see below."
+    return CertificateRecord(arm=arm, frameworks=pair, passed=passed, sentence=sentence, rows=tuple(kept["rows"]))
