@@ -48,8 +48,8 @@ class RunRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
-    """What a search chose for the runs of one group; `value` is None where no trial came to its end.
+class TunedValue:
+    """What a search found for one key, for the runs of one group; `value` is None where no trial came to its end.
 
     `low` and `high` bound the space; `score` is the best trial's `metric`.
     """
@@ -145,7 +145,7 @@ class SweepRecord:
         chance: Metric -> what guessing scores.
         comparison: What the report compares, as `settings.ComparisonSettings`.
         trials: Runs of the search that came before, if any; they are no results.
-        choices: What the search chose.
+        tuned_values: What the search found, a value for each key and group.
         studies: The search in Optuna's words.
         class_names: Names of the classes of the test set; empty where its targets are values.
         pictures: Example of the test set -> picture as bytes, shape (h, w, channels), for the worst mistakes.
@@ -163,7 +163,7 @@ class SweepRecord:
     chance: dict[str, float | None] = field(default_factory=dict)
     comparison: dict[str, Any] = field(default_factory=lambda: {"name": "frameworks", "factor": "framework"})
     trials: tuple[RunRecord, ...] = ()
-    choices: tuple[Choice, ...] = ()
+    tuned_values: tuple[TunedValue, ...] = ()
     studies: tuple[StudyRecord, ...] = ()
     certificates: tuple[CertificateRecord, ...] = ()
     class_names: tuple[str, ...] = ()
@@ -196,7 +196,9 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
         n_planned=len(runs) + missing,
         runs=tuple(runs.values()),
         trials=tuple({run.run_id: run for record in records for run in record.trials}.values()),
-        choices=tuple({(each.group, each.key): each for record in records for each in record.choices}.values()),
+        tuned_values=tuple(
+            {(each.group, each.key): each for record in records for each in record.tuned_values}.values()
+        ),
         studies=tuple({study.name: study for record in records for study in record.studies}.values()),
         looks=len(records),
         pictures={},

@@ -29,7 +29,7 @@ from experiments.execution.progress import Display
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.fingerprint import fingerprint_of, plain, slug
 from experiments.job import ComparisonSettings, Job
-from experiments.records import Choice, Outcome, StudyRecord, SweepRecord
+from experiments.records import Outcome, StudyRecord, SweepRecord, TunedValue
 from experiments.task.keys import describe_choice
 from experiments.task.search_space import TuningSettings
 from experiments.tracking.store import Store
@@ -256,7 +256,7 @@ class Recording:
     run_ids: dict[str, str] = field(default_factory=dict)  # fingerprint of a run -> identifier in the store
     runs: Sequence[Run] = ()
     trials: list[tuple[str, Run]] = field(default_factory=list)  # identifier in the store, run
-    choices: Sequence[Choice] = ()
+    tuned_values: Sequence[TunedValue] = ()
     studies: Sequence[StudyRecord] = ()
     _open: dict[int, Open] = field(default_factory=dict)
     _now: list[Run] = field(default_factory=list)
@@ -335,7 +335,7 @@ class Recording:
                 "chance": plain(task.chance),
                 "comparison": plain(sweep.comparison),
                 "class_names": list(names.pop()) if len(names) == 1 else [],
-                "choices": plain(list(self.choices)),
+                "choices": plain(list(self.tuned_values)),
                 "studies": plain(list(self.studies)),
                 "runs": [
                     self._as_kept(self.run_ids[run.fingerprint], run)

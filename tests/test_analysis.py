@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.records import Choice, RunRecord, StudyRecord, SweepRecord, merged
+from experiments.records import RunRecord, StudyRecord, SweepRecord, TunedValue, merged
 from experiments.report import page, screen, tables
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
@@ -583,16 +583,16 @@ def test_a_partial_sweep_says_how_much_there_is():
 
 def chosen(**values):
     known = {"group": "g", "labels": {"optimizer": "sgd"}, "key": "optimizer.learning_rate", "metric": "val/loss"}
-    return Choice(**known, n_trials=16, low=1e-4, high=0.3, **values)
+    return TunedValue(**known, n_trials=16, low=1e-4, high=0.3, **values)
 
 
 def test_what_a_search_could_not_settle_is_said():
     edge = chosen(value=0.3, score=1.0, at_edge=True)
     inside = chosen(value=0.01, score=1.0, at_edge=False)
-    said = analyse(sweep(grid(), choices=(edge,))).warnings
+    said = analyse(sweep(grid(), tuned_values=(edge,))).warnings
     assert any("lies at the edge of what was tried (0.0001 to 0.3)" in warning for warning in said)
-    assert analyse(sweep(grid(), choices=(inside,))).warnings == ()
-    nothing = analyse(sweep(grid(), choices=(chosen(value=None, score=None, at_edge=False),))).warnings
+    assert analyse(sweep(grid(), tuned_values=(inside,))).warnings == ()
+    nothing = analyse(sweep(grid(), tuned_values=(chosen(value=None, score=None, at_edge=False),))).warnings
     assert any("nothing was chosen" in warning for warning in nothing)
 
 
@@ -795,7 +795,7 @@ def test_a_difference_is_not_settled_where_a_search_ended_at_the_edge():
     record = sweep(runs, factor="optimizer", baseline="sgd")
     (pair,) = analyse(record).pairs
     assert pair.score.id == "A_better_practical"
-    (pair,) = analyse(replace(record, choices=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
+    (pair,) = analyse(replace(record, tuned_values=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
     assert pair.score.id == "inconclusive"
     assert pair.score.sentence.startswith("Not settled: the search for keras · sgd ended at the edge of its space. ")
 
@@ -809,7 +809,7 @@ def test_a_loss_is_not_settled_either_where_a_search_ended_at_the_edge():
     ]  # fmt: skip
     record = sweep(runs, factor="optimizer", baseline="sgd")
     assert analyse(record).pairs[0].loss.shows_difference_in_favor_of == "keras · adam"
-    (pair,) = analyse(replace(record, choices=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
+    (pair,) = analyse(replace(record, tuned_values=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
     assert (pair.score.id, pair.loss.id) == ("inconclusive", "inconclusive")
 
 
@@ -834,9 +834,9 @@ def test_optimism_is_by_how_much_the_trial_looked_better(direction, optimism):
         name="s", arm="keras", framework="keras", space={}, objectives=(("val/score", direction),),
         sampler="TPESampler", pruner="NopPruner", trials=(), importances={}, best=(),
     )  # fmt: skip
-    choice = Choice(group="g", labels={"framework": "keras"}, key="choices.optimizer", value="adam", score=0.9,
+    choice = TunedValue(group="g", labels={"framework": "keras"}, key="choices.optimizer", value="adam", score=0.9,
                     metric="val/score", n_trials=4, low=0.0, high=0.0, at_edge=False)  # fmt: skip
-    found = tables.choices(analyse(replace(sweep(runs), choices=(choice,), studies=(study,))))
+    found = tables.choices(analyse(replace(sweep(runs), tuned_values=(choice,), studies=(study,))))
     assert found.rows[0][found.head.index("optimism")] == optimism
 
 

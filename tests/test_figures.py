@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from experiments.records import Choice, RunRecord, SweepRecord
+from experiments.records import RunRecord, SweepRecord, TunedValue
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.figures import confusion, curves, panels, style
@@ -115,7 +115,7 @@ def search(*, key="optimizer.learning_rate", groups=None, values=(1e-4, 1e-3, 1e
                 trial = replace(trial, metrics={metric: 500.0})
             trials.append(trial)
         choices.append(
-            Choice(
+            TunedValue(
                 group=str(number),
                 labels=group | {"framework": "keras"},
                 key=key,

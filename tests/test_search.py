@@ -193,12 +193,12 @@ def test_studies_trials_and_choices_are_read_back_from_the_store_as_they_were(wh
     tuner = tuning.open_studies(asked, lab.plan(all_jobs).runs, experiment=record.experiment)
     again = lab.store.read_sweep(record.sweep_id)
     assert list(again.studies) == list(record.studies) == tuner.records()
-    assert list(again.choices) == list(record.choices) == tuner.choices()
+    assert list(again.tuned_values) == list(record.tuned_values) == tuner.choices()
     assert [(trial.run_id, trial.name) for trial in again.trials] == [
         (trial.run_id, f"{study.arm} · trial {trial.number}") for study in again.studies for trial in study.trials
     ]
-    assert [choice.value for choice in record.choices] == [1e-3, 1e-3]
-    assert all(choice.at_edge for choice in record.choices)
+    assert [choice.value for choice in record.tuned_values] == [1e-3, 1e-3]
+    assert all(choice.at_edge for choice in record.tuned_values)
 
 
 def test_the_study_is_a_run_with_its_budget_and_its_best(whole):
@@ -234,7 +234,7 @@ def test_the_same_search_again_trains_nothing(whole):
     before = {run.info.run_id for run in all_runs(lab.store.client)}
     again = lab.carry_out(all_jobs)
     assert {run.info.run_id for run in all_runs(lab.store.client)} == before
-    assert (again.sweep_id, again.studies, again.choices) == (record.sweep_id, record.studies, record.choices)
+    assert (again.sweep_id, again.studies, again.tuned_values) == (record.sweep_id, record.studies, record.tuned_values)
     assert "2 of 2 runs are done already" in lab.screen
 
 
@@ -392,7 +392,7 @@ def test_what_an_earlier_attempt_knew_is_not_replaced_by_nothing(laboratory, sma
     with pytest.raises(Locked, match="process 1 on"):
         laboratory.carry_out(all_jobs)
     kept = laboratory.store.read_sweep(record.sweep_id)
-    assert (kept.runs, kept.trials, kept.choices) == (record.runs, record.trials, record.choices)
+    assert (kept.runs, kept.trials, kept.tuned_values) == (record.runs, record.trials, record.tuned_values)
     assert kept.runs
 
 

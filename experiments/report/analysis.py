@@ -167,7 +167,7 @@ def analyse(record: SweepRecord) -> Analysis:
     else:
         compared = pairs_of_arms(arms if factor == "framework" else pooled(arms), factor=factor, baseline=baseline)
         pairs = [compare(*pair, record, metric=metric, n_pairs=len(compared)) for pair in compared]
-        pairs = [unsettled_at_edge(pair, record.choices) for pair in pairs]
+        pairs = [unsettled_at_edge(pair, record.tuned_values) for pair in pairs]
         control = record.control
     members = [each for pair in pairs for each in members_of(pair, arms)] if factor != "seed" else []
     return Analysis(
@@ -231,7 +231,7 @@ def _warnings(record: SweepRecord) -> list[str]:
         found.append(
             "several runs shared the machine: their times are not comparable (executor.workers=1 makes them so)"
         )
-    for each in record.choices:
+    for each in record.tuned_values:
         what = labels_of(each.labels, record)
         if each.value is None:
             found.append(f"nothing was chosen for {what}: no trial of its study came to its end")
@@ -245,7 +245,7 @@ def _warnings(record: SweepRecord) -> list[str]:
 
 def labels_of(labels: Mapping[str, str], record: SweepRecord) -> str:
     """The choices among `labels` that vary over the sweep's searches, as a person says them."""
-    all_labels = [each.labels for each in record.choices]
+    all_labels = [each.labels for each in record.tuned_values]
     varying = [key for key in sorted(labels) if len({each.get(key) for each in all_labels}) > 1]
     varying.sort(key=lambda key: key != "framework")
     return " · ".join(choice(key, labels[key]) for key in varying) or record.experiment

@@ -75,7 +75,7 @@ def model(analysis: Analysis) -> dict[str, Any]:
             "dose": _dose(analysis),
             "effects": plain(analysis.effects),
             "search": {
-                "choices": plain(record.choices),
+                "choices": plain(record.tuned_values),
                 "studies": plain(record.studies),
                 "trials": [_run(run) | {"labels": run.labels} for run in record.trials],
             },

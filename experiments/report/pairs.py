@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments import statistics
-from experiments.records import Choice, RunRecord, SweepRecord
+from experiments.records import RunRecord, SweepRecord, TunedValue
 from experiments.report.arms import Arm, as_number
 from experiments.statistics import SpeedComparison, Verdict
 
@@ -84,7 +84,7 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
     )
 
 
-def unsettled_at_edge(pair: Pair, choices: Sequence[Choice]) -> Pair:
+def unsettled_at_edge(pair: Pair, choices: Sequence[TunedValue]) -> Pair:
     """A difference is not settled where an arm's search ended at the edge of its space: it may have been cut short."""
     narrow = [arm.name for arm in (pair.first, pair.second) if any(_is_of(each, arm) for each in choices)]
     if not narrow:
@@ -100,7 +100,7 @@ def unsettled_at_edge(pair: Pair, choices: Sequence[Choice]) -> Pair:
     return dataclasses.replace(pair, score=unsettled(pair.score), loss=loss)
 
 
-def _is_of(choice: Choice, arm: Arm) -> bool:
+def _is_of(choice: TunedValue, arm: Arm) -> bool:
     """Whether a choice at the edge was made for that arm; beside its own default a warning says it."""
     mine = {key: value for key, value in choice.labels.items() if key in arm.factors and key != "framework"}
     is_his = choice.labels.get("framework", arm.framework) in arm.framework.split(" + ")

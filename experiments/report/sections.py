@@ -97,18 +97,18 @@ def _results(builder: _Builder, analysis: Analysis) -> None:
 
 def _search(builder: _Builder, analysis: Analysis) -> None:
     record = analysis.record
-    if not record.choices:
+    if not record.tuned_values:
         return
-    key = record.choices[0].key
+    key = record.tuned_values[0].key
     drawn = []
     is_minimized = all(study.objectives[0][1] == "minimize" for study in record.studies)
-    if is_minimized and len({choice.key for choice in record.choices}) == 1:
-        margin = record.margins.get("loss") if record.choices[0].metric == "val/loss" else None
-        edges = sum(choice.at_edge for choice in record.choices)
+    if is_minimized and len({choice.key for choice in record.tuned_values}) == 1:
+        margin = record.margins.get("loss") if record.tuned_values[0].metric == "val/loss" else None
+        edges = sum(choice.at_edge for choice in record.tuned_values)
         drawn = _drawn(
             "search-sensitivity",
-            sensitivity.search_sensitivity(record.trials, record.choices, margin=margin),
-            title=f"{len(record.choices)} searches over {key}; "
+            sensitivity.search_sensitivity(record.trials, record.tuned_values, margin=margin),
+            title=f"{len(record.tuned_values)} searches over {key}; "
             + (f"{edges} end at the edge of the space" if edges else "no choice lies at the edge of the space"),
             caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
             "the best trial at each value; shaded: values whose mean lies within the margin of the best; vertical: "

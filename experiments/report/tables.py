@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from experiments import statistics
 from experiments.parity.certificate import cells
-from experiments.records import CertificateRecord, Choice
+from experiments.records import CertificateRecord, TunedValue
 from experiments.report import formatting
 from experiments.report.analysis import SCORES, Analysis, labels_of
 from experiments.report.arms import choice
@@ -50,11 +50,11 @@ def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, te
 
 def results(analysis: Analysis) -> Table:
     """A row per arm: mean ± half-width of the 95 % interval; bold only where a verdict supports it."""
-    searched = list(dict.fromkeys(each.key for each in analysis.record.choices))
+    searched = list(dict.fromkeys(each.key for each in analysis.record.tuned_values))
     head = ["arm", "n", "lost", *searched, *(["trials"] if searched else [])]
     metrics = dict.fromkeys([*analysis.columns, *SCORES, "time/steady_step", "time/total"])
     shown = [metric for metric in metrics if any(arm.scores(metric) for arm in analysis.arms)]
-    trials = {each.value: str(each.n_trials) for each in analysis.record.choices}
+    trials = {each.value: str(each.n_trials) for each in analysis.record.tuned_values}
     rows = [
         [
             arm.name,
@@ -165,7 +165,7 @@ def trials(analysis: Analysis) -> Table:
     """A row per trial of the search."""
     rows = []
     for each in analysis.record.trials:
-        choices = [one for one in analysis.record.choices if one.key in each.labels]
+        choices = [one for one in analysis.record.tuned_values if one.key in each.labels]
         key = choices[0].key if choices else ""
         metric = choices[0].metric if choices else "val/loss"
         score = f"{each.metrics[metric]:.4f}" if each.outcome == "finished" and metric in each.metrics else "–"
@@ -186,20 +186,20 @@ def choices(analysis: Analysis) -> Table:
             *_optimism(analysis, each),
             "at the edge" if each.at_edge else "inside",
         )
-        for each in analysis.record.choices
+        for each in analysis.record.tuned_values
     ]
     head = ("for", "key", "chosen", "tried", "trials", "trial's score", "on the report's seeds", "optimism", "place")
     return _table(f"What the search chose, by {_metrics(analysis)}", head, rows, texts=(0, 1, 8))
 
 
 def _metrics(analysis: Analysis) -> str:
-    return ", ".join(dict.fromkeys(each.metric for each in analysis.record.choices))
+    return ", ".join(dict.fromkeys(each.metric for each in analysis.record.tuned_values))
 
 
-def _optimism(analysis: Analysis, each: Choice) -> tuple[str, str]:
+def _optimism(analysis: Analysis, each: TunedValue) -> tuple[str, str]:
     """Mean score of the chosen setting on the report's seeds, and by how much the trial's looked better than it."""
     is_maximized = any((each.metric, "maximize") in study.objectives for study in analysis.record.studies)
-    siblings = {other.key: other.value for other in analysis.record.choices if other.group == each.group}
+    siblings = {other.key: other.value for other in analysis.record.tuned_values if other.group == each.group}
     for arm in analysis.arms:
         is_his = arm.framework == each.labels.get("framework", arm.framework) and all(
             arm.factors[key] == value for key, value in each.labels.items() if key in arm.factors

@@ -28,7 +28,7 @@ from experiments.execution import environment
 from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import EpochEnded, Run
 from experiments.fingerprint import fingerprint_of, hyphenated, plain
-from experiments.records import Choice, Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord
+from experiments.records import Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 from experiments.task.keys import flatten
 
 # A dead server must not hold a sweep for minutes (MLflow's own defaults wait 246 s), and nothing is sent home.
@@ -327,7 +327,7 @@ class Store:
             chance=content["chance"],
             comparison=content["comparison"],
             class_names=tuple(content["class_names"]),
-            choices=tuple(Choice(**choice) for choice in content["choices"]),
+            tuned_values=tuple(TunedValue(**each) for each in content["choices"]),
             studies=tuple(_study_from(study) for study in content["studies"]),
             runs=tuple(self._read_kept(kept) for kept in content["runs"]),
             trials=tuple(self._read_kept(kept) for kept in content["trials"]),

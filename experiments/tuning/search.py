@@ -43,7 +43,7 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
     finally:
         tuner.release()
     recording.trials = [(run_id, run) for run_id, run in tuner.trained() if recording.store.has_run(run_id)]
-    recording.studies, recording.choices = tuner.records(), tuner.choices()
+    recording.studies, recording.tuned_values = tuner.records(), tuner.choices()
     files = studies.write_best(tuner, experiment=sweep.name)
     for study in recording.studies:
         console.print(_summary(study.arm, tuner, files), highlight=False, soft_wrap=True)

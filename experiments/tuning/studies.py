@@ -30,7 +30,7 @@ from experiments.errors import Locked, SettingsError
 from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import Run
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain, slug
-from experiments.records import Choice, StudyRecord, TrialRecord
+from experiments.records import StudyRecord, TrialRecord, TunedValue
 from experiments.task import Task, checks, keys
 from experiments.task.search_space import INDEPENDENT, Dimension, TuningSettings
 
@@ -319,11 +319,11 @@ class Tuner:
         state = TrialState.PRUNED if outcome == "pruned" else TrialState.FAIL
         return study.tell(active.trial, state=state).state.name
 
-    def choices(self) -> list[Choice]:
+    def choices(self) -> list[TunedValue]:
         """The best values of every study, one choice per key; of a Pareto front, those with the best first score."""
         return [choice for study in self.studies for choice in self._choices_of(study)]
 
-    def _choices_of(self, study: Study) -> list[Choice]:
+    def _choices_of(self, study: Study) -> list[TunedValue]:
         best = best_of(study.study)
         values = dict(best[0].params) if best else {}
         objective = self.asked.objectives[0]
@@ -332,7 +332,7 @@ class Tuner:
             value = values.get(key)
             is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
             found.append(
-                Choice(
+                TunedValue(
                     group=arm_of(study.template),
                     labels=dict(study.template.labels),
                     key=key,

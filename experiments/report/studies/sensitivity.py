@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
-from experiments.records import Choice, RunRecord
+from experiments.records import RunRecord, TunedValue
 from experiments.report.arms import as_number, choice, varying_keys
 from experiments.report.figures.style import COLOURS, NEUTRAL, SMALL, WIDTH, colour_of, plain_log, settled, styled
 from experiments.report.sanitize import clean
@@ -22,7 +22,7 @@ SEARCHES = 24
 
 
 def search_sensitivity(
-    trials: Sequence[RunRecord], choices: Sequence[Choice], *, margin: float | None
+    trials: Sequence[RunRecord], choices: Sequence[TunedValue], *, margin: float | None
 ) -> Figure | None:
     """Score of every trial against the value it tried, a panel for each choice but the framework's.
 
@@ -64,7 +64,7 @@ def search_sensitivity(
         return settled(figure)
 
 
-def _trials_of(each: Choice, trials: Sequence[RunRecord]) -> list[RunRecord]:
+def _trials_of(each: TunedValue, trials: Sequence[RunRecord]) -> list[RunRecord]:
     group = _group(each.labels, each.key)
     found = [trial for trial in trials if _group(trial.labels, each.key) == group and _is_over(trial)]
     found = [trial for trial in found if as_number(trial.labels.get(each.key, "")) is not None]
@@ -80,19 +80,19 @@ def _group(labels: Mapping[str, str], key: str) -> dict[str, str]:
     return {name: value for name, value in labels.items() if name not in ("framework", key)}
 
 
-def _value(each: Choice, trial: RunRecord) -> float:
+def _value(each: TunedValue, trial: RunRecord) -> float:
     return float(trial.labels[each.key])
 
 
-def _score(each: Choice, trial: RunRecord) -> float:
+def _score(each: TunedValue, trial: RunRecord) -> float:
     return trial.metrics.get(each.metric, math.nan) if trial.outcome == "finished" else math.nan
 
 
-def _finite_scores(each: Choice, members: Sequence[RunRecord]) -> list[float]:
+def _finite_scores(each: TunedValue, members: Sequence[RunRecord]) -> list[float]:
     return [score for trial in members if math.isfinite(score := _score(each, trial))]
 
 
-def _title_of(each: Choice, choices: Sequence[Choice]) -> str:
+def _title_of(each: TunedValue, choices: Sequence[TunedValue]) -> str:
     keys = [key for key in varying_keys([other.labels for other in choices]) if key not in ("framework", each.key)]
     name = " · ".join(choice(key, each.labels[key]) for key in keys if key in each.labels)
     return "\n".join(textwrap.wrap(clean(name, 60), 30))
@@ -108,7 +108,7 @@ def _robust_top(scores: Sequence[Sequence[float]]) -> float:
     return max(score for score in everything if score <= cap)
 
 
-def _limit_scores(axes: Axes, shown: Sequence[tuple[Choice, Sequence[RunRecord]]], top: float) -> None:
+def _limit_scores(axes: Axes, shown: Sequence[tuple[TunedValue, Sequence[RunRecord]]], top: float) -> None:
     low = min((score for each, members in shown for score in _finite_scores(each, members)), default=0.0)
     air = 0.06 * (top - low) or 0.05 * abs(top) or 1.0
     axes.set_ylim(low - air, top + 2 * air)
@@ -116,10 +116,10 @@ def _limit_scores(axes: Axes, shown: Sequence[tuple[Choice, Sequence[RunRecord]]
 
 def _draw_search(
     axes: Axes,
-    each: Choice,
+    each: TunedValue,
     members: Sequence[RunRecord],
     *,
-    same: Sequence[Choice],
+    same: Sequence[TunedValue],
     margin: float | None,
     top: float,
 ) -> None:
@@ -174,7 +174,7 @@ def _shade_good(axes: Axes, by_value: Mapping[float, Sequence[float]], margin: f
     axes.axvspan(float(back(left)), float(back(right)), color=COLOURS[2], alpha=0.15, linewidth=0, label="good")
 
 
-def _draw_trials(axes: Axes, each: Choice, members: Sequence[RunRecord], *, top: float) -> None:
+def _draw_trials(axes: Axes, each: TunedValue, members: Sequence[RunRecord], *, top: float) -> None:
     """Dots; at the upper edge a triangle for a score beyond it, a cross for a trial without one."""
     frameworks = sorted({trial.framework for trial in members})
     for number, framework in enumerate(frameworks):
