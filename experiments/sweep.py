@@ -318,7 +318,7 @@ class Recording:
     def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
         if not self.sweep.reuse:
             return {}
-        found = {run.fingerprint: self.store.done(self.experiment_id, run.fingerprint) for run in runs}
+        found = {run.fingerprint: self.store.find_finished(self.experiment_id, run.fingerprint) for run in runs}
         return {name: run_id for name, run_id in found.items() if run_id is not None}
 
     def write_down(self) -> None:

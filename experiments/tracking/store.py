@@ -103,12 +103,12 @@ class Store:
         orphans = [run for run in orphans if Owner.from_tag(run.data.tags[TAG + "owner"]).is_dead()]
         for run in orphans:
             if run.data.tags.get(TAG + "kind") == "trial":
-                self.set_aside(run.info.run_id)
+                self.mark_as_attempt(run.info.run_id)
             self.client.set_tag(run.info.run_id, TAG + "reason", "its process died")
             self.client.set_terminated(run.info.run_id, "KILLED")
         return len(orphans)
 
-    def set_aside(self, run_id: str) -> None:
+    def mark_as_attempt(self, run_id: str) -> None:
         """A trial that was cut short is trained again under its number: this one was but an attempt."""
         self.client.set_tag(run_id, TAG + "kind", "attempt")
 
@@ -144,7 +144,7 @@ class Store:
             return False
         return True
 
-    def settled(self, run_id: str) -> RunRecord | None:
+    def finished_run(self, run_id: str) -> RunRecord | None:
         """A run that came to its end, whatever the end; None if it was cut short or there is none."""
         try:
             run = self.client.get_run(run_id)
@@ -178,7 +178,7 @@ class Store:
         tags |= {TAG + "sweep_fingerprint": fingerprint, TAG + "kind": "sweep"}
         return str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
 
-    def done(self, experiment_id: str, fingerprint: str) -> str | None:
+    def find_finished(self, experiment_id: str, fingerprint: str) -> str | None:
         """Identifier of a run that has its result under that fingerprint."""
         for outcome in ("finished", "diverged"):
             query = f"tags.`{TAG}fingerprint` = '{fingerprint}' and tags.`{TAG}outcome` = '{outcome}'"
@@ -244,7 +244,7 @@ class Store:
             if run.data.tags.get(PARENT) not in parents:
                 continue
             if run.data.tags.get(TAG + "kind") == "trial":
-                self.set_aside(run.info.run_id)
+                self.mark_as_attempt(run.info.run_id)
             self._tag(run.info.run_id, {TAG + "outcome": "failed", TAG + "reason": reason})
             self.client.set_terminated(run.info.run_id, "KILLED")
 

@@ -96,7 +96,7 @@ class _Loop:
     def next_run(self) -> tuple[Run, str] | None:
         """The next trial to train; one that had come to its end when a fault struck is only told to Optuna."""
         while (trial := self.tuner.next_trial()) is not None:
-            before = self.recording.store.settled(trial.run_before) if trial.run_before else None
+            before = self.recording.store.finished_run(trial.run_before) if trial.run_before else None
             if before is None:
                 self.active.append(trial)
                 name = f"{trial.study.arm} · trial {trial.number}"
@@ -128,7 +128,7 @@ class _Loop:
             if is_over:
                 store.log_facts(over.run_id, {"trial_state": is_over, "trial_epochs": str(trial.epochs)})
             else:
-                store.set_aside(over.run_id)
+                store.mark_as_attempt(over.run_id)
         return False
 
     def close(self) -> None:
