@@ -1,42 +1,28 @@
-"""Intervals, resampling and small-print statistics against published figures (R5, R7, R8) and counts by hand.
+"""Intervals, resampling and agreement against published figures (R5, R8) and counts by hand.
 
 R1 ... R8 and "protocol": the plan of these statistics; its figures were published or computed apart from this code.
 """
 
 import numpy as np
 import pytest
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from experiments.statistics import (
-    agreement,
-    budget_band,
-    budget_curve,
-    crossed_error,
-    hodges_lehmann_shift,
-    holm,
+from experiments.statistics import agreement, budget_curve, crossed_error, holm, mean_interval, near_edge, verdict
+from experiments.statistics.aggregates import (
     interquartile_mean,
-    mcnemar_p,
-    mean_interval,
-    mean_over_tasks,
-    near_edge,
     normalized,
     optimality_gap,
     performance_profile,
     pooled_interval,
-    posterior_shares,
     probability_of_improvement,
     probability_of_improvement_interval,
-    probability_of_outperforming,
     probability_of_superiority,
-    sign_flip_p,
-    wilson_interval,
 )
+from experiments.statistics.agreement import mcnemar_p
+from experiments.statistics.intervals import wilson_interval
 
 DARWIN = np.array([6, 8, 14, 16, 23, 24, 28, 29, 41, -48, 49, 56, 60, -67, 75.0])  # R5, eighths of an inch
-BAYES = np.array([94.203, 92.754, 95.652, 91.176, 92.647, 91.176, 92.647, 92.647, 86.765, 91.176])  # R7
-TREE = np.array([92.754, 92.754, 89.855, 89.706, 95.588, 89.706, 95.588, 94.118, 91.176, 92.647])
 
 
 def test_darwins_plants_have_their_known_interval():
@@ -86,73 +72,11 @@ def test_holm_is_that_of_statsmodels_in_any_order():
         holm([0.2, 1.2])
 
 
-def test_the_mean_over_two_tasks_is_welchs_interval():
-    first, second = np.array([1.0, 2.0, 3.0, 6.0]), np.array([2.0, 2.5, 4.5])
-    outside = stats.ttest_ind(first, -second, equal_var=False).confidence_interval(0.95)  # mean(first) + mean(second)
-    found = mean_over_tasks({"mnist": first, "digits": second})
-    assert (found.low, found.high) == pytest.approx((outside.low / 2, outside.high / 2), abs=1e-9)
-    assert (found.value, found.n) == (3.0, 2)
-
-
 def test_scores_are_normalized_by_references_and_a_loss_turns_around():
     assert normalized(np.array([10.0, 55.0, 100.0]), reference_0=10, reference_1=100).tolist() == [0, 0.5, 1]
     assert normalized(np.array([2.3, 0.0]), reference_0=2.3, reference_1=0).tolist() == [0, 1]
     with pytest.raises(ValueError, match="`reference_0 != reference_1` must hold, but got 1 twice"):
         normalized(np.array([1.0]), reference_0=1, reference_1=1)
-
-
-# --- small print beside a verdict -----------------------------------------------------------------------------------
-
-
-def test_fishers_exact_count_of_sign_patterns():
-    assert sign_flip_p(DARWIN) == 1726 / 32768
-
-
-@pytest.mark.parametrize(("n", "p"), [(5, 0.0625), (6, 0.03125), (8, 0.0078125), (10, 0.001953125), (40, 2.0**-39)])
-def test_the_smallest_possible_p_is_one_pattern_and_its_mirror(n, p):
-    assert sign_flip_p(np.arange(1.0, n + 1)) == p
-
-
-def test_sign_flips_agree_with_scipys_permutation_test():
-    differences = np.array([0.3, -0.1, 0.25, 0.0, 0.4, -0.35, 0.2])
-    outside = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
-    assert sign_flip_p(differences) == pytest.approx(outside.pvalue, abs=1e-12)
-
-
-def test_more_than_forty_sign_flips_are_refused():
-    with pytest.raises(ValueError, match="`n <= 40` must hold for exact sign flips, but got 41"):
-        sign_flip_p(np.ones(41))
-
-
-def test_the_shift_is_the_median_of_the_means_of_pairs():
-    assert hodges_lehmann_shift(np.array([1.0, 2.0, 10.0])) == 3.75  # of 1, 1.5, 2, 5.5, 6, 10
-
-
-@pytest.mark.parametrize(
-    ("settings", "published"),
-    [
-        ({"correlation": 0.1}, (0.5854880025, 0.0, 0.4145119975)),
-        ({"correlation": 0.1, "rope": 0.5}, (0.4450034866, 0.2691518717, 0.2858446417)),
-        ({}, (0.6229746986, 0.0, 0.3770253014)),
-    ],
-)
-def test_the_posterior_is_that_of_baycomp(settings, published):
-    assert posterior_shares(BAYES - TREE, **settings) == pytest.approx(published, abs=1e-9)
-
-
-def test_outperforming_counts_ties_half_and_seldom_decides():
-    first, second = {s: float(s % 4) for s in range(10)}, dict.fromkeys(range(10), 1.0)  # 4 above, 3 ties, 3 below
-    found = probability_of_outperforming(first, second, higher_is_better=True, rng=np.random.default_rng(0))
-    assert found.estimate.value == pytest.approx(0.55)
-    assert found.decision == "not shown"
-    sure = probability_of_outperforming(
-        np.arange(30.0), np.full(30, 2.0), higher_is_better=True, rng=np.random.default_rng(0)
-    )
-    assert sure.decision == "shown and meaningful"
-    mirrored = probability_of_outperforming(
-        np.arange(30.0), np.full(30, 2.0), higher_is_better=False, rng=np.random.default_rng(0)
-    )
-    assert mirrored.estimate.value == pytest.approx(1 - sure.estimate.value)
 
 
 # --- aggregates over runs x tasks -----------------------------------------------------------------------------------
@@ -246,16 +170,6 @@ def test_the_budget_curve_starts_at_the_mean_and_turns_around_for_losses():
     assert budget_curve(losses, higher_is_better=False) == pytest.approx([2, (1 + 1 + 2) / 3, 1])  # best of each pair
 
 
-def test_the_band_of_the_budget_curve_counts_studies():
-    studies = [np.array([1.0, 3.0]), np.array([2.0, 4.0]), np.array([3.0, 5.0])]
-    band = budget_band(studies, higher_is_better=True)
-    assert [point.value for point in band] == [3.0, 4.0]
-    assert band[0].high == pytest.approx(3 + 4.302653 / np.sqrt(3), abs=1e-5)  # printed table: t(.975, 2)
-    assert budget_band(studies[:1], higher_is_better=True)[0].low is None
-    with pytest.raises(ValueError, match=r"equal budgets, but got \[2, 1\] trials"):
-        budget_band([studies[0], np.array([1.0])], higher_is_better=True)
-
-
 @pytest.mark.parametrize(
     ("rate", "at_edge"), [(1e-5, True), (1.5e-5, True), (3e-5, False), (1e-3, False), (0.09, True)]
 )
@@ -305,9 +219,10 @@ def test_only_the_crossed_interval_covers_the_difference_on_new_data():
         other = np.clip(hard + rng.normal(0.0, 0.15, 250), 0, 1)
         first, second = rng.random((6, 250)) > hard, rng.random((6, 250)) > other
         truth = TRUE_DIFFERENCE
-        wide = crossed_error(first, second).interval()
-        narrow = mean_interval(first.mean(axis=1) - second.mean(axis=1))
-        crossed += wide.low <= truth <= wide.high
+        means, error = (first.mean(axis=1), second.mean(axis=1)), crossed_error(first, second)
+        wide = verdict(*means, margin=None, higher_is_better=True, new_data=error).ci95
+        narrow = mean_interval(means[0] - means[1])
+        crossed += wide[0] <= truth <= wide[1]
         seeds_only += narrow.low <= truth <= narrow.high
     assert crossed / 400 == pytest.approx(0.95, abs=0.035)  # 3 standard errors
     assert seeds_only / 400 < crossed / 400 - 0.04
@@ -330,7 +245,6 @@ TRUE_DIFFERENCE = _true_difference()
         (lambda: agreement([[1.0, np.nan]], [[1.0, 0.0]], labels=[0]), "logits must be finite"),
         (lambda: agreement([[1.0, 2.0]], [[1.0, 0.0]], labels=[0, 1]), r"labels \(n_examples,\), but got"),
         (lambda: mcnemar_p(-1, 2), "counts must not be negative, but got -1 and 2"),
-        (lambda: posterior_shares(np.ones(4)), "`differences` must vary, but got 1.0 everywhere"),
     ],
 )
 def test_what_cannot_be_computed_is_refused(call, message):

@@ -7,20 +7,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.statistics import (
+from experiments.statistics import holm, page_trend
+from experiments.statistics.over_tasks import (
     RankComparison,
     TooFewTasks,
     cliques,
     compare_over_tasks,
+    task_means,
+    tasks_needed,
+)
+from experiments.statistics.ranks import (
     friedman,
-    holm,
     nemenyi_critical_difference,
-    page_trend,
     rank_difference_error,
     ranks_of,
     signed_rank,
-    task_means,
-    tasks_needed,
 )
 
 # Demsar 2006, Table 6: AUC of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 data sets

@@ -164,7 +164,7 @@ def _scored(arm: Arm, metric: str, *, failure_score: float | None) -> dict[int, 
     """Seed -> score, a failed run at chance level; without such a level only runs that finished."""
     if failure_score is None:
         return arm.scores(metric)
-    return statistics.score_failures(arm.counted(metric), chance_level=failure_score).scores
+    return statistics.score_failures(arm.counted(metric), chance_level=failure_score)
 
 
 def _lost(arms: Sequence[Arm], metric: str, *, failure_score: float | None) -> str:

@@ -1,172 +1,27 @@
 """Pure functions on scores: what a comparison of training runs shows, with its uncertainty.
 
-Read `verdict.py` first: every sentence of a report comes from that one function. Importing this package takes about
-a second (scipy.stats), so the rest of the project imports it where it is used.
+Read `verdict.py` first: every sentence of a report comes from that one function. Here stands what reports read; what no
+report reads yet is imported from its module. Importing this package takes about a second (scipy.stats), so the rest of
+the project imports it where it is used.
 """
 
-from experiments.statistics.aggregates import (
-    PerformanceProfile,
-    interquartile_mean,
-    optimality_gap,
-    performance_profile,
-    pooled_interval,
-    probability_of_improvement,
-    probability_of_improvement_interval,
-    probability_of_superiority,
-)
-from experiments.statistics.agreement import Agreement, CrossedError, agreement, crossed_error, mcnemar_p
-from experiments.statistics.budget import budget_band, budget_curve, near_edge
-from experiments.statistics.factors import VarianceShare, main_effects, variance_shares
-from experiments.statistics.intervals import Estimate, mean_interval, mean_over_tasks, normalized, wilson_interval
-from experiments.statistics.multiplicity import (
-    Levels,
-    control_outcome,
-    equivalent_on_all,
-    holm,
-    simultaneous_levels,
-    with_holm,
-)
-from experiments.statistics.outcome import Outcome, Verdict, decide
-from experiments.statistics.over_tasks import (
-    PairwiseRank,
-    RankComparison,
-    TooFewTasks,
-    cliques,
-    compare_over_tasks,
-    task_means,
-    tasks_needed,
-)
-from experiments.statistics.pairing import Pairs, ScoredRuns, pair_by_seed, score_failures
-from experiments.statistics.power import (
-    difference_power,
-    equivalence_power,
-    pairs_for_difference,
-    pairs_for_equivalence,
-    runs_for_outperforming,
-    smallest_provable_margin,
-    tost_power,
-)
-from experiments.statistics.ranks import (
-    Friedman,
-    SignedRank,
-    friedman,
-    nemenyi_critical_difference,
-    page_trend,
-    rank_difference_error,
-    ranks_of,
-    signed_rank,
-)
-from experiments.statistics.sensitivity import (
-    Outperforming,
-    hodges_lehmann_shift,
-    posterior_shares,
-    probability_of_outperforming,
-    sign_flip_p,
-)
-from experiments.statistics.speed import (
-    SpeedComparison,
-    SteadyState,
-    compare_speed,
-    geometric_mean_ratio,
-    steady_state,
-)
-from experiments.statistics.survival import (
-    SurvivalCurve,
-    TargetTimes,
-    algoperf_scores,
-    dolan_more_profile,
-    kaplan_meier,
-    log_rank,
-    median_best,
-    restricted_mean,
-    restricted_mean_difference,
-    time_ratios,
-    time_to_target,
-)
-from experiments.statistics.verdict import verdict
-from experiments.statistics.wording import details_of
-
-__all__ = [
-    "Agreement",
-    "CrossedError",
-    "Estimate",
-    "Friedman",
-    "Levels",
-    "Outcome",
-    "Outperforming",
-    "Pairs",
-    "PairwiseRank",
-    "PerformanceProfile",
-    "RankComparison",
-    "ScoredRuns",
-    "SignedRank",
-    "SpeedComparison",
-    "SteadyState",
-    "SurvivalCurve",
-    "TargetTimes",
-    "TooFewTasks",
-    "VarianceShare",
-    "Verdict",
-    "agreement",
-    "algoperf_scores",
-    "budget_band",
-    "budget_curve",
-    "cliques",
-    "compare_over_tasks",
-    "compare_speed",
-    "control_outcome",
-    "crossed_error",
-    "decide",
-    "details_of",
-    "difference_power",
-    "dolan_more_profile",
-    "equivalence_power",
-    "equivalent_on_all",
-    "friedman",
-    "geometric_mean_ratio",
-    "hodges_lehmann_shift",
-    "holm",
-    "interquartile_mean",
-    "kaplan_meier",
-    "log_rank",
-    "main_effects",
-    "mcnemar_p",
-    "mean_interval",
-    "mean_over_tasks",
-    "median_best",
-    "near_edge",
-    "nemenyi_critical_difference",
-    "normalized",
-    "optimality_gap",
-    "page_trend",
-    "pair_by_seed",
-    "pairs_for_difference",
-    "pairs_for_equivalence",
-    "performance_profile",
-    "pooled_interval",
-    "posterior_shares",
-    "probability_of_improvement",
-    "probability_of_improvement_interval",
-    "probability_of_outperforming",
-    "probability_of_superiority",
-    "rank_difference_error",
-    "ranks_of",
-    "restricted_mean",
-    "restricted_mean_difference",
-    "runs_for_outperforming",
-    "score_failures",
-    "sign_flip_p",
-    "signed_rank",
-    "simultaneous_levels",
-    "smallest_provable_margin",
-    "steady_state",
-    "task_means",
-    "tasks_needed",
-    "time_ratios",
-    "time_to_target",
-    "tost_power",
-    "variance_shares",
-    "verdict",
-    "wilson_interval",
-    "with_holm",
-]
+from experiments.statistics.agreement import Agreement as Agreement
+from experiments.statistics.agreement import agreement as agreement
+from experiments.statistics.agreement import crossed_error as crossed_error
+from experiments.statistics.budget import budget_curve as budget_curve
+from experiments.statistics.budget import near_edge as near_edge
+from experiments.statistics.factors import VarianceShare as VarianceShare
+from experiments.statistics.factors import main_effects as main_effects
+from experiments.statistics.factors import variance_shares as variance_shares
+from experiments.statistics.intervals import Estimate as Estimate
+from experiments.statistics.intervals import mean_interval as mean_interval
+from experiments.statistics.multiplicity import control_outcome as control_outcome
+from experiments.statistics.multiplicity import holm as holm
+from experiments.statistics.multiplicity import with_holm as with_holm
+from experiments.statistics.outcome import Verdict as Verdict
+from experiments.statistics.pairing import score_failures as score_failures
+from experiments.statistics.ranks import page_trend as page_trend
+from experiments.statistics.speed import SpeedComparison as SpeedComparison
+from experiments.statistics.speed import compare_speed as compare_speed
+from experiments.statistics.verdict import verdict as verdict
+from experiments.statistics.wording import details_of as details_of

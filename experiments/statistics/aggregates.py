@@ -30,6 +30,22 @@ class PerformanceProfile:
     label: str
 
 
+def normalized(scores: Array, *, reference_0: float, reference_1: float) -> Array:
+    """Return (score - reference_0) / (reference_1 - reference_0), so that tasks can be averaged.
+
+    Args:
+        scores: Any shape, unit of the task's metric.
+        reference_0: Score that maps to 0, such as the chance level; from the task's config, never from the runs.
+        reference_1: Score that maps to 1; below `reference_0` for a loss, which also makes higher better.
+
+    Raises:
+        ValueError: If the two references are equal.
+    """
+    if reference_0 == reference_1:
+        raise ValueError(f"`reference_0 != reference_1` must hold, but got {reference_0!r} twice")
+    return np.asarray((scores - reference_0) / (reference_1 - reference_0), dtype=np.float64)
+
+
 def interquartile_mean(scores: Array) -> Array:
     """Mean of the middle half of the pooled scores, along the last axis.
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import special
 
 from experiments.statistics.checks import Array
-from experiments.statistics.intervals import MINIMUM_RUNS, Estimate, t_bounds, wilson_interval
+from experiments.statistics.intervals import MINIMUM_RUNS, Estimate, wilson_interval
 
 Answers = npt.NDArray[np.bool_]
 
@@ -24,17 +24,6 @@ class CrossedError:
     degrees_of_freedom: float
     n_seeds: int
     n_examples: int
-
-    def interval(self, *, level: float = 0.95) -> Estimate:
-        """Interval by t for new data from the same source; a share, positive where the first arm is better."""
-        low, high = t_bounds(
-            self.mean_difference,
-            standard_error=self.standard_error,
-            degrees_of_freedom=self.degrees_of_freedom,
-            level=level,
-        )
-        method = "crossed seeds x examples, t"
-        return Estimate(value=self.mean_difference, low=low, high=high, level=level, n=self.n_seeds, method=method)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
 from experiments.statistics.checks import Array, require_finite, require_positive, require_share
-from experiments.statistics.intervals import Estimate, mean_interval
 
 
 def budget_curve(scores: Array, *, higher_is_better: bool) -> Array:
@@ -38,26 +36,6 @@ def budget_curve(scores: Array, *, higher_is_better: bool) -> Array:
         math.fsum(math.comb(i, b - 1) / math.comb(n, b) * ordered[i] for i in range(b - 1, n)) for b in range(1, n + 1)
     ]
     return np.array(expected)
-
-
-def budget_band(studies: Sequence[Array], *, higher_is_better: bool, level: float = 0.95) -> list[Estimate]:
-    """Budget curve averaged over independent tuning studies, with a t interval over studies at each b.
-
-    Args:
-        studies: Scores of the trials of each study, shape (n_trials,), equally many.
-        higher_is_better: False for losses.
-        level: Level at each b, not of the whole curve.
-
-    Returns:
-        One estimate for each b; without bounds below 3 studies: it is then conditional on the studies at hand.
-
-    Raises:
-        ValueError: If studies differ in size, or a score is not finite.
-    """
-    if len({study.size for study in studies}) != 1:
-        raise ValueError(f"studies must have equal budgets, but got {[study.size for study in studies]} trials")
-    curves = np.array([budget_curve(study, higher_is_better=higher_is_better) for study in studies])
-    return [mean_interval(column, level=level) for column in curves.T]
 
 
 def near_edge(value: float, *, low: float, high: float, share: float = 0.1) -> bool:

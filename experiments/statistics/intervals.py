@@ -1,15 +1,14 @@
-"""Intervals of means, shares and effects averaged over tasks. Each says its level, its n and its method."""
+"""Intervals of means and shares. Each says its level, its n and its method."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
-from experiments.statistics.checks import Array, Scores, require_finite, require_share
+from experiments.statistics.checks import Scores, require_finite, require_share
 from experiments.statistics.pairing import by_seed, mean, standard_deviation
 
 MINIMUM_RUNS = 3
@@ -86,49 +85,3 @@ def wilson_interval(n_reached: int, *, n_runs: int, level: float = 0.95) -> Esti
     low = 0.0 if n_reached == 0 else center - half_width
     high = 1.0 if n_reached == n_runs else center + half_width
     return Estimate(value=share, low=low, high=high, level=level, n=n_runs, method="Wilson")
-
-
-def normalized(scores: Array, *, reference_0: float, reference_1: float) -> Array:
-    """Return (score - reference_0) / (reference_1 - reference_0), so that tasks can be averaged.
-
-    Args:
-        scores: Any shape, unit of the task's metric.
-        reference_0: Score that maps to 0, such as the chance level; from the task's config, never from the runs.
-        reference_1: Score that maps to 1; below `reference_0` for a loss, which also makes higher better.
-
-    Raises:
-        ValueError: If the two references are equal.
-    """
-    if reference_0 == reference_1:
-        raise ValueError(f"`reference_0 != reference_1` must hold, but got {reference_0!r} twice")
-    return np.asarray((scores - reference_0) / (reference_1 - reference_0), dtype=np.float64)
-
-
-def mean_over_tasks(differences: Mapping[str, Array], *, level: float = 0.95) -> Estimate:
-    """Mean difference over THESE tasks: mean of d_t, SE = sqrt(sum s_t^2 / n_t) / m, Welch-Satterthwaite df.
-
-    Args:
-        differences: task -> paired differences of normalized scores, shape (n_seeds,), at least 3 each.
-        level: Confidence level.
-
-    Returns:
-        The mean with its interval; `n` counts tasks. It says nothing about other tasks.
-
-    Raises:
-        ValueError: If there is no task, or a task has fewer than 3 differences or one that is not finite.
-
-    Source:
-        Welch 1947, Biometrika 34:28-35.
-    """
-    require_share(level=level)
-    if not differences:
-        raise ValueError("`differences` must hold at least 1 task, but got 0")
-    require_finite(MINIMUM_RUNS, **differences)
-    n_tasks = len(differences)
-    variances = [standard_deviation(d) ** 2 / d.size for d in differences.values()]
-    center = mean([mean(d) for d in differences.values()])
-    total = math.fsum(variances)
-    spread = math.fsum(v**2 / (d.size - 1) for v, d in zip(variances, differences.values(), strict=True))
-    freedom = total**2 / spread if spread > 0 else math.inf
-    low, high = t_bounds(center, standard_error=math.sqrt(total) / n_tasks, degrees_of_freedom=freedom, level=level)
-    return Estimate(value=center, low=low, high=high, level=level, n=n_tasks, method="Welch-Satterthwaite t")

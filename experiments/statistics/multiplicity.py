@@ -1,4 +1,4 @@
-"""Several claims at once: Holm, simultaneous levels, claims over all tasks, an arm against itself."""
+"""Several claims at once: Holm, simultaneous levels, an arm against itself."""
 
 from __future__ import annotations
 
@@ -69,23 +69,6 @@ def with_holm(family: Sequence[Verdict]) -> list[Verdict]:
         replace(verdict, p_difference_holm=difference, p_equivalence_holm=equivalence)
         for verdict, difference, equivalence in zip(family, differences, equivalences, strict=True)
     ]
-
-
-def equivalent_on_all(verdicts: Sequence[Verdict], *, alpha: float = 0.05) -> bool:
-    """Whether A and B are equivalent on ALL these tasks: every TOST at alpha, without correction.
-
-    Raises:
-        ValueError: If there is no verdict.
-
-    Source:
-        Intersection-union test, Berger 1982, Technometrics 24:295-300.
-    """
-    if not verdicts:
-        raise ValueError("`verdicts` must hold at least 1, but got 0")
-    return all(
-        verdict.id == "identical" or (verdict.p_equivalence is not None and verdict.p_equivalence <= alpha)
-        for verdict in verdicts
-    )
 
 
 def control_outcome(attempts: Sequence[Verdict]) -> Literal["passed", "repeat", "invalid", "not_assessed"]:

@@ -80,16 +80,6 @@ class Verdict:
         return 0 < self.n_runs == self.n_failed
 
     @property
-    def further_pairs_needed(self) -> int | None:
-        """Pairs to add to show equivalence; a new analysis, with one look more."""
-        return None if self.pairs_needed is None else max(0, self.pairs_needed - self.n)
-
-    @property
-    def shows_equivalence(self) -> bool:
-        """Whether the arms may be called equivalent within the margin."""
-        return self.id in ("equivalent", "equivalent_nonzero", "identical")
-
-    @property
     def shows_difference_in_favor_of(self) -> str | None:
         """Name of the arm that was shown to be better, by whatever amount; else None."""
         if self.id in ("A_better", "A_better_practical"):

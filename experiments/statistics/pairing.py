@@ -12,16 +12,6 @@ from experiments.statistics.checks import Array, Scores, as_array
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredRuns:
-    """All runs of one arm, the diverged ones scored with the task's chance level."""
-
-    scores: dict[int, float]
-    n_runs: int
-    n_failed: int
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Pairs:
     """Scores of two arms, row by row of the same seed, in the order of the seeds.
 
@@ -43,28 +33,29 @@ def by_seed(scores: Scores, *, name: str = "scores") -> dict[int, float]:
     return {row: float(score) for row, score in enumerate(as_array(scores, name=name))}
 
 
-def score_failures(scores: Scores, *, chance_level: float) -> ScoredRuns:
+def score_failures(scores: Scores, *, chance_level: float) -> dict[int, float]:
     """Give each diverged run the chance level of its task, so that it stays in n.
 
     Args:
         scores: seed -> final score; NaN or infinite where the run diverged.
         chance_level: What guessing scores, declared in the task's config, unit of the metric.
 
+    Returns:
+        seed -> score, all finite, in the order of the seeds.
+
     Raises:
         ValueError: If `chance_level` is not finite.
 
     Note:
         The primary analysis scores failures; dropping them without a word would favour the arm that fails more.
+
+    Example:
+        >>> score_failures({0: 0.98, 1: math.nan}, chance_level=0.1)
+        {0: 0.98, 1: 0.1}
     """
     if not math.isfinite(chance_level):
         raise ValueError(f"`chance_level` must be finite, but got {chance_level!r}")
-    given = by_seed(scores)
-    scored = {seed: score if math.isfinite(score) else chance_level for seed, score in given.items()}
-    n_failed = sum(not math.isfinite(score) for score in given.values())
-    sentence = f"{n_failed}/{len(given)} runs failed"
-    if n_failed:
-        sentence += f"; each is scored at the chance level {chance_level:g}"
-    return ScoredRuns(scores=scored, n_runs=len(given), n_failed=n_failed, sentence=sentence + ".")
+    return {seed: score if math.isfinite(score) else chance_level for seed, score in by_seed(scores).items()}
 
 
 def pair_by_seed(first: Scores, second: Scores, *, failure_score: float | None = None) -> Pairs:
@@ -83,8 +74,8 @@ def pair_by_seed(first: Scores, second: Scores, *, failure_score: float | None =
     left, right = by_seed(first, name="first"), by_seed(second, name="second")
     n_runs, n_failed = len(left) + len(right), _count_failed(left) + _count_failed(right)
     if failure_score is not None:
-        left = score_failures(left, chance_level=failure_score).scores
-        right = score_failures(right, chance_level=failure_score).scores
+        left = score_failures(left, chance_level=failure_score)
+        right = score_failures(right, chance_level=failure_score)
     shared = [seed for seed in left if seed in right]
     usable = [seed for seed in shared if math.isfinite(left[seed]) and math.isfinite(right[seed])]
     return Pairs(

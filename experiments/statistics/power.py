@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from experiments.statistics.checks import Array, require_positive, require_share
 
@@ -64,26 +64,6 @@ def equivalence_power(
     )
 
 
-def difference_power(n_pairs: int, *, difference: float, sd: float, alpha: float = 0.05) -> float:
-    """Exact power of the two-sided paired t test to detect a true `difference`.
-
-    Raises:
-        ValueError: If `sd` is not positive, `n_pairs < 2`, or alpha is not in (0, 1).
-
-    Source:
-        Noncentral t, as the average over the chi distribution of the observed spread.
-    """
-    require_positive(sd=sd, n_pairs_minus_1=n_pairs - 1)
-    require_share(alpha=alpha)
-    critical = float(special.stdtrit(n_pairs - 1, 1 - alpha / 2))
-    shift = abs(difference) / (sd / math.sqrt(n_pairs))
-
-    def rejected(spread: Array) -> Array:
-        return np.asarray(special.ndtr(shift - critical * spread) + special.ndtr(-shift - critical * spread))
-
-    return _mean_over_spread(rejected, n_pairs - 1, limit=math.inf)
-
-
 def pairs_for_equivalence(
     *, margin: float, sd: float, true_difference: float = 0.0, power: float = 0.8, alpha: float = 0.05
 ) -> int:
@@ -109,51 +89,6 @@ def pairs_for_equivalence(
         return found >= power
 
     return _fewest(reached)
-
-
-def pairs_for_difference(*, difference: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Fewest pairs (at least 3) whose two-sided paired t test detects `difference` with probability `power`.
-
-    Raises:
-        ValueError: If `difference` is 0, `sd` is not positive, or a share is not in (0, 1).
-    """
-    require_positive(absolute_difference=abs(difference), sd=sd)
-    require_share(power=power, alpha=alpha)
-    return _fewest(lambda n_pairs: difference_power(n_pairs, difference=difference, sd=sd, alpha=alpha) >= power)
-
-
-def smallest_provable_margin(n_pairs: int, *, sd: float, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Smallest margin within which `n_pairs` show equivalence with probability `power`, if nothing truly differs.
-
-    Raises:
-        ValueError: If `n_pairs < 3`, `sd` is not positive, or a share is not in (0, 1).
-    """
-    require_positive(sd=sd, n_pairs_minus_2=n_pairs - 2)
-    require_share(power=power, alpha=alpha)
-    critical = float(special.stdtrit(n_pairs - 1, 1 - alpha)) / math.sqrt(n_pairs)
-    ratio = optimize.brentq(
-        lambda margin: equivalence_power(n_pairs, margin=margin, sd=1.0, alpha=alpha) - power,
-        critical * 1e-3,
-        critical * 1e3,
-    )
-    return float(ratio) * sd
-
-
-def runs_for_outperforming(*, probability: float = 0.75, alpha: float = 0.05, power: float = 0.95) -> int:
-    """Pairs needed to show P(A > B) > 1/2 when it truly is `probability` (Noether).
-
-    N >= [(Phi^-1(1 - alpha) - Phi^-1(1 - power)) / (sqrt(6) (1/2 - probability))]^2
-
-    Raises:
-        ValueError: If `probability` is 1/2, or a share is not in (0, 1).
-
-    Source:
-        Noether 1987, J. Am. Stat. Assoc. 82:645-647, as used by Bouthillier et al. 2021.
-    """
-    require_share(probability=probability, alpha=alpha, power=power)
-    require_positive(distance_from_one_half=abs(probability - 0.5))
-    quantiles = float(special.ndtri(1 - alpha) - special.ndtri(1 - power))
-    return math.ceil((quantiles / (math.sqrt(6) * (0.5 - probability))) ** 2)
 
 
 def _mean_over_spread(function: Callable[[Array], Array], degrees_of_freedom: float, *, limit: float) -> float:

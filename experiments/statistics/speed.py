@@ -16,23 +16,8 @@ from experiments.statistics.pairing import mean, standard_deviation
 from experiments.statistics.verdict import tost_p
 from experiments.statistics.wording import known, p_text, percent
 
-WARM_UP_STEPS = 40
-WINDOW_STEPS = 20
-STABLE_WINDOWS = 5
-STABLE_SHARE = 0.05
 LARGEST_CV = 0.30
 PLANNED_BLOCKS = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class SteadyState:
-    """Step time of one process after warm-up; None where the process ended before it was steady."""
-
-    n_steps: int
-    n_dropped: int
-    first_step_seconds: float
-    median_seconds: float | None
-    coefficient_of_variation: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,34 +47,6 @@ class SpeedComparison:
     p_equivalence: float | None = None
 
 
-def steady_state(step_seconds: Array) -> SteadyState:
-    """Drop the warm-up: at least 40 steps, and all before the first of 5 consecutive 20-step medians within 5 %.
-
-    Args:
-        step_seconds: Seconds of every step of one process, in order, the first step (with compile) included.
-
-    Returns:
-        Median and coefficient of variation of the steps that are left, and how many were dropped.
-
-    Raises:
-        ValueError: If there is no step, or a time is not finite.
-
-    Source:
-        The 40 are those of huggingface/optimum-benchmark; the rule of the medians is ours.
-    """
-    require_finite(step_seconds=step_seconds)
-    start = _first_stable_step(step_seconds)
-    n_dropped = step_seconds.size if start is None else max(WARM_UP_STEPS, start)
-    steady = step_seconds[n_dropped:]
-    return SteadyState(
-        n_steps=step_seconds.size,
-        n_dropped=n_dropped,
-        first_step_seconds=float(step_seconds[0]),
-        median_seconds=float(np.median(steady)) if steady.size else None,
-        coefficient_of_variation=float(np.std(steady, ddof=1) / np.mean(steady)) if steady.size else None,
-    )
-
-
 def compare_speed(
     first_seconds: Array,
     second_seconds: Array,
@@ -101,7 +58,6 @@ def compare_speed(
     n_claims: int = 1,
     alpha: float = 0.05,
     largest_cv: float = 0.0,
-    steal_seen: bool = False,
     disturbance: str = "",
 ) -> SpeedComparison:
     """Compare interleaved process pairs: ratio = exp(mean l), l_b = ln(x_B,b / x_A,b), with a t interval on l.
@@ -116,11 +72,10 @@ def compare_speed(
         n_claims: Size of the family of claims.
         alpha: Level.
         largest_cv: Largest coefficient of variation of the steps within a block.
-        steal_seen: Whether the machine lost CPU time to others.
         disturbance: Any other reason why the times cannot be compared, as printed; empty if there is none.
 
     Returns:
-        The record with its sentence. On a disturbed machine (a block above 30 % CV, CPU steal) it is not assessed.
+        The record with its sentence. On a disturbed machine (a block above 30 % CV, say) it is not assessed.
 
     Raises:
         ValueError: If shapes differ, or a time is not positive and finite.
@@ -140,32 +95,10 @@ def compare_speed(
         margin=margin,
         difference_level=levels.difference,
         equivalence_level=levels.equivalence,
-        disturbance=disturbance or _disturbance(largest_cv, steal_seen=steal_seen),
+        disturbance=disturbance or _disturbance(largest_cv),
     )
     record = _assess(record, np.log(second_seconds / first_seconds))
     return replace(record, sentence=_sentence(record))
-
-
-def geometric_mean_ratio(ratios: Array) -> float:
-    """Ratio of times over several tasks: exp(mean(ln ratio)); percents must not be averaged.
-
-    Raises:
-        ValueError: If there is no ratio, or one is not positive and finite.
-    """
-    require_finite(ratios=ratios)
-    if np.min(ratios) <= 0:
-        raise ValueError(f"`ratios > 0` must hold, but got {np.min(ratios)}")
-    return math.exp(mean(np.log(ratios)))
-
-
-def _first_stable_step(step_seconds: Array) -> int | None:
-    n_windows = step_seconds.size // WINDOW_STEPS
-    medians = np.median(step_seconds[: n_windows * WINDOW_STEPS].reshape(n_windows, WINDOW_STEPS), axis=1)
-    for window in range(n_windows - STABLE_WINDOWS + 1):
-        group = medians[window : window + STABLE_WINDOWS]
-        if np.max(group) <= (1 + STABLE_SHARE) * np.min(group):
-            return window * WINDOW_STEPS
-    return None
 
 
 def _assess(record: SpeedComparison, logs: Array) -> SpeedComparison:
@@ -246,9 +179,7 @@ def _setting(record: SpeedComparison) -> str:
     return f"{pairs}, {record.conditions}" if record.conditions else pairs
 
 
-def _disturbance(largest_cv: float, *, steal_seen: bool) -> str:
-    if steal_seen:
-        return "the machine lost CPU time to others (steal)"
+def _disturbance(largest_cv: float) -> str:
     if not largest_cv <= LARGEST_CV:
         return f"step times vary by {100 * largest_cv:.0f} % within a block, above {100 * LARGEST_CV:.0f} %"
     return ""
