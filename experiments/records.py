@@ -141,7 +141,7 @@ class SweepRecord:
     """All runs that one command asked for, in its order; some may be reused from earlier sweeps.
 
     Attributes:
-        margins: Metric -> the largest difference that does not matter.
+        margins: Metric -> the largest difference that does not matter; null where the task has no such metric.
         chance: Metric -> what guessing scores.
         comparison: What the report compares, as `settings.ComparisonSettings`.
         trials: Runs of the search that came before, if any; they are no results.
@@ -158,7 +158,7 @@ class SweepRecord:
     description: str
     command: str
     n_planned: int
-    margins: dict[str, float]
+    margins: dict[str, float | None]
     runs: tuple[RunRecord, ...]
     chance: dict[str, float | None] = field(default_factory=dict)
     comparison: dict[str, Any] = field(default_factory=lambda: {"name": "frameworks", "factor": "framework"})

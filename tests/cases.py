@@ -78,7 +78,7 @@ REGULARIZATIONS = {
 }
 LOSSES = {
     "binary_cross_entropy": ["training.loss=binary_cross_entropy"],
-    "mean_squared_error": ["training.loss=mean_squared_error"],
+    "mean_squared_error": ["training.loss=mean_squared_error", "margins.accuracy=null", "chance.accuracy=null"],
     "brier_score": ["training.loss=brier_score"],
 }
 

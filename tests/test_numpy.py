@@ -80,13 +80,17 @@ TASK = Task(
 
 
 def task(*, optimizer=PLAIN_SGD, network=None, regularization=None, training=None):
-    """TASK with some numbers replaced."""
+    """TASK with some numbers replaced; values have no accuracy, and no margin on it."""
+    changed = dataclasses.replace(TASK.training, **(training or {}))
+    accuracy = {} if changed.has_accuracy else {"accuracy": None}
     return dataclasses.replace(
         TASK,
+        margins=dataclasses.replace(TASK.margins, **accuracy),
+        chance=dataclasses.replace(TASK.chance, **accuracy),
         optimizer=optimizer,
         network=dataclasses.replace(TASK.network, **(network or {})),
         regularization=dataclasses.replace(TASK.regularization, **(regularization or {})),
-        training=dataclasses.replace(TASK.training, **(training or {})),
+        training=changed,
     )
 
 

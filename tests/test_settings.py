@@ -90,11 +90,23 @@ def test_muon_refuses_what_is_no_matrix(matrices, named):
         ("regularization.l2=inf", r"regularization\.l2: must be a finite number, but got inf"),
         ("schedule.warmup_epochs=5", r"`schedule\.warmup_epochs < 5 epochs` must hold, but got 5\.0"),
         ("margins.accuracy=0.6", r"`0 < margins\.accuracy < 0\.5` must hold.*not per cent"),
+        (
+            "margins.accuracy=null",
+            r"`margins\.accuracy is a number with training\.loss=cross_entropy` must hold, but got None; state",
+        ),
     ],
 )
 def test_a_bad_value_is_refused_with_rule_value_and_fix(override, message):
     with pytest.raises(SettingsError, match=message):
         job("experiment=mnist_cnn", override)
+
+
+@pytest.mark.parametrize("key", ["margins.accuracy", "chance.accuracy"])
+def test_values_have_no_accuracy(key):
+    assert job("experiment=sunspots_lstm").task.margins.accuracy is None
+    message = rf"`{key}=null with training\.loss=mean_squared_error` must hold, but got 0\.01; values have no accuracy"
+    with pytest.raises(SettingsError, match=message):
+        job("experiment=sunspots_lstm", f"{key}=0.01")
 
 
 def test_all_problems_are_told_at_once():

@@ -79,7 +79,7 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
         second=second,
         score=_verdict(first, second, record, metric=metric, n_claims=n_claims),
         loss=_verdict(first, second, record, metric="test/loss", n_claims=n_claims) if has_loss else None,
-        speed=_speed(first, second, margin=record.margins.get("time_ratio", 0.05)) if are_frameworks else None,
+        speed=_speed(first, second, margin=record.margins.get("time_ratio") or 0.05) if are_frameworks else None,
         memory=_difference(first, second, "memory/peak_mib") if are_frameworks else None,
     )
 

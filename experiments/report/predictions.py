@@ -65,7 +65,7 @@ class Predictions:
 
 
 def predictions_of(
-    first: Arm, second: Arm, *, class_names: Sequence[str], margin: float, read: ReadLogits
+    first: Arm, second: Arm, *, class_names: Sequence[str], margin: float | None, read: ReadLogits
 ) -> Predictions | None:
     """Compare two arms on the logits of the seeds that both finished; None where there are none, or no classes."""
     runs = {run.seed: run for run in second.finished}
@@ -104,7 +104,9 @@ def _confusion(logits: Array, targets: Array) -> Array:
     return mean
 
 
-def _on_new_data(first: Arm, second: Arm, logits: Sequence[Array], targets: Array, *, margin: float) -> Verdict | None:
+def _on_new_data(
+    first: Arm, second: Arm, logits: Sequence[Array], targets: Array, *, margin: float | None
+) -> Verdict | None:
     right = [each.argmax(axis=2) == targets for each in logits]
     is_whole = first.n_lost == second.n_lost == 0 and len(first.runs) == len(second.runs) == len(right[0])
     if len(right[0]) < 3 or not is_whole:

@@ -187,6 +187,11 @@ class Training:
         """Type of weights, logits and losses; mixed precision keeps them in float32."""
         return "float64" if self.precision == "float64" else "float32"
 
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether answers are right or wrong; values are only near or far."""
+        return self.loss != "mean_squared_error"
+
     def __post_init__(self) -> None:
         """Check the counts and weights."""
         require(self.epochs >= 1, "epochs >= 1", self.epochs)
@@ -203,17 +208,19 @@ class Training:
 class Margins:
     """The largest difference that does not matter in practice, stated before any run.
 
-    `accuracy` is a fraction (0.005 is half a percentage point), `loss` has the loss's own unit,
-    `time_ratio` is a share (0.05: five per cent).
+    `accuracy` is a fraction (0.005 is half a percentage point), null where there is no accuracy; `loss` has the loss's
+    own unit, `time_ratio` is a share (0.05: five per cent).
     """
 
-    accuracy: float
+    accuracy: float | None
     loss: float
     time_ratio: float
 
     def __post_init__(self) -> None:
         """Check that they are positive, and the accuracy's a fraction."""
-        require(0 < self.accuracy < 0.5, "0 < margins.accuracy < 0.5", self.accuracy, "it is a fraction, not per cent")
+        accuracy = self.accuracy
+        is_fraction = accuracy is None or 0 < accuracy < 0.5
+        require(is_fraction, "0 < margins.accuracy < 0.5", accuracy, "it is a fraction, not per cent")
         require(self.loss > 0, "margins.loss > 0", self.loss)
         require(0 < self.time_ratio < 1, "0 < margins.time_ratio < 1", self.time_ratio)
 
@@ -251,6 +258,7 @@ class Task:
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
+        self._check_accuracies()
         smoothing = self.regularization.label_smoothing
         require(
             self.is_classification or not smoothing, "label_smoothing needs loss: cross_entropy", self.training.loss
@@ -277,6 +285,16 @@ class Task:
             (own_decay, self.regularization.weight_decay),
             "set optimizer.weight_decay or regularization.weight_decay to 0",
         )
+
+    def _check_accuracies(self) -> None:
+        """A margin on the accuracy where there is one, and nothing about it where there is none."""
+        loss, margin, chance = self.training.loss, self.margins.accuracy, self.chance.accuracy
+        if self.training.has_accuracy:
+            fix = "state the difference that would not matter, such as 0.01"
+            require(margin is not None, f"margins.accuracy is a number with training.loss={loss}", margin, fix)
+            return
+        for name, value in {"margins.accuracy": margin, "chance.accuracy": chance}.items():
+            require(value is None, f"{name}=null with training.loss={loss}", value, "values have no accuracy")
 
     @property
     def is_classification(self) -> bool:
