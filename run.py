@@ -6,8 +6,10 @@ Hydra composes and expands; its jobs only collect configs. Then the sweep starts
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,31 +40,32 @@ def collect(config: DictConfig) -> None:
     COLLECTED.append((config, dict(hydra_config.runtime.choices), tuple(hydra_config.overrides.task)))
 
 
-def jobs_from_command_line() -> list[Job]:
-    """Compose and check all configs of the command line.
+def jobs_from(typed: Sequence[str]) -> list[Job]:
+    """Compose and check all configs of a command line: `typed` is as sys.argv has it.
 
     Raises:
         SettingsError: If anything is wrong with them.
     """
+    composition.check_tuned(typed[1:])
+    folders = composition.config_folders(typed[1:], conf=CONF)
     # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
-    taken = [place for place, argument in enumerate(sys.argv) if argument.startswith("+tuned=")]
-    if taken and settings.TUNED.is_dir():
-        sys.argv.insert(taken[0], f"hydra.searchpath=[file://{settings.TUNED}]")
     told_full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
+    sys.argv = [*typed[:1], *composition.with_search_path(typed[1:])]
     try:
         collect()
     except (HydraException, OmegaConfBaseException) as error:
         if told_full_error == "1":
             raise
-        raise SettingsError(composition.explain(error, conf=CONF)) from error
+        raise SettingsError(composition.explain(error, folders=folders)) from error
     finally:
+        sys.argv = list(typed)
         os.environ.pop("HYDRA_FULL_ERROR")
     if not COLLECTED:
         sys.exit(ExitCode.ALL_GOOD)  # --help, --cfg, --info
     for _, choices, _ in COLLECTED:
-        composition.check_choices(choices, conf=CONF)
+        composition.check_choices(choices, folders=folders)
     names = tuple(frameworks.MODULES)
     return [
         settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
@@ -70,8 +73,8 @@ def jobs_from_command_line() -> list[Job]:
     ]
 
 
-def carry_out(jobs: list[Job]) -> ExitCode:
-    """Do what the jobs ask for."""
+def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
+    """Do what the jobs of `command`, as it was typed, ask for."""
     from rich.console import Console
 
     from experiments import sweep as sweeps
@@ -79,7 +82,9 @@ def carry_out(jobs: list[Job]) -> ExitCode:
     console = Console()
     if jobs[0].action == "report":
         return report_again(jobs, console)
-    sweep = sweeps.plan(jobs, modules=frameworks.MODULES, cache=download.cache_folder(), console=console)
+    sweep = sweeps.plan(
+        jobs, modules=frameworks.MODULES, cache=download.cache_folder(), command=command, console=console
+    )
     sweep.executor.prepare()
 
     from experiments import report
@@ -126,7 +131,8 @@ def main() -> ExitCode:
     """Run the command."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return carry_out(jobs_from_command_line())
+        typed = tuple(sys.argv)
+        return carry_out(jobs_from(typed), command=shlex.join(["python", *typed]))
     except TandemError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

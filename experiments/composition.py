@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -12,16 +13,53 @@ from omegaconf import OmegaConf
 from experiments.errors import SettingsError
 from experiments.task.checks import unknown_name
 
+OUTPUT = "outputs"  # as conf/config.yaml has it: where +tuned=NAME looks unless output=FOLDER is typed
 
-def check_choices(choices: Mapping[str, str | None], *, conf: Path) -> None:
-    """Check which files of conf/ a config was composed of.
+
+def config_folders(arguments: Sequence[str], *, conf: Path) -> list[Path]:
+    """Where the files of a command line may lie: conf/, the user's own --config-dir, what searches left behind."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    own: Path | None = parser.parse_known_args(list(arguments))[0].config_dir
+    return [folder for folder in (own, tuned_folder(arguments), conf) if folder is not None and folder.is_dir()]
+
+
+def tuned_folder(arguments: Sequence[str]) -> Path:
+    """Where searches of this `output` leave their best settings, one file tuned/NAME.yaml each."""
+    stated = [argument.removeprefix("output=") for argument in arguments if argument.startswith("output=")]
+    return Path(stated[-1] if stated else OUTPUT) / "tuned"
+
+
+def with_search_path(arguments: Sequence[str]) -> list[str]:
+    """The arguments, and before +tuned=NAME where Hydra is to look for it."""
+    path = f"hydra.searchpath=[file://{tuned_folder(arguments)}]"
+    return [word for each in arguments for word in ((path, each) if each.startswith("+tuned=") else (each,))]
+
+
+def check_tuned(arguments: Sequence[str]) -> None:
+    """Check that there is something for +tuned=NAME to find: without a folder Hydra would take it for a new key.
+
+    Raises:
+        SettingsError: If no search has left anything under this `output`.
+    """
+    folder = tuned_folder(arguments)
+    for argument in arguments:
+        if argument.startswith("+tuned=") and not folder.is_dir():
+            raise SettingsError(
+                f"{argument}: `{folder}` must exist, but no search has left its best setting there; "
+                "run one (tuning=lr_depth), or name its folder with output=FOLDER"
+            )
+
+
+def check_choices(choices: Mapping[str, str | None], *, folders: Sequence[Path]) -> None:
+    """Check which files a config was composed of.
 
     Raises:
         SettingsError: If no experiment was chosen, or a launcher of Hydra's was.
     """
     if choices["experiment"] is None:
         raise SettingsError(
-            f"`experiment` must be chosen: experiment=NAME, one of {', '.join(_choices(conf, 'experiment'))}"
+            f"`experiment` must be chosen: experiment=NAME, one of {', '.join(_choices(folders, 'experiment'))}"
         )
     if choices["hydra/launcher"] != "basic":
         raise SettingsError(_refuse_launcher(str(choices["hydra/launcher"])))
@@ -34,17 +72,17 @@ def _refuse_launcher(name: str) -> str:
     )
 
 
-def explain(error: Exception, *, conf: Path) -> str:
+def explain(error: Exception, *, folders: Sequence[Path]) -> str:
     """A composition error of Hydra's in our words: the rule, the value, the fix, and what may have been meant."""
     message = str(error)
     if "hydra/launcher" in message:
         return _refuse_launcher(_first(r"hydra/launcher/(\w+)", message))
     if name := _first(r"Could not find '([^']+)'", message):
         group, _, choice = name.rpartition("/")
-        return f"{group}: {unknown_name(choice, _choices(conf, group))}" if group else message
+        return f"{group}: {unknown_name(choice, _choices(folders, group))}" if group else message
     if key := _first(r"Could not override '([^']+)'", message):
         group, _, leaf = key.rpartition(".")
-        near = difflib.get_close_matches(key, _known_keys(conf), n=1, cutoff=0.5)
+        near = difflib.get_close_matches(key, _known_keys(folders), n=1, cutoff=0.5)
         return f"{key}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "; see --cfg job")
     return message.splitlines()[0] if message else type(error).__name__
 
@@ -54,15 +92,15 @@ def _first(pattern: str, text: str) -> str:
     return found.group(1) if found else ""
 
 
-def _choices(conf: Path, group: str) -> list[str]:
-    return sorted(path.stem for path in (conf / group).glob("*.yaml"))
+def _choices(folders: Sequence[Path], group: str) -> list[str]:
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def _known_keys(conf: Path) -> list[str]:
-    """Every key that some file of conf/ states, dotted."""
+def _known_keys(folders: Sequence[Path]) -> list[str]:
+    """Every key that some file states, dotted."""
     keys = set()
-    for path in sorted(conf.rglob("*.yaml")):
-        group = path.parent.relative_to(conf).parts
+    stated = [(path, path.parent.relative_to(folder).parts) for folder in folders for path in folder.rglob("*.yaml")]
+    for path, group in stated:
         prefix = ".".join(group) + "." if group and group[0] != "experiment" else ""
         content = OmegaConf.to_container(OmegaConf.load(path))
         for key, value in content.items() if isinstance(content, dict) else ():

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +61,7 @@ class Sweep:
         return fingerprint_of(asked if is_plain else [*asked, plain(self.comparison), plain(self.tuning)])
 
 
-def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, console: Console) -> Sweep:
+def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, command: str, console: Console) -> Sweep:
     """Turn jobs into runs: read the data, choose the device, order the runs.
 
     Raises:
@@ -117,7 +115,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, consol
     return Sweep(
         name=first.task.name,
         description=first.description,
-        command=shlex.join(["python", *sys.argv]),
+        command=command,
         runs=runs,
         comparison=_settled(first.comparison, asked),
         tuning=asked,

@@ -173,7 +173,7 @@ TWO_DEVICES = dataclasses.replace(EXECUTOR, workers=1, devices=2)
 
 def planned(task, folder, cache, *, names=("lightning", "keras"), settings=TWO_DEVICES):
     jobs = cases.jobs(task, folder, names=names, seeds=(0,), executor=settings)
-    return sweep.plan(jobs, modules=frameworks.MODULES, cache=cache, console=Console(quiet=True))
+    return sweep.plan(jobs, modules=frameworks.MODULES, cache=cache, command="a test", console=Console(quiet=True))
 
 
 def test_a_sweep_refuses_before_training(exact, cache, tmp_path):
@@ -214,7 +214,7 @@ def test_devices_are_in_a_runs_name_only_where_there_are_several(exact, cache, t
 def test_a_certificate_is_made_on_one_device(exact, cache, tmp_path):
     jobs = cases.jobs(exact, tmp_path, names=("lightning", "keras"), seeds=(0,), executor=TWO_DEVICES)
     asked = [dataclasses.replace(job, action="parity") for job in jobs]
-    made = sweep.plan(asked, modules=frameworks.MODULES, cache=cache, console=Console(quiet=True))
+    made = sweep.plan(asked, modules=frameworks.MODULES, cache=cache, command="a test", console=Console(quiet=True))
     assert made.executor.settings.devices == 1
     assert {run.devices for run in made.runs} == {1}
 

@@ -82,7 +82,9 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
     """Read back by TensorBoard's own loader: every metric of every epoch, under the same names, for both frameworks."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    plan = sweep.plan(with_board(task, tmp_path), modules=frameworks.MODULES, cache=cache, console=console)
+    plan = sweep.plan(
+        with_board(task, tmp_path), modules=frameworks.MODULES, cache=cache, command="a test", console=console
+    )
     record = sweep.carry_out(plan, store=store, load=frameworks.load, console=console)
     folders = sorted((Path(plan.folder) / "tensorboard").iterdir())
     assert len(folders) == 2
@@ -97,4 +99,6 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
 def test_tensorboard_that_is_not_installed_is_said_before_anything_starts(task, tmp_path, cache, console, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(SettingsError, match=r'needs tensorboardX.*pip install -e "\.\[tensorboard\]"'):
-        sweep.plan(with_board(task, tmp_path), modules=frameworks.MODULES, cache=cache, console=console)
+        sweep.plan(
+            with_board(task, tmp_path), modules=frameworks.MODULES, cache=cache, command="a test", console=console
+        )

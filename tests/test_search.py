@@ -65,7 +65,11 @@ class Laboratory:
     def plan(self, all_jobs):
         with (self.folder / "screen.txt").open("a") as file:
             return sweep.plan(
-                all_jobs, modules=frameworks.MODULES, cache=self.cache, console=Console(file=file, width=120)
+                all_jobs,
+                modules=frameworks.MODULES,
+                cache=self.cache,
+                command="a test",
+                console=Console(file=file, width=120),
             )
 
     def carry_out(self, all_jobs, *, load=frameworks.load) -> SweepRecord:
