@@ -360,7 +360,7 @@ class Recording:
             case EpochEnded():
                 self._open[index].epoch = event.epoch
                 self._display.epoch(index, _headline(event.metrics, "val"))
-                self.store.log_epoch(self._open[index].run_id, event)
+                self.store.log_epoch(self._open[index].run_id, event.metrics, epoch=event.epoch, step=event.step)
                 if self.sweep.board is not None:
                     self.sweep.board.log(self._now[index].folder.name, event.metrics, epoch=event.epoch)
             case Diverged():
@@ -397,7 +397,14 @@ class Recording:
             "name": SOURCES[run.task.data.source].title, "digest": dataset.fingerprint, "origin": dataset.origin,
         }  # fmt: skip
         run_id = self.store.start_run(
-            self.experiment_id, run, sweep_id=self._parents[index], name=run.name, facts=facts, dataset=described
+            self.experiment_id,
+            parent_id=self._parents[index],
+            kind="trial" if run.is_trial else "run",
+            name=run.name,
+            fingerprint=run.fingerprint,
+            config=run.config,
+            facts=facts,
+            dataset=described,
         )
         self._open[index] = Open(run_id=run_id)
         if not run.is_trial:

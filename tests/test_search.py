@@ -336,7 +336,7 @@ def interrupt_the_third(monkeypatch, owner, name, *, matters=lambda *arguments, 
 
 
 def interrupted_between_point_and_run(monkeypatch):
-    interrupt_the_third(monkeypatch, Store, "start_run", matters=lambda store, experiment, run, **_: run.is_trial)
+    interrupt_the_third(monkeypatch, Store, "start_run", matters=lambda *_, kind, **__: kind == "trial")
 
 
 def interrupted_between_run_and_optuna(monkeypatch):

@@ -71,6 +71,13 @@ class Run:
             | ({"devices": self.devices} if self.devices > 1 else {})
         )
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The task and who trains it, in JSON types: what a store keeps of a run and a report reads."""
+        shared = {"devices": self.devices} if self.devices > 1 else {}  # sets arms apart; one device is no choice
+        who = {"framework": self.framework, "seed": self.seed, "device": self.device}
+        return {**who, **shared, **plain(self.task)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Started:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import yaml
@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from experiments.errors import Locked, SettingsError, StoreUnavailable
 from experiments.execution import environment
 from experiments.execution.locks import Owner, creation_lock
-from experiments.execution.run import EpochEnded, Run
-from experiments.fingerprint import fingerprint_of, hyphenated, plain
+from experiments.fingerprint import fingerprint_of, hyphenated
 from experiments.records import Outcome, RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 from experiments.task.keys import flatten
 
@@ -190,28 +189,43 @@ class Store:
     def start_run(
         self,
         experiment_id: str,
-        run: Run,
         *,
-        sweep_id: str,
+        parent_id: str,
+        kind: Literal["run", "trial"],
         name: str,
+        fingerprint: str,
+        config: Mapping[str, Any],
         facts: Mapping[str, str],
         dataset: Mapping[str, str],
     ) -> str:
-        """A child run of a sweep or study with its parameters, tags and dataset; return its identifier."""
-        kind = "trial" if run.is_trial else "run"
-        tags = {PARENT: sweep_id, TAG + "kind": kind, TAG + "fingerprint": run.fingerprint, TAG + "outcome": "running"}
+        """Open the record of a run or trial.
+
+        Args:
+            experiment_id: The experiment it belongs to.
+            parent_id: The sweep of a run, the study of a trial.
+            kind: A run has a result; a trial is but a step of a search.
+            name: What a person reads.
+            fingerprint: What it is found under again, once it is finished.
+            config: The task and who trains it, nested; flattened it gives the parameters.
+            facts: Machine, versions, data, ...: name -> value.
+            dataset: Its `name`, `digest` and `origin`.
+
+        Returns:
+            Its identifier.
+        """
+        tags = {PARENT: parent_id, TAG + "kind": kind, TAG + "fingerprint": fingerprint, TAG + "outcome": "running"}
         tags |= _source_tags() | {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
         run_id = str(self.client.create_run(experiment_id, run_name=name, tags=tags).info.run_id)
-        params = flatten(config_of(run))
+        params = flatten(config)
         self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
-        self.client.log_text(run_id, yaml.safe_dump(config_of(run), sort_keys=False), "config.yaml")
+        self.client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
         entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
         self.client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "train and test")])])
         return run_id
 
-    def log_epoch(self, run_id: str, event: EpochEnded) -> None:
-        """One batch per epoch."""
-        self._log_metrics(run_id, event.metrics | {"step": float(event.step)}, step=event.epoch)
+    def log_epoch(self, run_id: str, metrics: Mapping[str, float], *, epoch: int, step: int) -> None:
+        """Metrics of epoch 1, 2, ..., in one batch; `step` counts optimizer steps so far."""
+        self._log_metrics(run_id, {**metrics, "step": float(step)}, step=epoch)
 
     def log_facts(self, run_id: str, facts: Mapping[str, str]) -> None:
         """More tags of a run."""
@@ -424,12 +438,6 @@ def _source_tags() -> dict[str, str]:
         "mlflow.source.git.commit": environment.git_commit(),
         "mlflow.user": getpass.getuser(),
     }
-
-
-def config_of(run: Run) -> dict[str, Any]:
-    """The run's task with who trains it: the artifact config.yaml, flattened the parameters."""
-    shared = {"devices": run.devices} if run.devices > 1 else {}  # sets arms apart; one device is no choice
-    return {"framework": run.framework, "seed": run.seed, "device": run.device, **shared, **plain(run.task)}
 
 
 def _study_from(kept: Mapping[str, Any]) -> StudyRecord:
