@@ -808,7 +808,7 @@ def test_a_loss_is_not_settled_either_where_a_search_ended_at_the_edge():
         for seed in range(5)
     ]  # fmt: skip
     record = sweep(runs, factor="optimizer", baseline="sgd")
-    assert analyse(record).pairs[0].loss.shows_difference_in_favor_of == "keras · adam"
+    assert analyse(record).pairs[0].loss.shows_difference_in_favour_of == "keras · adam"
     (pair,) = analyse(replace(record, tuned_values=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
     assert (pair.score.id, pair.loss.id) == ("inconclusive", "inconclusive")
 

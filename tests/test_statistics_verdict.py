@@ -400,7 +400,7 @@ def outcomes(n_reports, *, n, seed, shift=0.0, sd=1.0, correlation=0.0, **settin
 
 def test_arms_that_do_not_differ_are_called_better_in_about_one_of_twenty():
     found = outcomes(5000, n=10, seed=11)
-    rate = np.mean([v.shows_difference_in_favor_of is not None for v in found])
+    rate = np.mean([v.shows_difference_in_favour_of is not None for v in found])
     assert 0.04 < rate <= 0.065  # 5 % +- 3 standard errors of .31 %; .065 is the protocol's bound
 
 
@@ -413,7 +413,7 @@ def test_a_true_difference_of_the_margin_is_called_equivalent_in_about_one_of_tw
 def test_a_thousand_reports_of_an_arm_against_itself_seldom_say_better():
     found = outcomes(1000, n=10, seed=13, sd=0.2, correlation=0.5, margin=0.2)
     detected = [v.id not in ("equivalent", "inconclusive") for v in found]
-    better = [v.shows_difference_in_favor_of is not None for v in found]
+    better = [v.shows_difference_in_favour_of is not None for v in found]
     assert np.mean(better) <= np.mean(detected) <= 0.065
     assert np.mean(detected) >= 0.03  # the test can see a difference at all
     control = outcomes(1000, n=10, seed=13, sd=0.2, correlation=0.5, margin=0.2, alpha=0.01)

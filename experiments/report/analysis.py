@@ -147,7 +147,7 @@ def _skill(arm: Arm, found: Estimate) -> tuple[str, str]:
 
 
 def _outcome(pair: Pair) -> str:
-    better = pair.score.shows_difference_in_favor_of
+    better = pair.score.shows_difference_in_favour_of
     if better is None:
         return WORDS[pair.score.id]
     return f"in favour of {'the first' if better == pair.first.name else 'the second'} arm"

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from experiments.report import formatting, methods, tables
 from experiments.report.analysis import WORDS, Analysis
-from experiments.report.pairs import FEW, Pair
+from experiments.report.pairs import MOST_WITH_LOSSES, Pair
 from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
 from experiments.statistics import details_of
@@ -54,7 +54,7 @@ def claims_of(analysis: Analysis) -> list[Claim]:
     found = []
     for pair in analysis.pairs:
         found.append(Claim(word=WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
-        if len(analysis.pairs) <= FEW:
+        if len(analysis.pairs) <= MOST_WITH_LOSSES:
             found += _secondary(pair, is_only=len(analysis.pairs) == 1)
     if analysis.skills and not found:  # a skill is no comparison of arms
         found.append(Claim(word="not assessed", text=_nothing(analysis)))

@@ -15,7 +15,7 @@ from experiments.report.arms import Arm, as_number
 from experiments.statistics import SpeedComparison, Verdict
 
 CONTROL_ALPHA = 0.01
-FEW = 3  # so many pairs have their losses among the claims; with more, losses are exploratory
+MOST_WITH_LOSSES = 3  # pairs that have their losses among the claims; with more, losses are exploratory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ def is_same_level(first: str | None, second: str | None) -> bool:
 
 def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pairs: int) -> Pair:
     """All that is claimed of a pair: one family over all pairs, of scores and, for a few pairs, losses."""
-    has_loss = metric != "test/loss" and n_pairs <= FEW
+    has_loss = metric != "test/loss" and n_pairs <= MOST_WITH_LOSSES
     n_claims = n_pairs * (1 + has_loss)
     are_frameworks = first.framework != second.framework
     return Pair(
@@ -92,7 +92,7 @@ def unsettled_at_edge(pair: Pair, choices: Sequence[TunedValue]) -> Pair:
     said = f"Not settled: the search for {' and '.join(narrow)} ended at the edge of its space."
 
     def unsettled(verdict: Verdict) -> Verdict:
-        if verdict.shows_difference_in_favor_of is None:
+        if verdict.shows_difference_in_favour_of is None:
             return verdict
         return dataclasses.replace(verdict, id="inconclusive", sentence=f"{said} {verdict.sentence}")
 

@@ -14,7 +14,7 @@ from experiments.report.analysis import SCORES, Analysis, labels_of
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
 from experiments.statistics import Verdict
-from experiments.statistics.wording import p_text, plain, signed
+from experiments.statistics.wording import format_number, p_text, signed
 from experiments.task.keys import format_value
 
 SPEED_LEDGER = {
@@ -69,7 +69,7 @@ def results(analysis: Analysis) -> Table:
     head += [formatting.TITLES[metric] for metric in shown]
     table = _table("Mean ± half-width of the 95 % t interval over seeds", head, rows)
     column = head.index(formatting.TITLES[analysis.metric]) if formatting.TITLES[analysis.metric] in head else 0
-    better = {pair.score.shows_difference_in_favor_of for pair in analysis.pairs} - {None}
+    better = {pair.score.shows_difference_in_favour_of for pair in analysis.pairs} - {None}
     bold = {(column, arm.name) for arm in analysis.arms if arm.name in better or arm.rest in better}
     return replace(table, bold=frozenset(bold))
 
@@ -136,7 +136,7 @@ def exploratory(title: str, found: Sequence[Verdict]) -> Table:
             str(each.n),
             "–" if each.mean_difference is None else signed(each.scale * each.mean_difference, decimals=3),
             "–" if each.ci95 is None else f"[{', '.join(signed(each.scale * b, decimals=3) for b in each.ci95)}]",
-            "–" if each.sd is None else plain(each.scale * each.sd, decimals=3),
+            "–" if each.sd is None else format_number(each.scale * each.sd, decimals=3),
         )
         for each in found
     ]

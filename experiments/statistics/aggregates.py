@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from experiments.statistics.checks import Array, require_finite, require_share
+from experiments.statistics.checks import Array, require_finite, require_open_share
 from experiments.statistics.intervals import Estimate
 
 MINIMUM_CELLS = 40
@@ -98,7 +98,7 @@ def pooled_interval(
     Source:
         Agarwal et al. 2021; the bound of 40 is ours, from the coverage measured for a few runs of one task.
     """
-    require_share(level=level)
+    require_open_share(level=level)
     tasks = _sorted_tasks(runs_by_task)
     pooled = np.concatenate(tasks)
     if pooled.size < MINIMUM_CELLS:
@@ -164,7 +164,7 @@ def probability_of_improvement_interval(
     Raises:
         ValueError: If a method has fewer than 40 runs x tasks, tasks do not match, or a score is not finite.
     """
-    require_share(level=level)
+    require_open_share(level=level)
     value = probability_of_improvement(first_by_task, second_by_task)
     n_cells = min(sum(task.size for task in tasks) for tasks in (first_by_task, second_by_task))
     if n_cells < MINIMUM_CELLS:
@@ -203,7 +203,7 @@ def performance_profile(
     Source:
         Agarwal et al. 2021, run-score distributions.
     """
-    require_share(level=level)
+    require_open_share(level=level)
     tasks = _sorted_tasks(runs_by_task)
     n_cells = sum(task.size for task in tasks)
     above = [task[:, np.newaxis] > thresholds for task in tasks]  # each (n_runs, n_thresholds)

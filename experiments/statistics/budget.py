@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from experiments.statistics.checks import Array, require_finite, require_positive, require_share
+from experiments.statistics.checks import Array, require_finite, require_open_share, require_positive
 
 
 def budget_curve(scores: Array, *, higher_is_better: bool) -> Array:
@@ -50,7 +50,7 @@ def near_edge(value: float, *, low: float, high: float, share: float = 0.1) -> b
     Raises:
         ValueError: If `0 < low < high` or `low <= value <= high` does not hold.
     """
-    require_share(share=share)
+    require_open_share(share=share)
     require_positive(low=low)
     if not low <= value <= high or low == high:
         raise ValueError(f"`low <= value <= high` must hold, but got (low={low}, value={value}, high={high})")

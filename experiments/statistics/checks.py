@@ -41,7 +41,7 @@ def require_finite(minimum: int = 1, /, **named: Array) -> None:
             raise ValueError(f"`{name}` must hold finite values only, but got {n_bad} not finite; see score_failures")
 
 
-def require_share(**named: float) -> None:
+def require_open_share(**named: float) -> None:
     """Refuse a probability, level or share outside the open interval (0, 1).
 
     Raises:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from experiments.statistics.checks import Scores, require_finite, require_share
+from experiments.statistics.checks import Scores, require_finite, require_open_share
 from experiments.statistics.pairing import by_seed, mean, standard_deviation
 
 MINIMUM_RUNS = 3
@@ -56,7 +56,7 @@ def mean_interval(scores: Scores, *, level: float = 0.95) -> Estimate:
     Source:
         Student 1908. At n = 5 it covers .947, the percentile bootstrap .833 of a nominal .95 (measured, normal data).
     """
-    require_share(level=level)
+    require_open_share(level=level)
     values = np.array(list(by_seed(scores).values()), dtype=np.float64)
     require_finite(scores=values)
     center, n = mean(values), values.size
@@ -76,7 +76,7 @@ def wilson_interval(n_reached: int, *, n_runs: int, level: float = 0.95) -> Esti
     Source:
         Wilson 1927, J. Am. Stat. Assoc. 22:209-212.
     """
-    require_share(level=level)
+    require_open_share(level=level)
     if not (0 <= n_reached <= n_runs and n_runs > 0):
         raise ValueError(f"`0 <= n_reached <= n_runs > 0` must hold, but got {n_reached} of {n_runs}")
     z, share = float(special.ndtri((1 + level) / 2)), n_reached / n_runs

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from experiments.statistics.checks import Array, as_array, require_share
+from experiments.statistics.checks import Array, as_array, require_open_share
 from experiments.statistics.outcome import Verdict
 
 
@@ -28,7 +28,7 @@ def simultaneous_levels(alpha: float = 0.05, *, n_claims: int) -> Levels:
     """
     if n_claims < 1:
         raise ValueError(f"`n_claims >= 1` must hold, but got {n_claims!r}")
-    require_share(twice_alpha=2 * alpha)
+    require_open_share(twice_alpha=2 * alpha)
     return Levels(difference=1 - alpha / n_claims, equivalence=1 - 2 * alpha / n_claims)
 
 

@@ -80,7 +80,7 @@ class Verdict:
         return 0 < self.n_runs == self.n_failed
 
     @property
-    def shows_difference_in_favor_of(self) -> str | None:
+    def shows_difference_in_favour_of(self) -> str | None:
         """Name of the arm that was shown to be better, by whatever amount; else None."""
         if self.id in ("A_better", "A_better_practical"):
             return self.names[0]

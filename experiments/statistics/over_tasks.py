@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments.statistics.checks import Array, Scores, require_share
+from experiments.statistics.checks import Array, Scores, require_open_share
 from experiments.statistics.multiplicity import holm
 from experiments.statistics.pairing import by_seed, mean
 from experiments.statistics.ranks import Friedman, friedman, oriented, ranks_of, signed_rank
@@ -70,7 +70,7 @@ def tasks_needed(n_methods: int, *, alpha: float = 0.05) -> int:
     Raises:
         ValueError: If `n_methods >= 2` does not hold, or alpha is not in (0, 1).
     """
-    require_share(alpha=alpha)
+    require_open_share(alpha=alpha)
     if n_methods < 2:
         raise ValueError(f"`n_methods >= 2` must hold, but got {n_methods!r}")
     return math.ceil(1 + math.log2(n_methods * (n_methods - 1) / 2 / alpha))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import special
 
-from experiments.statistics.checks import Array, require_positive, require_share
+from experiments.statistics.checks import Array, require_open_share, require_positive
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
@@ -41,7 +41,7 @@ def tost_power(
         Phillips 1990, J. Pharmacokinet. Biopharm. 18:137-144; agrees with PASS (tests, R4).
     """
     require_positive(standard_error=standard_error, degrees_of_freedom=degrees_of_freedom, margin=margin)
-    require_share(alpha=alpha)
+    require_open_share(alpha=alpha)
     critical = float(special.stdtrit(degrees_of_freedom, 1 - alpha))
     upper, lower = (margin - true_difference) / standard_error, (-margin - true_difference) / standard_error
 
@@ -80,7 +80,7 @@ def pairs_for_equivalence(
         ValueError: If `|true_difference| < margin` does not hold, or an argument is out of range.
     """
     require_positive(margin=margin, sd=sd)
-    require_share(power=power, alpha=alpha)
+    require_open_share(power=power, alpha=alpha)
     if not abs(true_difference) < margin:
         raise ValueError(f"`|true_difference| < margin` must hold, but got {true_difference!r} and {margin!r}")
 

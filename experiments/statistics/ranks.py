@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from scipy import special, stats
 
-from experiments.statistics.checks import Array, differences_of, require_share, without_noise
+from experiments.statistics.checks import Array, differences_of, require_open_share, without_noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +147,7 @@ def nemenyi_critical_difference(n_methods: int, *, n_tasks: int, alpha: float = 
     Source:
         Demsar 2006, section 3.2.2, with the exact studentized range. An option only: it depends on the pool of methods.
     """
-    require_share(alpha=alpha)
+    require_open_share(alpha=alpha)
     quantile = float(stats.studentized_range.ppf(1 - alpha, n_methods, np.inf)) / math.sqrt(2)
     return quantile * rank_difference_error(n_methods, n_tasks=n_tasks)
 

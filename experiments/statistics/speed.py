@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import special
 
-from experiments.statistics.checks import Array, require_finite, require_positive, require_share
+from experiments.statistics.checks import Array, require_finite, require_open_share, require_positive
 from experiments.statistics.intervals import MINIMUM_RUNS, t_bounds
 from experiments.statistics.multiplicity import simultaneous_levels
 from experiments.statistics.outcome import Interval, Outcome, decide, decide_without_spread
@@ -83,7 +83,7 @@ def compare_speed(
     Source:
         Kalibera & Jones 2013, Rigorous Benchmarking in Reasonable Time (repeat at the highest level that varies).
     """
-    require_share(alpha=alpha)
+    require_open_share(alpha=alpha)
     require_positive(margin=margin)
     _require_times(first_seconds, second_seconds)
     levels = simultaneous_levels(alpha, n_claims=n_claims)

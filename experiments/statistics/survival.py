@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from experiments.statistics.checks import Array, require_finite, require_positive, require_share
+from experiments.statistics.checks import Array, require_finite, require_open_share, require_positive
 from experiments.statistics.intervals import Estimate
 
 
@@ -81,7 +81,7 @@ def kaplan_meier(runs: TargetTimes, *, level: float = 0.95) -> SurvivalCurve:
     Source:
         Kaplan & Meier 1958, J. Am. Stat. Assoc. 53:457-481; variance by Greenwood 1926.
     """
-    require_share(level=level)
+    require_open_share(level=level)
     times, at_risk, reached = _table(runs)
     survival: Array = np.cumprod(1 - reached / at_risk, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -241,7 +241,7 @@ def _restricted_mean_and_error(runs: TargetTimes, *, horizon: float) -> tuple[fl
 
 
 def _normal_estimate(value: float, *, error: float, level: float, n: int) -> Estimate:
-    require_share(level=level)
+    require_open_share(level=level)
     half_width = float(special.ndtri((1 + level) / 2)) * error
     low, high = value - half_width, value + half_width
     return Estimate(value=value, low=low, high=high, level=level, n=n, method="normal, restricted mean")

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from experiments.statistics.agreement import CrossedError
-from experiments.statistics.checks import Scores, differences_of, require_positive, require_share
+from experiments.statistics.checks import Scores, differences_of, require_open_share, require_positive
 from experiments.statistics.intervals import MINIMUM_RUNS, t_bounds
 from experiments.statistics.multiplicity import simultaneous_levels
 from experiments.statistics.outcome import Interval, Verdict, decide, decide_without_spread
@@ -74,7 +74,7 @@ def verdict(
     Source:
         Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657-680 (two one-sided tests).
     """
-    require_share(alpha=alpha)
+    require_open_share(alpha=alpha)
     require_positive(scale=scale, n_claims=n_claims, n_looks=n_looks)
     pairs = pair_by_seed(first, second, failure_score=failure_score)
     if margin is not None:

@@ -44,7 +44,7 @@ def signed(value: float, *, decimals: int) -> str:
     return (MINUS if value < 0 else "+") + text
 
 
-def plain(value: float, *, decimals: int) -> str:
+def format_number(value: float, *, decimals: int) -> str:
     """Write a number with a true minus where it is negative."""
     return signed(value, decimals=decimals).removeprefix("+")
 
@@ -109,7 +109,7 @@ def _not_assessed(verdict: Verdict) -> str:
 
 
 def _better(verdict: Verdict) -> str:
-    name = verdict.shows_difference_in_favor_of
+    name = verdict.shows_difference_in_favour_of
     low, high = known(verdict.ci95)
     if name == verdict.names[1]:
         low, high = -high, -low
@@ -205,7 +205,7 @@ def _pairing(verdict: Verdict) -> str:
     if verdict.correlation is None:
         return "pairing r not defined"
     brought_nothing = ", pairing brought nothing" if verdict.correlation < 0.1 else ""
-    return f"pairing r = {plain(verdict.correlation, decimals=2)}{brought_nothing}"
+    return f"pairing r = {format_number(verdict.correlation, decimals=2)}{brought_nothing}"
 
 
 def _band(verdict: Verdict) -> str:
@@ -219,7 +219,7 @@ def _sample(verdict: Verdict) -> str:
 
 
 def _bounds(bounds: Interval, verdict: Verdict) -> str:
-    low, high = (plain(verdict.scale * bound, decimals=_decimals(verdict)) for bound in bounds)
+    low, high = (format_number(verdict.scale * bound, decimals=_decimals(verdict)) for bound in bounds)
     return f"[{low}, {high}]"
 
 
@@ -237,7 +237,7 @@ def _shown_margin(verdict: Verdict) -> float | None:
 
 def _number(value: float, verdict: Verdict, *, decimals: int | None) -> str:
     shown = value * verdict.scale
-    return f"{shown:.6g}" if decimals is None else plain(shown, decimals=decimals)
+    return f"{shown:.6g}" if decimals is None else format_number(shown, decimals=decimals)
 
 
 def _with_unit(value: float, verdict: Verdict, decimals: int | None = None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.task.checks import require, require_share
+from experiments.task.checks import require, require_half_open_share
 from experiments.task.networks import NETWORKS, Network
 from experiments.task.optimizers import OPTIMIZERS, Optimizer
 from experiments.task.schedules import SCHEDULES, Schedule
@@ -142,8 +142,8 @@ class Regularization:
     def __post_init__(self) -> None:
         """Check the shares and strengths."""
         for name in ("dropout", "spatial_dropout"):
-            require_share(**{name: getattr(self, name)}, fix="the rate is the share of units dropped")
-        require_share(label_smoothing=self.label_smoothing, weight_averaging=self.weight_averaging)
+            require_half_open_share(**{name: getattr(self, name)}, fix="the rate is the share of units dropped")
+        require_half_open_share(label_smoothing=self.label_smoothing, weight_averaging=self.weight_averaging)
         for name in ("l1", "l2", "weight_decay"):
             require(getattr(self, name) >= 0, f"{name} >= 0", getattr(self, name))
 

@@ -14,7 +14,7 @@ def require(holds: bool, rule: str, value: Any, fix: str = "") -> None:  # noqa:
         raise ValueError(f"`{rule}` must hold, but got {value!r}" + (f"; {fix}" if fix else ""))
 
 
-def require_share(*, fix: str = "", **shares: float) -> None:
+def require_half_open_share(*, fix: str = "", **shares: float) -> None:
     """Refuse what is not in [0, 1)."""
     for name, share in shares.items():
         require(0 <= share < 1, f"0 <= {name} < 1", share, fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from experiments.task.checks import require, require_positive, require_share
+from experiments.task.checks import require, require_half_open_share, require_positive
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "leaky_relu"]
 
@@ -34,7 +34,7 @@ class BatchNormalization:
 
     def __post_init__(self) -> None:
         """Check both."""
-        require_share(decay=self.decay)
+        require_half_open_share(decay=self.decay)
         require_positive(epsilon=self.epsilon)
 
 

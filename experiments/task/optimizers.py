@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
-from experiments.task.checks import require, require_positive, require_share
+from experiments.task.checks import require, require_half_open_share, require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class SgdSettings(_WithRate):
     def __post_init__(self) -> None:
         """Check rate and momentum."""
         super().__post_init__()
-        require_share(momentum=self.momentum)
+        require_half_open_share(momentum=self.momentum)
         fix = "set momentum: 0.9"
         require(self.momentum > 0 or not self.nesterov, "nesterov needs momentum > 0", self.momentum, fix)
 
@@ -60,7 +60,7 @@ class RmspropSettings(_WithRate):
     def __post_init__(self) -> None:
         """Check rate, decays and epsilon."""
         super().__post_init__()
-        require_share(rho=self.rho, momentum=self.momentum)
+        require_half_open_share(rho=self.rho, momentum=self.momentum)
         require_positive(epsilon=self.epsilon)
 
 
@@ -96,7 +96,7 @@ class AdadeltaSettings(_WithRate):
     def __post_init__(self) -> None:
         """Check rate, decay and epsilon."""
         super().__post_init__()
-        require_share(rho=self.rho)
+        require_half_open_share(rho=self.rho)
         require_positive(epsilon=self.epsilon)
 
 
@@ -109,7 +109,7 @@ class _WithMoments(_WithRate):
     def __post_init__(self) -> None:
         """Check rate, decays and epsilon."""
         super().__post_init__()
-        require_share(beta1=self.beta1, beta2=self.beta2)
+        require_half_open_share(beta1=self.beta1, beta2=self.beta2)
         require_positive(epsilon=self.epsilon)
 
 
@@ -208,7 +208,7 @@ class MuonSettings(_WithRate):
         require(len(self.matrices) > 0, "matrices must name weights", self.matrices, 'such as ["dense*/kernel"]')
         require(self.iterations >= 1, "iterations >= 1", self.iterations)
         require(len(self.coefficients) == 3, "three coefficients", self.coefficients)
-        require_share(momentum=self.momentum, beta1=self.beta1, beta2=self.beta2)
+        require_half_open_share(momentum=self.momentum, beta1=self.beta1, beta2=self.beta2)
         require_positive(epsilon=self.epsilon, rms_rate=self.rms_rate)
 
     def select(self, ranks: Mapping[str, int]) -> frozenset[str]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.task.checks import require, require_positive, require_share
+from experiments.task.checks import require, require_half_open_share, require_positive
 
 Table = NDArray[np.float64]
 
@@ -89,7 +89,7 @@ class PolynomialSchedule(_Schedule):
         """Check power and floor."""
         super().__post_init__()
         require_positive(power=self.power)
-        require_share(floor=self.floor)
+        require_half_open_share(floor=self.floor)
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """From 1 to the floor."""
@@ -106,7 +106,7 @@ class CosineSchedule(_Schedule):
     def __post_init__(self) -> None:
         """Check the floor."""
         super().__post_init__()
-        require_share(floor=self.floor)
+        require_half_open_share(floor=self.floor)
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """Half a period of the cosine."""

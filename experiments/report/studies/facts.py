@@ -14,7 +14,7 @@ from experiments.records import StudyRecord, TrialRecord
 from experiments.report.sanitize import clean
 from experiments.report.tables import Table
 
-FEW = 20  # complete trials; with fewer, importances are mostly noise
+FEWEST_TRIALS = 20  # complete ones; with fewer, importances are mostly noise
 SENTENCES = 3  # in a title
 TOP = 3  # trials whose values a title tells
 # Their trials do not depend on each other, so that the best of b of them has an expectation.
@@ -257,7 +257,7 @@ def found_best(study: StudyRecord) -> str:
 def found_importance(study: StudyRecord) -> str:
     """The most important key."""
     key = min(study.importances, key=lambda each: (-study.importances[each], each))
-    care = " (few trials: read with care)" if len(complete(study)) < FEW else ""
+    care = " (few trials: read with care)" if len(complete(study)) < FEWEST_TRIALS else ""
     return f"{spoken(key)} has {100 * study.importances[key]:.0f} % of the importance{care}"
 
 

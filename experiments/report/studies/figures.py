@@ -21,7 +21,7 @@ from experiments.report.figures.style import NEUTRAL, SMALL, WIDTH, colour_of, l
 from experiments.report.sanitize import clean
 from experiments.report.studies import facts as found
 from experiments.report.studies.facts import (
-    FEW,
+    FEWEST_TRIALS,
     Dimension,
     best_of,
     complete,
@@ -127,11 +127,11 @@ def importances(studies: Studies) -> Figure | None:
         axes.set_xlim(0, 112)
         axes.set_xticks([0, 25, 50, 75, 100])
         axes.grid(visible=False, axis="y")
-        notes = [f"few trials ({len(complete(study))}): read with care"] if len(complete(study)) < FEW else []
+        notes = [f"few trials ({len(complete(study))}): read with care"] if len(complete(study)) < FEWEST_TRIALS else []
         notes += [f"{BARS} of {len(study.importances)} keys"] if len(study.importances) > BARS else []
         axes.set_title("\n".join([label_of(study, studies, 28), *notes]), loc="left", fontsize=SMALL)
 
-    care = ": few trials, read with care" if any(len(complete(study)) < FEW for study in shown) else ""
+    care = ": few trials, read with care" if any(len(complete(study)) < FEWEST_TRIALS for study in shown) else ""
     bars = max((min(BARS, len(study.importances)) for study in shown), default=0)
     return multiples(shown, draw, title=f"Importance of the keys{care}", x="share of the importance, %",
                      height=0.95 + 0.19 * bars)  # fmt: skip

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments.records import StudyRecord
 from experiments.report.section import Drawn
 from experiments.report.studies import facts as found
-from experiments.report.studies.facts import FEW, complete, keys_of, studies_table, trials_table
+from experiments.report.studies.facts import FEWEST_TRIALS, complete, keys_of, studies_table, trials_table
 from experiments.report.studies.figures import (
     CROWD,
     SLICE_KEYS,
@@ -68,7 +68,7 @@ def sections_of_studies(studies: Studies) -> list[Drawn]:
         found.found_importance,
         lambda study: bool(study.importances),
         caption="Bars: share of each key in the importance, adding up to 100 %, as Optuna's evaluator finds it in the "
-        f"complete trials of one study; below {FEW} of them it is mostly noise.",
+        f"complete trials of one study; below {FEWEST_TRIALS} of them it is mostly noise.",
         how="A long bar says that the score varied with the key within the searched range. It is neither a cause nor "
         "a statement about other ranges.",
     )
