@@ -139,8 +139,8 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
             for name, value in options.items()
             if (value is None) == (name in source.options) and not (value is None and name == "image_size")
         ]
-        if source.form is not None and not problems:
-            problems += check_fit(job.task, source.form(job.task.data), title=source.title)
+        if source.spec is not None and not problems:
+            problems += check_fit(job.task, source.spec(job.task.data), title=source.title)
     if job.framework.name not in frameworks:
         problems.append(f"framework.name: {unknown_name(job.framework.name, frameworks)}")
     if not 0 <= job.seed < 2**32:

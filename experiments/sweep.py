@@ -95,7 +95,7 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, comman
             data_fingerprint=datasets[fingerprint_of(job.task.data)].fingerprint,
             data_path=(cache / "prepared" / f"{datasets[fingerprint_of(job.task.data)].fingerprint}.npz").resolve(),
             folder=Path(),
-            form=datasets[fingerprint_of(job.task.data)].form,
+            spec=datasets[fingerprint_of(job.task.data)].spec,
             labels=job.labels or {"framework": job.framework.name},
             overrides=job.overrides,
         )
@@ -168,7 +168,7 @@ def _check_fit(job: Job, dataset: data.Dataset, *, device: str, devices: int) ->
         SettingsError: If network, loss or batches do not fit the data, the precision the device, or the task several.
     """
     training = job.task.training
-    problems = check_fit(job.task, dataset.form, title=SOURCES[job.task.data.source].title)
+    problems = check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
     try:
         require_whole_steps(
             len(dataset.y_train),
@@ -323,8 +323,8 @@ class Recording:
         """Keep what the sweep consists of, so that a report can be made even if this process is killed."""
         sweep = self.sweep
         task = sweep.runs[0].task
-        forms = [sweep.datasets[run.data_fingerprint].form for run in sweep.runs]
-        names = {form.class_names for form in forms if form.class_names}
+        specs = [sweep.datasets[run.data_fingerprint].spec for run in sweep.runs]
+        names = {spec.class_names for spec in specs if spec.class_names}
         self.store.write_sweep(
             self.sweep_id,
             {

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
 from experiments import data, settings
-from experiments.data.catalog import Form
+from experiments.data.spec import ExampleSpec
 from experiments.fingerprint import fingerprint_of_arrays
 from experiments.job import ComparisonSettings, FrameworkSettings, Job, TrackingSettings
 from experiments.task import Task
@@ -118,7 +118,7 @@ def dataset(kind: str, *, values: bool = False) -> data.Dataset:
     }
     return data.Dataset(
         **arrays,
-        form=Form(
+        spec=ExampleSpec(
             input_shape=inputs.shape[1:],
             class_names=() if values else ("a", "b", "c", "d"),
             n_values=3 if values else 0,

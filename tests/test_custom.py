@@ -48,7 +48,7 @@ def test_features_keep_their_values_and_a_fifth_of_each_class_becomes_the_test_s
     loaded = load(npz(tmp_path))
     # 5 of each class: 1 is held out for test, then 1 of the 4 that are left for validation.
     assert loaded.sizes == {"train": 6, "validation": 2, "test": 2}
-    assert (loaded.form.input_shape, loaded.form.class_names, loaded.form.scale) == ((2,), ("0", "1"), 1.0)
+    assert (loaded.spec.input_shape, loaded.spec.class_names, loaded.spec.scale) == ((2,), ("0", "1"), 1.0)
     assert loaded.origin == "your own arrays from mine.npz, 10 examples"
     rows = np.concatenate([loaded.x_train, loaded.x_validation, loaded.x_test])
     np.testing.assert_array_equal(rows[np.argsort(rows[:, 0])], FEATURES.astype(np.float32))
@@ -65,13 +65,13 @@ def test_a_test_set_is_kept_whole_and_in_order(tmp_path):
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)])
 def test_bytes_are_images_divided_by_255(tmp_path, shape):
     loaded = load(npz(tmp_path, x_train=np.full((10, *shape), 51, np.uint8)))
-    assert loaded.form.input_shape == (4, 5, shape[2] if len(shape) == 3 else 1)
+    assert loaded.spec.input_shape == (4, 5, shape[2] if len(shape) == 3 else 1)
     assert np.unique(loaded.x_train) == np.float32(0.2)  # 51 / 255
 
 
 def test_float_images_stay_as_they_are(tmp_path):
     loaded = load(npz(tmp_path, x_train=np.full((10, 4, 5, 2), -3.5)))
-    assert loaded.form.input_shape == (4, 5, 2)
+    assert loaded.spec.input_shape == (4, 5, 2)
     assert np.unique(loaded.x_train) == -3.5
 
 
@@ -80,7 +80,7 @@ def test_what_stands_after_a_sequences_length_becomes_padding(tmp_path):
     garbage[3, 1:] = np.nan
     lengths = np.where(np.arange(10) == 3, 1, 3)
     loaded = load(npz(tmp_path, x_train=garbage, lengths_train=lengths))
-    assert (loaded.form.input_shape, loaded.form.vocabulary) == ((3, 2), 0)
+    assert (loaded.spec.input_shape, loaded.spec.vocabulary) == ((3, 2), 0)
     rows = np.concatenate([loaded.x_train, loaded.x_validation, loaded.x_test])
     np.testing.assert_array_equal(rows[rows[:, 0, 0] == 19], [[[19, 20], [0, 0], [0, 0]]])  # 3 * 6 + 1 = 19
     assert (rows != 0).any(axis=2).sum() == 28  # 9 whole ones of 3 steps, and 1
@@ -90,7 +90,7 @@ def test_whole_numbers_are_tokens_and_the_largest_of_both_parts_counts(tmp_path)
     test = {"x_test": np.array([[40, 1, 1], [1, 1, 7]], np.int32), "y_test": np.array([0, 1])}
     lengths = {"lengths_train": np.full(10, 3), "lengths_test": np.array([2, 3])}
     loaded = load(npz(tmp_path, x_train=TOKENS, **test, **lengths))
-    assert (loaded.form.input_shape, loaded.form.vocabulary) == ((3,), 41)
+    assert (loaded.spec.input_shape, loaded.spec.vocabulary) == ((3,), 41)
     np.testing.assert_array_equal(loaded.x_test, [[40, 1, 0], [1, 1, 7]])
     assert loaded.x_train.dtype == np.int64
 
@@ -98,13 +98,13 @@ def test_whole_numbers_are_tokens_and_the_largest_of_both_parts_counts(tmp_path)
 @pytest.mark.parametrize(("shape", "n_values"), [((10,), 1), ((10, 1), 1), ((10, 3), 3)])
 def test_floats_are_values_to_predict(tmp_path, shape, n_values):
     loaded = load(npz(tmp_path, y_train=np.full(shape, 2.0)))
-    assert (loaded.form.n_values, loaded.form.class_names) == (n_values, ())
+    assert (loaded.spec.n_values, loaded.spec.class_names) == (n_values, ())
     assert (loaded.y_train.shape[1], loaded.y_train.dtype) == (n_values, np.float32)
 
 
 def test_class_names_may_name_a_class_without_examples(tmp_path):
     loaded = load(npz(tmp_path, y_train=np.arange(10) % 2 * 2, class_names=np.array(["cat", "dog", "owl"])))
-    assert loaded.form.class_names == ("cat", "dog", "owl")
+    assert loaded.spec.class_names == ("cat", "dog", "owl")
     assert set(loaded.y_train) == {0, 2}
 
 
@@ -357,8 +357,8 @@ def test_grey_pictures_have_one_channel_and_the_classes_are_the_folders(tmp_path
     (root / "cat" / "Thumbs.db").write_bytes(b"litter")
     (root / ".DS_Store").write_bytes(b"litter")
     loaded = load(root)
-    assert loaded.form.input_shape == (2, 3, 1)
-    assert loaded.form.class_names == ("cat", "dog")
+    assert loaded.spec.input_shape == (2, 3, 1)
+    assert loaded.spec.class_names == ("cat", "dog")
     assert loaded.origin == "your own pictures from pets, 10 examples"
     assert loaded.sizes == {"train": 6, "validation": 2, "test": 2}
     assert np.unique(loaded.x_train[loaded.y_train == 0]) == np.float32(0.2)  # 51 / 255
@@ -383,7 +383,7 @@ def test_one_coloured_picture_makes_all_rgb_and_image_size_resizes(tmp_path):
     root = pictures(tmp_path, GREY)
     Image.fromarray(np.full((5, 5, 3), (255, 0, 0), np.uint8)).save(root / "dog" / "9.png")
     loaded = load(root, image_size=[4, 6])
-    assert loaded.form.input_shape == (4, 6, 3)
+    assert loaded.spec.input_shape == (4, 6, 3)
     colours = np.concatenate([loaded.x_train, loaded.x_validation, loaded.x_test])[:, 0, 0]
     assert (colours == np.float32([1, 0, 0])).all(axis=1).sum() == 1
     assert (colours == np.float32(51 / 255)).all(axis=1).sum() == 5
@@ -398,20 +398,20 @@ def test_resizing_is_bilinear(tmp_path):
 @pytest.mark.parametrize("suffix", ["jpg", "jpeg", "bmp", "gif", "webp", "tif", "tiff", "PNG"])
 def test_common_formats_are_read(tmp_path, suffix):
     loaded = load(pictures(tmp_path, RED // np.uint8(2), suffix=suffix))
-    assert loaded.form.input_shape == (2, 3, 3)
+    assert loaded.spec.input_shape == (2, 3, 3)
     np.testing.assert_allclose(loaded.x_train[0, 0, 0], [0.5, 0, 0], atol=0.03)  # JPEG and WebP lose a little
 
 
 def test_sixteen_bits_are_rounded_to_eight(tmp_path):
     loaded = load(pictures(tmp_path, np.full((2, 2), 257 * 51 + 100, np.uint16)))
-    assert loaded.form.input_shape == (2, 2, 1)
+    assert loaded.spec.input_shape == (2, 2, 1)
     assert np.unique(loaded.x_train) == np.float32(0.2)
 
 
 def test_what_is_transparent_shows_black(tmp_path):
     root = pictures(tmp_path, np.full((2, 3, 4), (255, 200, 100, 0), np.uint8))  # alpha 0, and 1 in dogs
     loaded = load(root)
-    assert loaded.form.input_shape == (2, 3, 3)
+    assert loaded.spec.input_shape == (2, 3, 3)
     assert loaded.x_train[loaded.y_train == 0].max() == 0
 
 
@@ -420,7 +420,7 @@ def test_pictures_are_turned_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # on its side, as a phone writes it
     Image.fromarray(GREY.T.copy()).save(root / "cat" / "0.png", exif=exif)
-    assert load(root).form.input_shape == (2, 3, 1)
+    assert load(root).spec.input_shape == (2, 3, 1)
 
 
 def empty_class(root):

@@ -12,7 +12,7 @@ import pytest
 
 from experiments import data
 from experiments.data import images
-from experiments.data.spec import Form
+from experiments.data.spec import ExampleSpec
 from experiments.task import DataSettings
 
 
@@ -120,7 +120,7 @@ def test_parts_are_disjoint_whole_and_stratified(digits):
 
 def test_inputs_are_float32_in_0_1_channels_last(digits):
     assert digits.x_train.dtype == np.float32
-    assert digits.form.input_shape == (8, 8, 1)
+    assert digits.spec.input_shape == (8, 8, 1)
     assert (digits.x_train.min(), digits.x_train.max()) == (0.0, 1.0)
 
 
@@ -130,7 +130,7 @@ def test_a_dataset_is_read_back_as_it_was_written(digits, digits_path):
     np.testing.assert_array_equal(back.x_test, digits.x_test)
 
 
-FORM = Form(input_shape=(2,), class_names=("a", "b"))
+SPEC = ExampleSpec(input_shape=(2,), class_names=("a", "b"))
 
 
 def arrays(**changes):
@@ -157,7 +157,7 @@ def arrays(**changes):
 )
 def test_wrong_arrays_are_refused_with_place_and_value(changes, message):
     with pytest.raises(ValueError, match=message):
-        data.check(arrays(**changes), form=FORM, title="toy")
+        data.check(arrays(**changes), spec=SPEC, title="toy")
 
 
 def test_an_empty_part_is_refused():
@@ -189,12 +189,12 @@ def test_a_missing_idx_file_is_named(tmp_path):
 def test_debians_fashion_mnist_is_found_by_itself(tmp_path):
     loaded = data.load(settings(source="fashion_mnist"), cache=tmp_path)
     assert loaded.sizes == {"train": 54_000, "validation": 6_000, "test": 10_000}
-    assert loaded.form.class_names[9] == "Ankle boot"
+    assert loaded.spec.class_names[9] == "Ankle boot"
 
 
 def test_the_vowels_are_padded_at_the_end_only(tmp_path):
     loaded = data.load(settings(source="japanese_vowels"), cache=tmp_path)
-    assert loaded.form.input_shape == (29, 12)
+    assert loaded.spec.input_shape == (29, 12)
     assert loaded.sizes == {"train": 243, "validation": 27, "test": 370}
     lengths = (loaded.x_test != 0).any(axis=2).sum(axis=1)
     assert (lengths.min(), lengths.max()) == (7, 29)
@@ -202,7 +202,7 @@ def test_the_vowels_are_padded_at_the_end_only(tmp_path):
 
 @pytest.mark.parametrize("steps", [[0, 1, 1], [1, 0, 1], [0, 0, 0]])
 def test_padding_anywhere_else_is_refused(steps):
-    form = dataclasses.replace(FORM, input_shape=(3, 1))
+    spec = dataclasses.replace(SPEC, input_shape=(3, 1))
     sequences = np.array([[1, 1, 0], steps, [1, 0, 0], [1, 1, 1]], float)[..., np.newaxis]
     with pytest.raises(ValueError, match=r"must stand at the end.* but x_train\[1\] has them elsewhere"):
-        data.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), form=form, title="toy")
+        data.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), spec=spec, title="toy")

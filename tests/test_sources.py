@@ -71,7 +71,7 @@ def test_cifar10_is_downloaded_and_its_planes_become_channels(server, tmp_path, 
     monkeypatch.setattr(images, "CIFAR10_FILES", {"cifar-10-binary.tar.gz": known})
     loaded = data.load(settings(source="cifar10", download=True), cache=tmp_path / "cache")
     assert loaded.sizes == {"train": 90, "validation": 10, "test": 20}
-    assert loaded.form.input_shape == (32, 32, 3)
+    assert loaded.spec.input_shape == (32, 32, 3)
     np.testing.assert_allclose(loaded.x_test[7, 0, 0], np.array([7, 100, 200]) / 255, rtol=1e-6)
     assert loaded.y_test.tolist() == [number % 10 for number in range(20)]
     again = data.load(settings(source="cifar10", download=False), cache=tmp_path / "cache")
@@ -91,7 +91,7 @@ def test_imdb_is_downloaded_read_as_words_and_numbered_by_frequency(server, tmp_
     first = [numbers.get(word, sequences.UNKNOWN) for word in ("a", "neg", "film", "number")]  # cut after four words
     assert loaded.x_test[0].tolist() == first
     assert loaded.y_test.tolist() == [0] * 12 + [1] * 12
-    assert loaded.form.vocabulary == 6
+    assert loaded.spec.vocabulary == 6
 
 
 def test_vocabulary_and_length_of_imdb_are_settings(tmp_path):
@@ -99,7 +99,7 @@ def test_vocabulary_and_length_of_imdb_are_settings(tmp_path):
     path = str(tmp_path / "aclImdb_v1.tar.gz")
     wide = data.load(settings(source="imdb", path=path, length=9, vocabulary=30), cache=tmp_path)
     narrow = data.load(settings(source="imdb", path=path, length=9, vocabulary=4), cache=tmp_path)
-    assert wide.form.input_shape == (9,)
+    assert wide.spec.input_shape == (9,)
     assert wide.x_test[0].tolist()[6:] == [0, 0, 0]  # "a neg film number 0 really" and padding
     assert narrow.x_test.max() == 3
     assert len(np.unique(wide.x_test)) > len(np.unique(narrow.x_test))
@@ -168,10 +168,10 @@ def test_a_download_with_a_wrong_hash_is_refused(server, tmp_path):
 def test_surnames_keep_their_split_and_unknown_letters_are_one_token(tmp_path):
     loaded = data.load(settings(source="surnames"), cache=tmp_path)
     assert sum(loaded.sizes.values()) == 6697
-    assert len(loaded.form.class_names) == 11
+    assert len(loaded.spec.class_names) == 11
     assert loaded.x_train.dtype == np.int64
     letters = sequences._letters()
-    assert loaded.form.vocabulary == len(letters) + 2
+    assert loaded.spec.vocabulary == len(letters) + 2
     assert sequences.tokens_of(["aЖ"], numbers=letters, length=3)[0].tolist() == [letters["a"], 1, 0]
     name = sequences.tokens_of(["Abičić"], numbers=letters, length=20)[0]
     everything = np.concatenate([loaded.x_train, loaded.x_validation])
@@ -205,15 +205,15 @@ def test_every_source_says_its_form_before_or_after_it_is_read():
     assert set(SOURCES) >= {"mnist", "cifar10", "surnames", "imdb", "sunspots", "japanese_vowels", "custom"}
     asked = settings(length=5, vocabulary=50)
     for source in SOURCES.values():
-        if source.form is not None:
-            form = source.form(asked)
-            assert form.n_outputs >= 1
-            assert bool(form.class_names) != bool(form.n_values)
+        if source.spec is not None:
+            spec = source.spec(asked)
+            assert spec.n_outputs >= 1
+            assert bool(spec.class_names) != bool(spec.n_values)
 
 
 def test_a_network_that_does_not_fit_the_examples_is_refused(task):
-    tokens = SOURCES["surnames"].form(settings())
+    tokens = SOURCES["surnames"].spec(settings())
     assert "a mlp takes numbers, not tokens" in " ".join(check_fit(task, tokens, title="surnames"))
-    images_form = SOURCES["mnist"].form(settings())
+    images_spec = SOURCES["mnist"].spec(settings())
     weighted = dataclasses.replace(task, training=dataclasses.replace(task.training, class_weights=(1.0, 2.0)))
-    assert "2 for 10 classes of MNIST" in " ".join(check_fit(weighted, images_form, title="MNIST"))
+    assert "2 for 10 classes of MNIST" in " ".join(check_fit(weighted, images_spec, title="MNIST"))

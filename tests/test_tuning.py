@@ -18,7 +18,7 @@ from test_space import rates, search, whole, words
 
 import frameworks
 from experiments import data, settings
-from experiments.data.catalog import Form
+from experiments.data.spec import ExampleSpec
 from experiments.errors import Locked, SettingsError
 from experiments.execution.environment import process_start
 from experiments.execution.locks import Owner
@@ -760,8 +760,8 @@ def test_a_space_that_cannot_be_is_refused_with_key_value_and_fix(runs, space, m
 
 
 def test_a_network_that_the_data_is_too_small_for_is_refused():
-    images = Form(input_shape=(28, 28, 1), class_names=tuple("0123456789"))
-    cnn = dataclasses.replace(run_of(cases.task("experiment=mnist_cnn", precision="float32")), form=images)
+    images = ExampleSpec(input_shape=(28, 28, 1), class_names=tuple("0123456789"))
+    cnn = dataclasses.replace(run_of(cases.task("experiment=mnist_cnn", precision="float32")), spec=images)
     with pytest.raises(SettingsError, match=r"network\.depth: 9 is tried, but `network\.depth <= 3` must hold"):
         studies.check(search(space={DEPTH: whole(high=9)}), [cnn])
 

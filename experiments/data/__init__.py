@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.catalog import SOURCES, Form
-from experiments.data.spec import write_npz
+from experiments.data.catalog import SOURCES
+from experiments.data.spec import ExampleSpec, write_npz
 from experiments.fingerprint import fingerprint_of_arrays, plain
 from experiments.task import DataSettings
 
@@ -23,7 +23,7 @@ PARTS = ("train", "validation", "test")
 class Dataset:
     """Examples, split in three. Inputs are float32, channels last, or int64 tokens; targets int64 (n,) or float32.
 
-    `form` says what one example looks like, `origin` in one line where they came from; `fingerprint` is the hash of
+    `spec` says what one example looks like, `origin` in one line where they came from; `fingerprint` is the hash of
     their bytes and split.
     """
 
@@ -33,7 +33,7 @@ class Dataset:
     y_validation: Array
     x_test: Array
     y_test: Array
-    form: Form
+    spec: ExampleSpec
     origin: str
     fingerprint: str
 
@@ -57,29 +57,29 @@ def load(settings: DataSettings, *, cache: Path) -> Dataset:
     """
     source = SOURCES[settings.source]
     raw = source.read(settings, cache)
-    form = raw.form or (source.form(settings) if source.form else None)
-    assert form is not None, "a source states its form before or after it is read"
-    check(raw.arrays, form=form, title=source.title)
+    spec = raw.spec or (source.spec(settings) if source.spec else None)
+    assert spec is not None, "a source states its spec before or after it is read"
+    check(raw.arrays, spec=spec, title=source.title)
     parts = (
         _everywhere(raw.arrays)
-        if source.is_whole
+        if source.is_unsplit
         else split(raw.arrays, settings=settings, in_order=source.is_in_order)
     )
     for part in PARTS:
         x = parts[f"x_{part}"]
-        shaped = x.reshape(len(x), *form.input_shape)
+        shaped = x.reshape(len(x), *spec.input_shape)
         parts[f"x_{part}"] = (
-            shaped.astype(np.int64) if form.vocabulary else shaped.astype(np.float32) / np.float32(form.scale)
+            shaped.astype(np.int64) if spec.vocabulary else shaped.astype(np.float32) / np.float32(spec.scale)
         )
-        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.float32 if form.n_values else np.int64)
-    return Dataset(**parts, form=form, origin=raw.origin, fingerprint=fingerprint_of_arrays(parts))
+        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.float32 if spec.n_values else np.int64)
+    return Dataset(**parts, spec=spec, origin=raw.origin, fingerprint=fingerprint_of_arrays(parts))
 
 
 def _everywhere(arrays: dict[str, Array]) -> dict[str, Array]:
     return {f"{axis}_{part}": arrays[f"{axis}_train"] for axis in "xy" for part in PARTS}
 
 
-def check(arrays: dict[str, Array], *, form: Form, title: str) -> None:
+def check(arrays: dict[str, Array], *, spec: ExampleSpec, title: str) -> None:
     """Refuse arrays that would train to nonsense: sizes, shapes, values, tokens and labels.
 
     Raises:
@@ -89,19 +89,19 @@ def check(arrays: dict[str, Array], *, form: Form, title: str) -> None:
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if len(x) != len(y):
             raise ValueError(f"`len(x_{part}) == len(y_{part})` must hold, but got {len(x)} and {len(y)}")
-        if np.prod(x.shape[1:]) != np.prod(form.input_shape):
+        if np.prod(x.shape[1:]) != np.prod(spec.input_shape):
             raise ValueError(
-                f"`x_{part}` of {title} must hold examples of shape {form.input_shape}, but got {x.shape[1:]}"
+                f"`x_{part}` of {title} must hold examples of shape {spec.input_shape}, but got {x.shape[1:]}"
             )
         _check_finite(x, name=f"x_{part}")
-        if form.vocabulary:
-            _check_range(x, name=f"x_{part}", end=form.vocabulary)
-        if form.vocabulary or len(form.input_shape) == 2:
+        if spec.vocabulary:
+            _check_range(x, name=f"x_{part}", end=spec.vocabulary)
+        if spec.vocabulary or len(spec.input_shape) == 2:
             _check_padding(x, name=f"x_{part}")
-        if form.n_values:
+        if spec.n_values:
             _check_finite(y, name=f"y_{part}")
         else:
-            _check_range(y, name=f"y_{part}", end=len(form.class_names))
+            _check_range(y, name=f"y_{part}", end=len(spec.class_names))
     if len(arrays["y_train"]) == 0:
         raise ValueError("`x_train` must hold examples, but it is empty")
 
@@ -190,7 +190,7 @@ def _hold_out(
 def write(dataset: Dataset, folder: Path, /) -> Path:
     """Put a dataset where workers can read it; return its path. Same fingerprint, same file."""
     path = folder / f"{dataset.fingerprint}.npz"
-    facts = {"form": plain(dataset.form), "origin": dataset.origin, "fingerprint": dataset.fingerprint}
+    facts = {"form": plain(dataset.spec), "origin": dataset.origin, "fingerprint": dataset.fingerprint}
     arrays = {f"{axis}_{part}": getattr(dataset, f"{axis}_{part}") for axis in "xy" for part in PARTS}
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(path, arrays | {"facts": np.array(json.dumps(facts))})
@@ -202,7 +202,7 @@ def read(path: Path, /) -> Dataset:
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "facts"}
         facts = json.loads(str(stored["facts"]))
-    form = facts["form"]
+    spec = facts["form"]
     for name in ("input_shape", "class_names"):  # JSON knows no tuples
-        form[name] = tuple(form[name])
-    return Dataset(**arrays, form=Form(**form), origin=facts["origin"], fingerprint=facts["fingerprint"])
+        spec[name] = tuple(spec[name])
+    return Dataset(**arrays, spec=ExampleSpec(**spec), origin=facts["origin"], fingerprint=facts["fingerprint"])

@@ -6,8 +6,6 @@ A source is a word that `conf/data/*.yaml` may use; adding one is a function and
 from __future__ import annotations
 
 from experiments.data import custom, images, sequences
-from experiments.data.spec import Form, Raw, Source
-
-__all__ = ["SOURCES", "Form", "Raw", "Source"]
+from experiments.data.spec import Source
 
 SOURCES: dict[str, Source] = {**images.SOURCES, **sequences.SOURCES, **custom.SOURCES}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data.pictures import RULES, read_folder
-from experiments.data.spec import Arrays, Form, Raw, Source
+from experiments.data.spec import Arrays, ExampleSpec, RawData, Source
 from experiments.task import DataSettings
 from experiments.task.checks import require
 
@@ -26,7 +26,7 @@ DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, Runtim
 LARGEST_NUMBER = 2**31 - 1  # of tokens and classes; no table of embeddings is larger
 
 
-def _custom(settings: DataSettings, cache: Path) -> Raw:
+def _custom(settings: DataSettings, cache: Path) -> RawData:
     if not settings.path:
         raise ValueError(
             f"`data.path` must be stated, but got {settings.path!r}; give data.path=FILE.npz or =FOLDER; {RULES}"
@@ -35,12 +35,12 @@ def _custom(settings: DataSettings, cache: Path) -> Raw:
     if not path.exists():
         raise FileNotFoundError(f"`data.path` must exist, but there is no {settings.path!r}, seen from {Path.cwd()}")
     what = "pictures" if path.is_dir() else "arrays"
-    arrays, form = read_folder(path, size=settings.image_size) if path.is_dir() else read_npz(path, settings=settings)
-    if form.targets == "classes":
-        _check_classes(arrays, class_names=form.class_names, settings=settings)
+    arrays, spec = read_folder(path, size=settings.image_size) if path.is_dir() else read_npz(path, settings=settings)
+    if spec.targets == "classes":
+        _check_classes(arrays, class_names=spec.class_names, settings=settings)
     n_examples = len(arrays["y_train"]) + len(arrays["y_test"])
     origin = f"your own {what} from {path.resolve().name}, {n_examples:,} examples"
-    return Raw(arrays=arrays, origin=origin, form=form)
+    return RawData(arrays=arrays, origin=origin, spec=spec)
 
 
 def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: DataSettings) -> None:
@@ -63,7 +63,7 @@ def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: Da
         require(left >= 1, f"1 example or more of {name} is left to train on", left, fix)
 
 
-def read_npz(path: Path, /, *, settings: DataSettings) -> tuple[Arrays, Form]:
+def read_npz(path: Path, /, *, settings: DataSettings) -> tuple[Arrays, ExampleSpec]:
     """Read x_train, y_train and what else there may be, in canonical types.
 
     Returns:
@@ -94,14 +94,14 @@ def read_npz(path: Path, /, *, settings: DataSettings) -> tuple[Arrays, Form]:
     arrays = {f"{axis}_test": arrays[f"{axis}_train"][:0] for axis in "xy"} | arrays
     x = arrays["x_train"]
     tokens = [int(arrays[f"x_{part}"].max()) for part in parts] if kind == "tokens" else [-1]
-    form = Form(
+    spec = ExampleSpec(
         input_shape=x.shape[1:],
         class_names=_class_names(stored.get("class_names"), arrays, has_values=has_values),
         n_values=arrays["y_train"].shape[1] if has_values else 0,
         scale=255.0 if x.dtype == np.uint8 else 1.0,
         vocabulary=max(tokens) + 1,
     )
-    return arrays, form
+    return arrays, spec
 
 
 def _stored(path: Path) -> Arrays:
@@ -319,4 +319,4 @@ def _stated_names(stated: Array, *, n_classes: int) -> tuple[str, ...]:
     return names
 
 
-SOURCES = {"custom": Source(title="your data", read=_custom, form=None, options=frozenset({"image_size"}))}
+SOURCES = {"custom": Source(title="your data", read=_custom, spec=None, options=frozenset({"image_size"}))}

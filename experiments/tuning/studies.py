@@ -109,7 +109,7 @@ def task_with(run: Run, values: Mapping[str, Any]) -> Task:
         SettingsError: If they cannot be, alone, together or on this data.
     """
     task = settings.with_values(run.task, values)
-    problems = fit.check_fit(task, run.form, title=SOURCES[task.data.source].title) if run.form else []
+    problems = fit.check_fit(task, run.spec, title=SOURCES[task.data.source].title) if run.spec else []
     if problems:
         raise SettingsError("\n".join(problems))
     return task
