@@ -66,7 +66,7 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
         sys.exit(ExitCode.ALL_GOOD)  # --help, --cfg, --info
     for _, choices, _ in COLLECTED:
         composition.check_choices(choices, folders=folders)
-    names = tuple(frameworks.MODULES)
+    names = tuple(frameworks.FRAMEWORKS)
     return [
         settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
         for config, choices, overrides in COLLECTED
@@ -83,7 +83,7 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     if jobs[0].action == "report":
         return report_again(jobs, console)
     sweep = sweeps.plan(
-        jobs, modules=frameworks.MODULES, cache=download.cache_folder(), command=command, console=console
+        jobs, frameworks=frameworks.FRAMEWORKS, cache=download.cache_folder(), command=command, console=console
     )
     sweep.executor.prepare()
 
@@ -93,7 +93,9 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
 
     store = Store(jobs[0].tracking.uri)
     if jobs[0].action == "parity":
-        certificates = action.carry_out(sweep, store=store, load=frameworks.load, console=console)
+        certificates = action.carry_out(
+            sweep, frameworks=frameworks.FRAMEWORKS, store=store, load=frameworks.load, console=console
+        )
         all_passed = all(certificate.passed for certificate in certificates)
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
     record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)

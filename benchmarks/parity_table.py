@@ -95,7 +95,7 @@ def main() -> None:
                 time_limit_seconds=600,
             ),
             device="cpu",
-            preload=[frameworks.MODULES[framework] for framework in PAIR],
+            preload=[frameworks.FRAMEWORKS[framework].module for framework in PAIR],
             folder=Path(name),
         )
         executor.prepare()

@@ -44,7 +44,7 @@ class TrackingSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameworkSettings:
-    """Who trains: a name in frameworks.MODULES."""
+    """Who trains: a name in frameworks.FRAMEWORKS."""
 
     name: str
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from experiments import data
-from experiments.contract import Framework
+from experiments.contract import Framework, FrameworkSpec
 from experiments.contract.plan import require_equal_shares, require_whole_steps
 from experiments.data.catalog import SOURCES
 from experiments.data.fit import check_fit
@@ -34,7 +34,6 @@ from experiments.tracking.store import Store
 from experiments.tracking.tensorboard import Board
 
 Load = Callable[[str], Framework]
-ON_ONE_DEVICE = ("numpy",)  # frameworks whose runs cannot be shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +60,17 @@ class Sweep:
         return fingerprint_of(asked if is_plain else [*asked, plain(self.comparison), plain(self.tuning)])
 
 
-def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, command: str, console: Console) -> Sweep:
+def plan(
+    jobs: Sequence[Job], *, frameworks: Mapping[str, FrameworkSpec], cache: Path, command: str, console: Console
+) -> Sweep:
     """Turn jobs into runs: read the data, choose the device, order the runs.
+
+    Args:
+        jobs: What the command asks for, composed.
+        frameworks: Name -> what each can do and where it lives.
+        cache: Where data are kept, and prepared for workers.
+        command: As it was typed, for the report.
+        console: Where each dataset is described.
 
     Raises:
         SettingsError: If the jobs cannot share one sweep, or data or device are not to be had.
@@ -84,7 +92,8 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, comman
         gpu_groups(devices)  # refuses more devices than there are
     datasets = _datasets(jobs, cache=cache, console=console)
     for job in jobs:
-        _check_fit(job, datasets[fingerprint_of(job.task.data)], device=device, devices=devices)
+        spec = frameworks[job.framework.name]
+        _check_fit(job, datasets[fingerprint_of(job.task.data)], spec=spec, device=device, devices=devices)
     runs = tuple(
         Run(
             task=job.task,
@@ -108,9 +117,9 @@ def plan(jobs: Sequence[Job], *, modules: Mapping[str, str], cache: Path, comman
 
         tuning.check(asked, runs)
     folder = _new_folder(Path(first.output) / slug(first.task.name))
-    frameworks = sorted({job.framework.name for job in jobs})
+    names = sorted({job.framework.name for job in jobs})
     executor = LocalExecutor(
-        settings=asked_executor, device=device, preload=[modules[name] for name in frameworks], folder=folder
+        settings=asked_executor, device=device, preload=[frameworks[name].module for name in names], folder=folder
     )
     return Sweep(
         name=first.task.name,
@@ -161,7 +170,7 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
     return found
 
 
-def _check_fit(job: Job, dataset: data.Dataset, *, device: str, devices: int) -> None:
+def _check_fit(job: Job, dataset: data.Dataset, *, spec: FrameworkSpec, device: str, devices: int) -> None:
     """What can be checked only once the data and the device are known.
 
     Raises:
@@ -187,16 +196,29 @@ def _check_fit(job: Job, dataset: data.Dataset, *, device: str, devices: int) ->
         require_equal_shares(job.task, n_examples=len(dataset.y_train), devices=devices)
     except ValueError as error:
         problems.append(str(error))
-    if devices > 1 and job.framework.name in ON_ONE_DEVICE:
-        problems.append(
-            f"`executor.devices == 1` must hold for framework={job.framework.name}, but got {devices}; leave it out"
-        )
+    problems += _beyond(spec, job, devices=devices)
     if training.precision == "mixed_float16" and device != "gpu":
         problems.append(
             "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
         )
     if problems:
         raise SettingsError("\n".join(problems))
+
+
+def _beyond(spec: FrameworkSpec, job: Job, *, devices: int) -> list[str]:
+    """What the job's framework cannot do; a certificate is made in precisions of its own choice."""
+    problems = []
+    name, precision = job.framework.name, job.task.training.precision
+    if spec.max_devices is not None and devices > spec.max_devices:
+        rule = f"`executor.devices <= {spec.max_devices}` must hold for framework={name}"
+        problems.append(f"{rule}, but got {devices}; leave it out")
+    if job.action == "train" and precision not in spec.precisions:
+        known = " or ".join(spec.precisions)
+        problems.append(
+            f"`training.precision` must be {known} for framework={name}, but got {precision}; "
+            f"set training.precision={spec.precisions[0]}"
+        )
+    return problems
 
 
 def interleaved(jobs: Sequence[Job]) -> list[Job]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 
-from experiments.contract import Framework
+from experiments.contract import Framework, FrameworkSpec
 
-# name in conf/framework/*.yaml -> module; a new framework is one line here, a folder, a YAML and an extra.
-MODULES = {
-    "lightning": "frameworks.lightning.adapter",
-    "keras": "frameworks.keras.adapter",
-    "numpy": "frameworks.numpy.adapter",
+# name in conf/framework/*.yaml -> what is known before the import; a new framework is a row here, a folder, a YAML and
+# an extra. The colours are Okabe and Ito's.
+FRAMEWORKS = {
+    "lightning": FrameworkSpec(module="frameworks.lightning.adapter", colour="#0072B2"),
+    "keras": FrameworkSpec(module="frameworks.keras.adapter", colour="#D55E00"),
+    "numpy": FrameworkSpec(module="frameworks.numpy.adapter", colour="#009E73", max_devices=1, precisions=("float64",)),
 }
 
 
@@ -21,6 +22,6 @@ def load(name: str) -> Framework:
         KeyError: If there is no framework of that name.
         ImportError: If its packages are not installed.
     """
-    adapter = importlib.import_module(MODULES[name])
+    adapter = importlib.import_module(FRAMEWORKS[name].module)
     framework: Framework = adapter.FRAMEWORK
     return framework

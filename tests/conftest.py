@@ -44,7 +44,7 @@ def local(tmp_path_factory):
     warm = executor.LocalExecutor(
         settings=EXECUTOR,
         device="cpu",
-        preload=list(frameworks.MODULES.values()),
+        preload=[spec.module for spec in frameworks.FRAMEWORKS.values()],
         folder=tmp_path_factory.mktemp("executor"),
     )
     warm.prepare()

@@ -35,7 +35,7 @@ def composed(*overrides):
 def job(*overrides):
     config, hydra = composed(*overrides)
     choices = dict(hydra.runtime.choices)
-    return settings.job_from(config, frameworks=tuple(frameworks.MODULES), choices=choices, overrides=overrides)
+    return settings.job_from(config, frameworks=tuple(frameworks.FRAMEWORKS), choices=choices, overrides=overrides)
 
 
 def axes(*overrides):

@@ -18,7 +18,7 @@ from probes import (
 
 import frameworks
 
-each_framework = pytest.mark.parametrize("name", list(frameworks.MODULES))
+each_framework = pytest.mark.parametrize("name", list(frameworks.FRAMEWORKS))
 # The referee computes in float64 only, without dropout.
 both_frameworks = pytest.mark.parametrize("name", ["lightning", "keras"])
 

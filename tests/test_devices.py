@@ -173,7 +173,9 @@ TWO_DEVICES = dataclasses.replace(EXECUTOR, workers=1, devices=2)
 
 def planned(task, folder, cache, *, names=("lightning", "keras"), settings=TWO_DEVICES):
     jobs = cases.jobs(task, folder, names=names, seeds=(0,), executor=settings)
-    return sweep.plan(jobs, modules=frameworks.MODULES, cache=cache, command="a test", console=Console(quiet=True))
+    return sweep.plan(
+        jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=Console(quiet=True)
+    )
 
 
 def test_a_sweep_refuses_before_training(exact, cache, tmp_path):
@@ -181,6 +183,12 @@ def test_a_sweep_refuses_before_training(exact, cache, tmp_path):
         planned(change(exact, training={"batch_size": 63}), tmp_path, cache)
     with pytest.raises(SettingsError, match="must hold for framework=numpy, but got 2; leave it out"):
         planned(exact, tmp_path, cache, names=("numpy",))
+
+
+def test_a_precision_that_a_framework_lacks_is_refused_before_training(exact, cache, tmp_path):
+    single = change(exact, training={"precision": "float32"})
+    with pytest.raises(SettingsError, match="must be float64 for framework=numpy, but got float32; set training.prec"):
+        planned(single, tmp_path, cache, names=("lightning", "numpy"), settings=EXECUTOR)
 
 
 def test_more_devices_than_cores_are_refused(exact, cache, tmp_path):
@@ -214,7 +222,9 @@ def test_devices_are_in_a_runs_name_only_where_there_are_several(exact, cache, t
 def test_a_certificate_is_made_on_one_device(exact, cache, tmp_path):
     jobs = cases.jobs(exact, tmp_path, names=("lightning", "keras"), seeds=(0,), executor=TWO_DEVICES)
     asked = [dataclasses.replace(job, action="parity") for job in jobs]
-    made = sweep.plan(asked, modules=frameworks.MODULES, cache=cache, command="a test", console=Console(quiet=True))
+    made = sweep.plan(
+        asked, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=Console(quiet=True)
+    )
     assert made.executor.settings.devices == 1
     assert {run.devices for run in made.runs} == {1}
 

@@ -83,7 +83,7 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     plan = sweep.plan(
-        with_board(task, tmp_path), modules=frameworks.MODULES, cache=cache, command="a test", console=console
+        with_board(task, tmp_path), frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
     )
     record = sweep.carry_out(plan, store=store, load=frameworks.load, console=console)
     folders = sorted((Path(plan.folder) / "tensorboard").iterdir())
@@ -100,5 +100,5 @@ def test_tensorboard_that_is_not_installed_is_said_before_anything_starts(task, 
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(SettingsError, match=r'needs tensorboardX.*pip install -e "\.\[tensorboard\]"'):
         sweep.plan(
-            with_board(task, tmp_path), modules=frameworks.MODULES, cache=cache, command="a test", console=console
+            with_board(task, tmp_path), frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
         )

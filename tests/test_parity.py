@@ -165,7 +165,7 @@ def test_the_referee_agrees_with_both_on_xor(together, tmp_path, cache):
     made = data.load(xor.data, cache=cache)
     asked = {
         name: Subject(task=xor, framework=name, seed=0, data_path=data.write(made, cache / "prepared"), folder=tmp_path)
-        for name in frameworks.MODULES
+        for name in frameworks.FRAMEWORKS
     }
     told = together(
         {name: (probes.free_run, one, frameworks.load, FreeRun(n_steps=1000)) for name, one in asked.items()}

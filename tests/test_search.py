@@ -66,7 +66,7 @@ class Laboratory:
         with (self.folder / "screen.txt").open("a") as file:
             return sweep.plan(
                 all_jobs,
-                modules=frameworks.MODULES,
+                frameworks=frameworks.FRAMEWORKS,
                 cache=self.cache,
                 command="a test",
                 console=Console(file=file, width=120),

@@ -22,7 +22,7 @@ def job(*overrides):
         config = compose("config", overrides=list(overrides))
     with open_dict(config):
         config.pop("hydra", None)
-    return settings.job_from(config, frameworks=tuple(frameworks.MODULES))
+    return settings.job_from(config, frameworks=tuple(frameworks.FRAMEWORKS))
 
 
 def test_there_are_experiments():

@@ -43,7 +43,7 @@ def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor
 
 
 def planned(all_jobs, cache, console):
-    return sweep.plan(all_jobs, modules=frameworks.MODULES, cache=cache, command="a test", console=console)
+    return sweep.plan(all_jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console)
 
 
 def carried_out(all_jobs, *, cache, store, console):
@@ -187,7 +187,7 @@ def test_settings_of_the_whole_command_must_agree(quick, tmp_path, cache, consol
     with pytest.raises(SettingsError, match="`output` must be the same for all runs"):
         sweep.plan(
             [first, dataclasses.replace(second, output="elsewhere")],
-            modules=frameworks.MODULES,
+            frameworks=frameworks.FRAMEWORKS,
             cache=cache,
             command="a test",
             console=console,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from numpy.typing import NDArray
 
 from experiments.contract.initialization import Weights
 from experiments.contract.plan import Plan
-from experiments.task import Task
+from experiments.task import Precision, Task
 
 Array = NDArray[Any]
 
@@ -87,3 +88,20 @@ class Framework(Protocol):
 
     def versions(self) -> dict[str, str]:
         """Names and versions of the packages that do the arithmetic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameworkSpec:
+    """What is known of a framework before it is imported: a row of frameworks.FRAMEWORKS.
+
+    Attributes:
+        module: The module that holds FRAMEWORK, a `Framework`; imported in workers only.
+        colour: Of its runs in every figure, "#rrggbb".
+        max_devices: How many devices can share one of its runs; None: any number.
+        precisions: Those of `training.precision` that it computes in.
+    """
+
+    module: str
+    colour: str
+    max_devices: int | None = None
+    precisions: tuple[Precision, ...] = get_args(Precision)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from experiments.contract import FrameworkSpec
 from experiments.errors import SettingsError
 from experiments.execution.executor import on_all_cores
 from experiments.execution.run import Run
@@ -18,20 +20,29 @@ from experiments.sweep import Load, Sweep
 from experiments.tracking.store import Store
 
 
-def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> list[Certificate]:
+def carry_out(
+    sweep: Sweep, *, frameworks: Mapping[str, FrameworkSpec], store: Store, load: Load, console: Console
+) -> list[Certificate]:
     """A certificate for each task of the sweep, its first two frameworks compared.
+
+    Args:
+        sweep: What `action=parity` was planned as.
+        frameworks: Name -> what each can do; a pair is compared in the precisions that both have.
+        store: Where the certificates are kept.
+        load: `frameworks.load`.
+        console: Where they are shown.
 
     Raises:
         SettingsError: If the sweep has fewer than two frameworks.
         ProbeFailed: If a worker does not bring its result.
     """
-    frameworks = tuple(dict.fromkeys(run.framework for run in sweep.runs))
-    if len(frameworks) < 2:
-        raise SettingsError(f"`action=parity` compares two frameworks, but got {', '.join(frameworks)}; name two")
+    names = tuple(dict.fromkeys(run.framework for run in sweep.runs))
+    if len(names) < 2:
+        raise SettingsError(f"`action=parity` compares two frameworks, but got {', '.join(names)}; name two")
     experiment_id = store.experiment(sweep.name, description=sweep.description)
     tasks: dict[str, tuple[Run, tuple[str, str]]] = {}
     for run in sweep.runs:
-        pair = (frameworks[0], frameworks[1])
+        pair = (names[0], names[1])
         name = fingerprint(plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair)
         tasks.setdefault(name, (run, pair))
     certificates = []
@@ -46,7 +57,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> li
             folder=sweep.folder,
             executor=on_all_cores(sweep.executor),
             load=load,
-            precisions=("float64",) if "numpy" in pair else None,
+            precisions=[each for each in frameworks[pair[0]].precisions if each in frameworks[pair[1]].precisions],
         )
         store.log_certificate(
             experiment_id,

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def certify(
     folder: Path,
     executor: LocalExecutor,
     load: Load,
-    precisions: Sequence[Precision] | None = None,
+    precisions: Sequence[Precision] = get_args(Precision),
     with_floors: bool = False,
 ) -> Certificate:
     """Compare two frameworks on a task.
@@ -56,14 +56,15 @@ def certify(
         folder: For checkpoints and logs.
         executor: Each probe is a process of its own.
         load: `frameworks.load`.
-        precisions: float64 gates; float32 informs. None: both, and the task's own where it is another one.
+        precisions: Those that both have. Of them float64 gates; float32 and the task's own inform.
         with_floors: Measure the noise floor even where the fixed bound is kept without it.
 
     Raises:
         ProbeFailed: If a worker dies or raises; the reason names the framework.
     """
     bench = _Bench(executor=executor, load=load, folder=folder)
-    precisions = precisions or tuple(dict.fromkeys((*PRECISIONS, task.training.precision)))
+    wanted = dict.fromkeys((*PRECISIONS, task.training.precision))
+    precisions = [precision for precision in wanted if precision in precisions]
     subjects = {
         (framework, precision): Subject(
             task=_in_precision(task, precision), framework=framework, seed=seed, data_path=data_path, folder=folder
