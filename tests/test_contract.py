@@ -4,7 +4,7 @@ import cases
 import numpy as np
 import pytest
 from cases import change
-from probes import (
+from worker_calls import (
     gpu,
     load_incomplete,
     logits,

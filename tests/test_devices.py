@@ -11,8 +11,16 @@ import numpy as np
 import pytest
 from cases import change
 from conftest import EXECUTOR
-from probes import dropped_on_two, environment, hung_on, overflowed_on, stopped_on, trained_on, weights_replaced_on
 from rich.console import Console
+from worker_calls import (
+    dropped_on_two,
+    environment,
+    hung_on,
+    overflowed_on,
+    stopped_on,
+    trained_on,
+    weights_replaced_on,
+)
 
 import frameworks
 from experiments import data, sweep

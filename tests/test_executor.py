@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from conftest import EXECUTOR
-from probes import chatter, complain, die, environment, run_out_of_memory, say, sleep
+from worker_calls import chatter, complain, die, environment, run_out_of_memory, say, sleep
 
 from experiments.errors import SettingsError
 from experiments.execution import executor

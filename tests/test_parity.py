@@ -5,9 +5,9 @@ import json
 import cases
 import numpy as np
 import pytest
-from probes import broken_load, compiled_graphs, trained_with_seed, weights_by_step
-from sabotage import Sabotaged
+from planted_errors import PlantedError
 from scipy import stats
+from worker_calls import broken_load, compiled_graphs, trained_with_seed, weights_by_step
 
 import frameworks
 from experiments import data, errors
@@ -213,7 +213,7 @@ def certify(local, tmp_path, data_paths):
 def test_a_planted_error_is_seen_at_the_level_that_names_it(certify, kind):
     network, words, level, where = PLANTED[kind]
     data_kind, task = cases.with_network(network, *words)
-    certificate = certify(data_kind, task, Sabotaged(kind), precisions=("float64",))
+    certificate = certify(data_kind, task, PlantedError(kind), precisions=("float64",))
     failed = [row for row in certificate.rows if not row.passed]
     assert not certificate.passed
     assert failed[0].level == level
@@ -354,9 +354,9 @@ def test_the_gradient_stream_is_the_same_whatever_the_order_of_the_weights():
 def test_dropout_of_another_rate_shows_in_the_loss_of_20_seeds(together, task, digits_path):
     """Each framework's own generator: same rate, no difference shown; 0.45 for 0.5, far beyond chance."""
     half = cases.change(task, regularization={"dropout": 0.5}, training={"epochs": 3})
-    loads = {"lightning": frameworks.load, "keras": frameworks.load, "sabotaged": Sabotaged("dropout_rate")}
+    loads = {"lightning": frameworks.load, "keras": frameworks.load, "planted": PlantedError("dropout_rate")}
     works = {
-        (name, seed): (trained_with_seed, load, "keras" if name == "sabotaged" else name, half, digits_path, seed)
+        (name, seed): (trained_with_seed, load, "keras" if name == "planted" else name, half, digits_path, seed)
         for name, load in loads.items()
         for seed in range(20)
     }
@@ -366,6 +366,6 @@ def test_dropout_of_another_rate_shows_in_the_loss_of_20_seeds(together, task, d
         for name in loads
     }
     same = stats.ttest_rel(losses["lightning"], losses["keras"]).pvalue
-    planted = stats.ttest_rel(losses["lightning"], losses["sabotaged"]).pvalue
+    planted = stats.ttest_rel(losses["lightning"], losses["planted"]).pvalue
     assert same > 0.001
     assert planted < 1e-6

@@ -14,9 +14,9 @@ import optuna
 import pytest
 from cases import change
 from commands import command, started
-from probes import broken_load
 from rich.console import Console
 from test_space import rates, search, words
+from worker_calls import broken_load
 
 import frameworks
 from experiments import errors, job, report, sweep

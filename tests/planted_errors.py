@@ -103,7 +103,7 @@ PATCHES = {  # what is changed inside the Lightning worker
 
 
 @dataclass(frozen=True)
-class Sabotaged:
+class PlantedError:
     """frameworks.load, with one framework broken."""
 
     kind: str

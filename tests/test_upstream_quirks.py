@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-import traps
+import upstream_quirks
 from cases import PROJECT
 
 import frameworks
@@ -19,14 +19,14 @@ from experiments.execution.run import Diverged, Run, train
 
 def test_tensorflow_embeddings_square_duplicate_rows_before_summing(in_worker):
     """frameworks/keras/optimizers.py, _Exact.apply: 0.004 would be right."""
-    assert in_worker(traps.embedding_gradients_squared_before_they_are_summed, frameworks.load) == pytest.approx(
-        0.002, rel=1e-3
-    )
+    assert in_worker(
+        upstream_quirks.embedding_gradients_squared_before_they_are_summed, frameworks.load
+    ) == pytest.approx(0.002, rel=1e-3)
 
 
 def test_tensorflow_casts_python_numbers_through_float32(in_worker):
     """frameworks/keras/optimizers.py and layers.py: Python numbers stay Python numbers."""
-    assert in_worker(traps.cast_through_float32, frameworks.load) == pytest.approx(0.8999999762, abs=1e-10)
+    assert in_worker(upstream_quirks.cast_through_float32, frameworks.load) == pytest.approx(0.8999999762, abs=1e-10)
 
 
 def test_the_torch_backend_computes_float64_in_float32():
@@ -47,12 +47,12 @@ def test_the_torch_backend_computes_float64_in_float32():
 
 def test_a_pydataset_hears_of_an_epoch_before_the_first(in_worker):
     """frameworks/keras/training.py, planned_batches: 3 would be right."""
-    assert in_worker(traps.calls_of_on_epoch_end, frameworks.load) == 4
+    assert in_worker(upstream_quirks.calls_of_on_epoch_end, frameworks.load) == 4
 
 
 def test_tensorflow_hides_nan_behind_a_fused_relu(in_worker):
     """experiments/execution/run.py, _not_finite looks at the weights too: True would be right."""
-    is_shown, has_onednn = in_worker(traps.nan_through_a_fused_relu, frameworks.load)
+    is_shown, has_onednn = in_worker(upstream_quirks.nan_through_a_fused_relu, frameworks.load)
     if not has_onednn:
         assert is_shown
         pytest.skip("only oneDNN's kernels hide the NaN, and TensorFlow does not use them on this CPU")
@@ -60,7 +60,7 @@ def test_tensorflow_hides_nan_behind_a_fused_relu(in_worker):
 
 
 class Hiding:
-    """A model that trains its weights to NaN and shows it in no loss and no logit, as the trap above does."""
+    """A model that trains its weights to NaN and shows it in no loss and no logit, as the quirk above does."""
 
     def __init__(self) -> None:
         self.weight = np.zeros((2, 2))
@@ -103,19 +103,19 @@ def test_a_nan_that_no_loss_shows_ends_the_run_on_every_cpu(task, digits_path, t
 
 def test_pytorchs_moving_variance_is_unbiased(in_worker):
     """frameworks/lightning/layers.py, BatchNorm2d: 1 is what the task says."""
-    assert in_worker(traps.unbiased_moving_variance, frameworks.load) == 2.0
+    assert in_worker(upstream_quirks.unbiased_moving_variance, frameworks.load) == 2.0
 
 
 def test_pytorchs_clipping_adds_a_millionth_to_the_norm(in_worker):
     """frameworks/lightning/optimizers.py, clip: 1 is what the task says."""
-    clipped = in_worker(traps.clipping_adds_to_the_norm, frameworks.load)
+    clipped = in_worker(upstream_quirks.clipping_adds_to_the_norm, frameworks.load)
     assert clipped != 1.0
     assert clipped == pytest.approx(1.0, abs=1e-6)
 
 
 def test_lightning_computes_gradients_inside_the_step(in_worker):
     """frameworks/lightning/optimizers.py, before_step: True would let it be a pre-hook of the optimizer."""
-    assert in_worker(traps.gradients_come_inside_the_step, frameworks.load) is False
+    assert in_worker(upstream_quirks.gradients_come_inside_the_step, frameworks.load) is False
 
 
 # Calls whose defaults differ between the frameworks (or may, tomorrow), and what each must be told.
