@@ -113,9 +113,9 @@ def plan(
     runs = tuple({run.fingerprint: run for run in runs}.values())
     asked = first.tuning if first.action == "train" else None
     if asked is not None:
-        from experiments.tuning import studies as tuning
+        from experiments.tuning.checks import check
 
-        tuning.check(asked, runs)
+        check(asked, runs)
     folder = _new_folder(Path(first.output) / slug(first.task.name))
     names = sorted({job.framework.name for job in jobs})
     executor = LocalExecutor(

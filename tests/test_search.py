@@ -28,9 +28,9 @@ from experiments.execution.run import EpochEnded, Started
 from experiments.records import SweepRecord
 from experiments.task.search_space import Objective, Pruner
 from experiments.tracking.store import Store
-from experiments.tuning import studies as tuning
-from experiments.tuning.search import _executor
-from experiments.tuning.studies import Tuner
+from experiments.tuning import search as searches
+from experiments.tuning.best import tuned_values
+from experiments.tuning.tuner import Tuner, open_tuner
 
 RATE = "optimizer.learning_rate"
 EPOCHS = 3
@@ -194,10 +194,10 @@ def test_the_report_compares_the_best_with_the_configs_own(whole):
 def test_studies_trials_and_choices_are_read_back_from_the_store_as_they_were(whole):
     lab, all_jobs, record = whole
     asked = all_jobs[0].tuning
-    tuner = tuning.open_studies(asked, lab.plan(all_jobs).runs, experiment=record.experiment)
+    tuner = open_tuner(asked, lab.plan(all_jobs).runs, experiment=record.experiment)
     again = lab.store.read_sweep(record.sweep_id)
     assert list(again.studies) == list(record.studies) == tuner.records()
-    assert list(again.tuned_values) == list(record.tuned_values) == tuner.choices()
+    assert list(again.tuned_values) == list(record.tuned_values) == tuned_values(tuner)
     assert [(trial.run_id, trial.name) for trial in again.trials] == [
         (trial.run_id, f"{study.arm} · trial {trial.number}") for study in again.studies for trial in study.trials
     ]
@@ -355,7 +355,7 @@ def interrupted_before_the_report(monkeypatch):
     def write_best(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tuning, "write_best", write_best)
+    monkeypatch.setattr(searches, "write_best", write_best)
 
 
 @pytest.mark.parametrize(
@@ -414,11 +414,11 @@ def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, 
     monkeypatch.setattr("experiments.execution.executor.available_cores", lambda: 6)
     executor = LocalExecutor(settings=ALONE, device="cpu", preload=[], folder=tmp_path)
     timed = search(objectives=(Objective(metric="time/fit", direction="minimize"),))
-    assert _executor(search(), executor).settings.workers == 6
-    assert _executor(timed, executor).settings.workers == 1
-    assert _executor(search(workers=3), executor).settings.workers == 3
+    assert searches._executor(search(), executor).settings.workers == 6
+    assert searches._executor(timed, executor).settings.workers == 1
+    assert searches._executor(search(workers=3), executor).settings.workers == 3
     with pytest.raises(errors.SettingsError, match=r"<= 6 cores` must hold, but got 7 \* 1"):
-        _executor(search(workers=7), executor)
+        searches._executor(search(workers=7), executor)
 
 
 def test_two_workers_try_the_same_points_as_one(laboratory, small, monkeypatch):

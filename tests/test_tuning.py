@@ -27,6 +27,9 @@ from experiments.execution.run import train as train_run
 from experiments.task import keys
 from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
 from experiments.tuning import studies
+from experiments.tuning.best import tuned_values, with_best_values, write_best
+from experiments.tuning.checks import check
+from experiments.tuning.tuner import open_tuner
 
 RATE, DEPTH, ACTIVATION = "optimizer.learning_rate", "network.depth", "network.activation"
 EPOCHS = 4
@@ -65,7 +68,7 @@ def opened(runs, monkeypatch):
     monkeypatch.setattr(studies, "_storage", lambda url: kept)
 
     def open_them(*, runs=runs, **changes):
-        return studies.open_studies(search(**changes), runs, experiment="digits_mlp")
+        return open_tuner(search(**changes), runs, experiment="digits_mlp")
 
     return open_them
 
@@ -85,7 +88,7 @@ def opened_file(runs, tmp_path, empty_storage):
 
     def open_them(*, runs=runs, **changes):
         asked = search(storage=f"sqlite:///{tmp_path}/optuna.db", **changes)
-        return studies.open_studies(asked, runs, experiment="digits_mlp")
+        return open_tuner(asked, runs, experiment="digits_mlp")
 
     return open_them
 
@@ -493,7 +496,7 @@ def test_every_sampler_works(opened, task, name, options):
         pytest.importorskip("cmaes", reason="issue 5: the extra tandem[cmaes] is not installed")
     sampler = Sampler(name=name, seed=0, options=options)
     tuner = opened(runs=[run_of(task)], trials=4, space=BOTH, sampler=sampler)
-    studies.check(tuner.asked, [run_of(task)])
+    check(tuner.asked, [run_of(task)])
     train_all(tuner)
     assert states(tuner) == ["COMPLETE"] * 4
     assert len(as_set(points(tuner))) == 4
@@ -511,7 +514,7 @@ def test_every_sampler_works(opened, task, name, options):
 )
 def test_every_pruner_works(opened, task, name, options):
     tuner = opened(runs=[run_of(task)], trials=12, pruner=Pruner(name=name, options=options))
-    studies.check(tuner.asked, [run_of(task)])
+    check(tuner.asked, [run_of(task)])
     scores = itertools.count(1)
     train_all(tuner, score=lambda active: float(next(scores)))  # ever worse
     assert set(states(tuner)) == {"COMPLETE"} if name == "NopPruner" else {"COMPLETE", "PRUNED"}
@@ -553,7 +556,7 @@ def test_optunas_own_loader_finds_study_scores_and_metric_names(opened_file):
 @pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////proc/no/such.db", "mysql://nobody@127.0.0.1:9/x"])
 def test_a_storage_that_cannot_be_opened_is_said(runs, url):
     with pytest.raises(SettingsError, match=r"tuning\.storage: .* cannot be opened: "):
-        studies.open_studies(search(storage=url), runs, experiment="x")
+        open_tuner(search(storage=url), runs, experiment="x")
 
 
 # What was found
@@ -575,7 +578,7 @@ def test_two_objectives_give_a_front(opened, task):
     assert set(record.best) == front
     assert 2 <= len(front) < 10
     assert [scores[number][0] for number in record.best] == sorted(scores[number][0] for number in front)
-    assert tuner.choices()[0].score == scores[record.best[0]][0]
+    assert tuned_values(tuner)[0].score == scores[record.best[0]][0]
 
 
 @pytest.mark.parametrize(("best", "at_edge"), [(1e-4, True), (3e-3, False), (1e-1, True)])
@@ -583,7 +586,7 @@ def test_a_choice_says_whether_it_lies_at_the_edge(opened, best, at_edge):
     sampler = Sampler(name="GridSampler", seed=0)
     tuner = opened(trials=8, sampler=sampler)
     train_all(tuner, score=lambda active: abs(math.log(active.run.task.optimizer.learning_rate / best)))
-    choice = tuner.choices()[0]
+    choice = tuned_values(tuner)[0]
     assert (choice.key, choice.metric, choice.n_trials, choice.low, choice.high) == (RATE, "val/loss", 8, 1e-4, 1e-1)
     assert choice.value == min(tuner.asked.space[RATE].grid(), key=lambda rate: abs(math.log(rate / best)))
     assert choice.at_edge is at_edge
@@ -593,19 +596,19 @@ def test_a_study_without_a_result_chooses_nothing(opened, runs):
     tuner = opened(trials=2)
     while (active := begin(tuner)) is not None:
         tuner.ended(active, outcome="failed", reason="no", metrics={}, seconds=1.0)
-    assert [(choice.value, choice.score) for choice in tuner.choices()] == [(None, None)] * 2
-    assert [run.labels["setting"] for run in tuner.tuned(runs)] == ["default"] * 4
-    assert studies.write_best(tuner, experiment="x") == {}
+    assert [(choice.value, choice.score) for choice in tuned_values(tuner)] == [(None, None)] * 2
+    assert [run.labels["setting"] for run in with_best_values(tuner, runs)] == ["default"] * 4
+    assert write_best(tuner, experiment="x") == {}
     assert [record.best for record in tuner.records()] == [(), ()]
     alone = opened(trials=2, default=False)
-    assert alone.tuned(runs) == []
+    assert with_best_values(alone, runs) == []
 
 
 def test_the_report_gets_the_best_beside_the_configs_own(opened, runs):
     tuner = opened(trials=8, space=BOTH)
     train_all(tuner)
     best = {study.template.framework: study.study.best_params for study in tuner.studies}
-    found = tuner.tuned(runs)
+    found = with_best_values(tuner, runs)
     asked = [(run.framework, run.seed, run.labels["setting"]) for run in found]
     assert asked == [(run.framework, run.seed, each) for run in runs for each in ("default", "tuned")]
     for default, tuned in zip(found[::2], found[1::2], strict=True):
@@ -620,7 +623,7 @@ def test_the_report_gets_the_best_beside_the_configs_own(opened, runs):
 def test_without_default_the_best_alone_is_trained(opened, runs):
     tuner = opened(trials=8, default=False)
     train_all(tuner)
-    found = tuner.tuned(runs)
+    found = with_best_values(tuner, runs)
     assert [(run.framework, run.seed) for run in found] == [(run.framework, run.seed) for run in runs]
     assert all("setting" not in run.labels for run in found)
     assert found[0].task.optimizer.learning_rate == tuner.studies[0].study.best_params[RATE]
@@ -629,7 +632,7 @@ def test_without_default_the_best_alone_is_trained(opened, runs):
 def test_nothing_is_trained_twice_where_the_configs_own_setting_is_the_best(opened, runs):
     tuner = opened(trials=4)
     train_all(tuner, score=lambda active: float(active.number))
-    found = tuner.tuned(runs)
+    found = with_best_values(tuner, runs)
     assert [(run.framework, run.seed, run.labels["setting"]) for run in found] == [
         (run.framework, run.seed, "default") for run in runs
     ]
@@ -682,7 +685,7 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, cache,
     space = BOTH | {ACTIVATION: words("relu", "tanh")}
     tuner = opened(trials=8, space=space)
     train_all(tuner)
-    files = studies.write_best(tuner, experiment="digits_mlp")
+    files = write_best(tuner, experiment="digits_mlp")
     assert list(files.values()) == ["digits_mlp-keras", "digits_mlp-lightning"]
     done = command("experiment=digits_mlp", "+tuned=digits_mlp-keras", "--cfg", "job", cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
@@ -692,7 +695,7 @@ def test_the_best_is_written_where_the_command_finds_it(opened, tmp_path, cache,
     assert (composed["network"]["depth"], composed["network"]["activation"]) == (best[DEPTH], best[ACTIVATION])
     assert composed["network"]["width"] == 64  # what was not searched is as it was
     own = keys.flatten(composed)
-    assert settings.with_values(runs[0].task, {key: own[key] for key in best}) == tuner.tuned(runs)[1].task
+    assert settings.with_values(runs[0].task, {key: own[key] for key in best}) == with_best_values(tuner, runs)[1].task
 
 
 def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_path, cache, monkeypatch, task):
@@ -701,7 +704,7 @@ def test_what_served_an_optimizer_is_trained_with_that_optimizer(opened, tmp_pat
     labels = {"optimizer": "sgd", "network": "mlp", "network.width": "16"}
     tuner = opened(runs=[run_of(sgd, "keras", 0, labels=labels)], trials=2, space={RATE: rates()})
     train_all(tuner)
-    (name,) = studies.write_best(tuner, experiment="digits_mlp").values()
+    (name,) = write_best(tuner, experiment="digits_mlp").values()
     done = command("experiment=digits_mlp", f"+tuned={name}", "--cfg", "job", cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
     composed = yaml.safe_load(done.stdout)
@@ -715,7 +718,7 @@ def test_a_metric_that_no_trial_tells_is_refused(runs):
     with pytest.raises(
         SettingsError, match=r"objectives\[0\]\.metric: unknown 'val/acuracy'; did you mean val/accuracy"
     ):
-        studies.check(asked, runs)
+        check(asked, runs)
 
 
 def test_a_study_that_has_spent_more_than_the_budget_is_refused(opened):
@@ -756,32 +759,32 @@ def test_a_study_that_has_spent_more_than_the_budget_is_refused(opened):
 )
 def test_a_space_that_cannot_be_is_refused_with_key_value_and_fix(runs, space, message):
     with pytest.raises(SettingsError, match=message):
-        studies.check(search(space=space), runs)
+        check(search(space=space), runs)
 
 
 def test_a_network_that_the_data_is_too_small_for_is_refused():
     images = ExampleSpec(input_shape=(28, 28, 1), class_names=tuple("0123456789"))
     cnn = dataclasses.replace(run_of(cases.task("experiment=mnist_cnn", precision="float32")), spec=images)
     with pytest.raises(SettingsError, match=r"network\.depth: 9 is tried, but `network\.depth <= 3` must hold"):
-        studies.check(search(space={DEPTH: whole(high=9)}), [cnn])
+        check(search(space={DEPTH: whole(high=9)}), [cnn])
 
 
 def test_a_key_that_is_missing_in_one_arm_is_refused(task):
     sgd = cases.task("experiment=digits_mlp", "optimizer=sgd", precision="float32")
     with pytest.raises(SettingsError, match=r"optimizer\.beta1: there is no such setting"):
-        studies.check(search(space={"optimizer.beta1": rates(low=0.5, high=0.9)}), [run_of(task), run_of(sgd)])
+        check(search(space={"optimizer.beta1": rates(low=0.5, high=0.9)}), [run_of(task), run_of(sgd)])
 
 
 def test_a_seed_of_the_report_is_refused(runs):
     with pytest.raises(SettingsError, match=r"tuning\.seed: 1 is a seed of the report too; .*; give another"):
-        studies.check(search(seed=1), runs)
+        check(search(seed=1), runs)
 
 
 def test_a_key_that_was_typed_too_is_refused(task):
     typed = [run_of(task, labels={RATE: "0.1"})]
     message = r"tuning\.space: optimizer\.learning_rate: cannot be typed and searched at once; leave it out"
     with pytest.raises(SettingsError, match=message):
-        studies.check(search(), typed)
+        check(search(), typed)
 
 
 @pytest.mark.parametrize(
@@ -812,25 +815,25 @@ def test_a_key_that_was_typed_too_is_refused(task):
 )
 def test_an_option_that_optuna_does_not_have_is_refused(runs, changes, message):
     with pytest.raises(SettingsError, match=message):
-        studies.check(search(**changes), runs)
+        check(search(**changes), runs)
 
 
 def test_cma_es_without_its_package_says_what_to_install(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)
     with pytest.raises(SettingsError, match=r"tuning\.sampler: CmaEsSampler needs .* pip install 'tandem\[cmaes\]'"):
-        studies.check(search(sampler=Sampler(name="CmaEsSampler", seed=0)), runs)
+        check(search(sampler=Sampler(name="CmaEsSampler", seed=0)), runs)
 
 
 def test_all_problems_are_told_at_once(runs):
     with pytest.raises(SettingsError) as told:
-        studies.check(search(seed=0, space={DEPTH: whole(low=0), "nobody": whole()}), runs)
+        check(search(seed=0, space={DEPTH: whole(low=0), "nobody": whole()}), runs)
     assert len(str(told.value).splitlines()) == 3
 
 
 def test_a_search_that_can_be_is_not_refused(runs):
     width = Dimension(kind="int", low=16, high=64, step=16, when={DEPTH: [2, 3]})
     space = BOTH | {"network.width": width, ACTIVATION: words("relu", "tanh")}
-    studies.check(search(space=space, pruner=Pruner(name="HyperbandPruner")), runs)
+    check(search(space=space, pruner=Pruner(name="HyperbandPruner")), runs)
 
 
 @pytest.mark.parametrize(
@@ -887,7 +890,7 @@ def test_tpe_with_25_trials_finds_a_planted_learning_rate_in_9_of_10_searches(op
             metrics = {"val/loss": loss_at(active.run.task.optimizer.learning_rate)}
             tuner.ended(active, outcome="finished", reason="", metrics=metrics, seconds=1.0)
         assert len(points(tuner)) == 25
-        found.append(tuner.choices()[0].value)
+        found.append(tuned_values(tuner)[0].value)
     assert sum(best / 3 <= value <= best * 3 for value in found) >= 9, (best, found)
 
 

@@ -15,8 +15,9 @@ from experiments.fingerprint import slug
 from experiments.sweep import Open, Recording
 from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
-from experiments.tuning import studies
-from experiments.tuning.studies import Active, Tuner
+from experiments.tuning.best import tuned_values, with_best_values, write_best
+from experiments.tuning.studies import best_of
+from experiments.tuning.tuner import Active, Tuner, open_tuner
 
 
 def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
@@ -27,7 +28,7 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
         Locked: If another living process works on one of the studies.
     """
     sweep, console = recording.sweep, recording.console
-    tuner = studies.open_studies(asked, sweep.runs, experiment=sweep.name)
+    tuner = open_tuner(asked, sweep.runs, experiment=sweep.name)
     epochs = sweep.runs[0].task.training.epochs
     console.print(
         f"Search: {len(tuner.studies)} studies of {asked.trials} trials, at most {epochs} epochs each "
@@ -43,11 +44,11 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
     finally:
         tuner.release()
     recording.trials = [(run_id, run) for run_id, run in tuner.trained() if recording.store.has_run(run_id)]
-    recording.studies, recording.tuned_values = tuner.records(), tuner.choices()
-    files = studies.write_best(tuner, experiment=sweep.name)
+    recording.studies, recording.tuned_values = tuner.records(), tuned_values(tuner)
+    files = write_best(tuner, experiment=sweep.name)
     for study in recording.studies:
         console.print(_summary(study.arm, tuner, files), highlight=False, soft_wrap=True)
-    return tuner.tuned(sweep.runs)
+    return with_best_values(tuner, sweep.runs)
 
 
 def _executor(asked: TuningSettings, executor: LocalExecutor) -> LocalExecutor:
@@ -65,7 +66,7 @@ def _summary(arm: str, tuner: Tuner, files: dict[str, str]) -> str:
     counts = ", ".join(f"{states.get(name, 0)} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL"))
     epochs = sum(trial.user_attrs.get("epochs", 0) for trial in study.ended)
     spent = f"{len(study.ended)} trials ({counts}), {epochs} epochs, {study.seconds:.0f} s"
-    best = studies.best_of(study.study)
+    best = best_of(study.study)
     if not best:
         return escape(f"{arm}: {spent}; nothing found: no trial came to its end")
     values = " ".join(f"{key}={format_value(value)}" for key, value in best[0].params.items())
@@ -139,7 +140,7 @@ class _Loop:
                 if self.recording.store.has_run(run_id):
                     facts = {"trial_state": done.state.name, "trial_epochs": str(done.user_attrs.get("epochs", 0))}
                     self.recording.store.log_facts(run_id, facts)
-            best = studies.best_of(study.study)
+            best = best_of(study.study)
             metrics = {
                 "trials": float(len(study.ended)),
                 "epochs": float(sum(trial.user_attrs.get("epochs", 0) for trial in study.ended)),
