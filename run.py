@@ -78,6 +78,7 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     from rich.console import Console
 
     from experiments import sweep as sweeps
+    from experiments import training
 
     console = Console()
     if jobs[0].action == "report":
@@ -98,7 +99,7 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
         )
         all_passed = all(certificate.passed for certificate in certificates)
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
-    record = sweeps.carry_out(sweep, store=store, load=frameworks.load, console=console)
+    record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
     report.publish(record, store=store, folder=sweep.folder / "report", console=console, inputs=inputs)
     return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD

@@ -1,4 +1,4 @@
-"""The parent's loop: which runs are done already, start the others, record what they tell, resume after a fault."""
+"""Jobs -> a sweep: the runs of one command, checked against their data and devices; nothing is started here."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -21,16 +20,11 @@ from experiments.contract.plan import require_equal_shares, require_whole_steps
 from experiments.data.catalog import SOURCES
 from experiments.data.fit import check_fit
 from experiments.errors import SettingsError
-from experiments.execution import environment
-from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device, gpu_groups
-from experiments.execution.progress import Display
-from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
+from experiments.execution.executor import LocalExecutor, check_share, choose_device, gpu_groups
+from experiments.execution.run import Run
 from experiments.fingerprint import fingerprint_of, plain, slug
 from experiments.job import ComparisonSettings, Job
-from experiments.records import Outcome, StudyRecord, SweepRecord, TunedValue
-from experiments.task.keys import describe_choice
 from experiments.task.search_space import TuningSettings
-from experiments.tracking.store import Store
 from experiments.tracking.tensorboard import Board
 
 Load = Callable[[str], Framework]
@@ -58,6 +52,12 @@ class Sweep:
         asked = [*sorted(run.fingerprint for run in self.runs)]
         is_plain = self.comparison.factor == "framework" and self.tuning is None
         return fingerprint_of(asked if is_plain else [*asked, plain(self.comparison), plain(self.tuning)])
+
+    @property
+    def title(self) -> str:
+        """What a person sees it listed as."""
+        is_plain = self.comparison.name == "frameworks"
+        return f"sweep of {len(self.runs)} runs" if is_plain else f"{self.comparison.name}, {len(self.runs)} runs"
 
 
 def plan(
@@ -226,296 +226,3 @@ def interleaved(jobs: Sequence[Job]) -> list[Job]:
     seeds = list(dict.fromkeys(job.seed for job in jobs))
     blocks = [[job for job in jobs if job.seed == seed] for seed in seeds]
     return [job for number, block in enumerate(blocks) for job in (block if number % 2 == 0 else block[::-1])]
-
-
-def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:
-    """The runs with speaking names (framework, optimizer, whatever else differs, seed) and a folder each."""
-    varying = [
-        key
-        for key in sorted({key for run in runs for key in run.labels})
-        if key not in ("framework", "optimizer") and len({run.labels.get(key) for run in runs}) > 1
-    ]
-    found = []
-    for number, run in enumerate(runs, start=1):
-        parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
-        parts += [describe_choice(key, run.labels[key]) for key in varying if key in run.labels]
-        name = " · ".join([*parts, f"seed {run.seed}"])
-        found.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))
-    return found
-
-
-def _headline(metrics: Mapping[str, float], part: str) -> str:
-    """The metric a person looks at first: accuracy where there is one, else the loss."""
-    name = f"{part}/accuracy" if f"{part}/accuracy" in metrics else f"{part}/loss"
-    return f"{name} {metrics[name]:.4f}"
-
-
-@dataclass(kw_only=True)
-class Open:
-    """A run that is being recorded."""
-
-    run_id: str
-    outcome: Outcome = "running"
-    reason: str = ""
-    metrics: dict[str, float] = field(default_factory=dict)
-    epoch: int = 0
-    was_killed: bool = False
-    began: float = field(default_factory=time.monotonic)
-
-
-@dataclass(kw_only=True)
-class Recording:
-    """Trains runs and writes what they tell into the store and on the screen."""
-
-    sweep: Sweep
-    store: Store
-    experiment_id: str
-    sweep_id: str
-    load: Load
-    console: Console
-    run_ids: dict[str, str] = field(default_factory=dict)  # fingerprint of a run -> identifier in the store
-    runs: Sequence[Run] = ()
-    trials: list[tuple[str, Run]] = field(default_factory=list)  # identifier in the store, run
-    tuned_values: Sequence[TunedValue] = ()
-    studies: Sequence[StudyRecord] = ()
-    _open: dict[int, Open] = field(default_factory=dict)
-    _now: list[Run] = field(default_factory=list)
-    _parents: list[str] = field(default_factory=list)
-    _display: Display = field(init=False)
-    _executor: LocalExecutor = field(init=False)
-
-    def train(self, runs: Sequence[Run], *, executor: LocalExecutor) -> None:
-        """Train those of `runs` that are not done yet."""
-        done = self._find_done(runs)
-        self.run_ids |= done
-        if done:
-            hint = "tracking.reuse=false trains them again"
-            self.console.print(f"{len(done)} of {len(runs)} runs are done already ({hint}).")
-        self.write_down()
-        missing = [run for run in runs if run.fingerprint not in done]
-        waiting = iter([(run, self.sweep_id) for run in missing])
-        self.train_each(lambda: next(waiting, None), executor=executor, n_runs=len(missing))
-
-    def train_each(
-        self,
-        next_run: Callable[[], tuple[Run, str] | None],
-        *,
-        executor: LocalExecutor,
-        n_runs: int,
-        heard: Callable[[int, object, Open | None], bool] = lambda index, event, over: False,
-    ) -> None:
-        """Train runs as they come.
-
-        Args:
-            next_run: The next run and the identifier of its parent in the store; None where there is none now.
-            executor: Where they are trained.
-            n_runs: How many there will be, for the display.
-            heard: Called with the index of a run, what it told, and the record of a run that is over; returns whether
-                a trial is to stop.
-        """
-        self._executor, self._now, self._parents = executor, [], []
-        self._display = Display(self.console, n_runs=n_runs)
-
-        def next_work() -> Work | None:
-            found = next_run()
-            if found is None:
-                return None
-            run, parent = found
-            self._now.append(run)
-            self._parents.append(parent)
-            log = run.folder / "worker.log"
-            return Work(call=train, arguments=(run, self.load), log=log, is_dialogue=run.is_trial)
-
-        with self._display:
-            for index, event in executor.run_until_none(next_work):
-                if heard(index, event, self._told(index, event)):
-                    executor.stop(index)
-
-    def run_id_at(self, index: int) -> str:
-        """Identifier in the store of the run at `index` of those that are trained now."""
-        return self._open[index].run_id
-
-    def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
-        if not self.sweep.reuse:
-            return {}
-        found = {run.fingerprint: self.store.find_finished(self.experiment_id, run.fingerprint) for run in runs}
-        return {name: run_id for name, run_id in found.items() if run_id is not None}
-
-    def write_down(self) -> None:
-        """Keep what the sweep consists of, so that a report can be made even if this process is killed."""
-        sweep = self.sweep
-        task = sweep.runs[0].task
-        specs = [sweep.datasets[run.data_fingerprint].spec for run in sweep.runs]
-        names = {spec.class_names for spec in specs if spec.class_names}
-        self.store.write_sweep(
-            self.sweep_id,
-            {
-                "n_planned": max(len(self.runs), len(sweep.runs)),
-                "margins": plain(task.margins),
-                "chance": plain(task.chance),
-                "comparison": plain(sweep.comparison),
-                "class_names": list(names.pop()) if len(names) == 1 else [],
-                "choices": plain(list(self.tuned_values)),
-                "studies": plain(list(self.studies)),
-                "runs": [
-                    self._as_kept(self.run_ids[run.fingerprint], run)
-                    for run in self.runs
-                    if run.fingerprint in self.run_ids
-                ],
-                "trials": [self._as_kept(run_id, run) for run_id, run in self.trials],
-            },
-        )
-
-    def _as_kept(self, run_id: str, run: Run) -> dict[str, Any]:
-        return {"id": run_id, "name": run.name, "labels": dict(run.labels), "overrides": list(run.overrides)}
-
-    def _told(self, index: int, event: object) -> Open | None:
-        """Take one event of the run at `index` of those that are trained now; return a run that is over."""
-        match event:
-            case Started():
-                self._begin(index)
-                self.store.log_facts(
-                    self._open[index].run_id,
-                    {"n_parameters": str(event.n_parameters), "worker_pid": str(event.pid)}
-                    | {f"version.{name}": version for name, version in event.versions.items()},
-                )
-            case EpochEnded():
-                self._open[index].epoch = event.epoch
-                self._display.epoch(index, _headline(event.metrics, "val"))
-                self.store.log_epoch(self._open[index].run_id, event.metrics, epoch=event.epoch, step=event.step)
-                if self.sweep.board is not None:
-                    self.sweep.board.log(self._now[index].folder.name, event.metrics, epoch=event.epoch)
-            case Diverged():
-                self._conclude(index, outcome="diverged", reason=event.reason)
-            case Pruned():
-                self._conclude(index, outcome="pruned", reason=f"pruned after epoch {event.epoch}")
-            case Finished():
-                if index in self._open:
-                    self._open[index].metrics = event.metrics
-                self._conclude(index, outcome="finished", reason="")
-            case Failed():
-                self._conclude(index, outcome="failed", reason=event.reason)
-                if event.killed:
-                    self._open[index].was_killed = True
-                    self.store.log_facts(self._open[index].run_id, {"killed": "yes"})
-                return self._end(index)
-            case Ended():
-                return self._end(index)
-        return None
-
-    def _begin(self, index: int) -> None:
-        run, sweep = self._now[index], self.sweep
-        dataset = sweep.datasets[run.data_fingerprint]
-        facts = environment.facts() | {
-            "threads": str(sweep.executor.settings.threads),
-            "workers": str(self._executor.settings.workers),
-            "start_method": sweep.executor.start_method,
-            "device": run.device,
-            "devices": str(run.devices),
-            "data": dataset.describe(),
-            "data_fingerprint": dataset.fingerprint,
-        }
-        described = {
-            "name": SOURCES[run.task.data.source].title, "digest": dataset.fingerprint, "origin": dataset.origin,
-        }  # fmt: skip
-        run_id = self.store.start_run(
-            self.experiment_id,
-            parent_id=self._parents[index],
-            kind="trial" if run.is_trial else "run",
-            name=run.name,
-            fingerprint=run.fingerprint,
-            config=run.config,
-            facts=facts,
-            dataset=described,
-        )
-        self._open[index] = Open(run_id=run_id)
-        if not run.is_trial:
-            self.run_ids[run.fingerprint] = run_id
-        self._display.started(index, run.name, run.task.training.epochs)
-
-    def _conclude(self, index: int, *, outcome: Outcome, reason: str) -> None:
-        if index not in self._open:
-            self._begin(index)
-        if self._open[index].outcome == "running":
-            self._open[index].outcome, self._open[index].reason = outcome, reason
-
-    def _end(self, index: int) -> Open:
-        done = self._open.pop(index)
-        run = self._now[index]
-        self.store.end_run(
-            done.run_id,
-            outcome=done.outcome,
-            reason=done.reason,
-            metrics=done.metrics,
-            step=done.epoch,
-            folder=run.folder,
-        )
-        if self.sweep.board is not None:
-            self.sweep.board.log(run.folder.name, done.metrics, epoch=done.epoch)
-            self.sweep.board.close(run.folder.name)
-        name = escape(run.name)
-        if done.outcome == "finished":
-            scores = f"{_headline(done.metrics, 'val' if run.is_trial else 'test')}  {done.metrics['time/total']:.1f} s"
-            self._display.ended(index, f"{name}  {scores}")
-        elif done.outcome == "pruned":
-            self._display.ended(index, f"[dim]{name}  {escape(done.reason)}[/dim]")
-        else:
-            log = run.folder / "worker.log"
-            self._display.ended(index, f"[red]{name}  {done.outcome}: {escape(done.reason)}[/red] (log: {log})")
-        if not run.is_trial:
-            self.write_down()
-        return done
-
-
-def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> SweepRecord:
-    """Train what is not done yet and keep it; return the whole sweep as the store has it.
-
-    Raises:
-        Locked: If another process works on the same sweep or study.
-        KeyboardInterrupt: As it came; runs are closed and the same command goes on.
-    """
-    experiment_id = store.experiment(sweep.name, description=sweep.description)
-    orphans = store.close_orphans(experiment_id)
-    if orphans:
-        console.print(f"Closed {orphans} runs that a dead process left open.")
-    sweep_id = store.open_sweep(
-        experiment_id,
-        name=_sweep_name(sweep),
-        fingerprint=sweep.fingerprint,
-        command=sweep.command,
-        description=sweep.description,
-        reuse=sweep.reuse,
-    )
-    recording = Recording(
-        sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
-    )
-    status = "KILLED"
-    if not store.has_sweep(sweep_id):
-        recording.write_down()  # so that there is a report to make, whatever happens
-    try:
-        recording.runs = named(_search(recording), folder=sweep.folder / "runs")
-        recording.train(recording.runs, executor=sweep.executor)
-        status = "FINISHED"
-    except BaseException as error:
-        store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
-        raise
-    finally:
-        if recording.run_ids:  # what an earlier attempt knew is never replaced by nothing
-            recording.write_down()
-        store.end_sweep(sweep_id, status=status)
-    return store.read_sweep(sweep_id)
-
-
-def _sweep_name(sweep: Sweep) -> str:
-    is_plain = sweep.comparison.name == "frameworks"
-    return f"sweep of {len(sweep.runs)} runs" if is_plain else f"{sweep.comparison.name}, {len(sweep.runs)} runs"
-
-
-def _search(recording: Recording) -> Sequence[Run]:
-    """The report's runs: as asked for, or with what a search found for them."""
-    sweep, asked = recording.sweep, recording.sweep.tuning
-    if asked is None:
-        return sweep.runs
-    from experiments.tuning import search
-
-    return search.carry_out(recording, asked)

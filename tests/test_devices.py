@@ -23,7 +23,7 @@ from worker_calls import (
 )
 
 import frameworks
-from experiments import data, sweep
+from experiments import data, sweep, training
 from experiments.contract.plan import require_equal_shares
 from experiments.errors import SettingsError
 from experiments.execution import executor
@@ -240,7 +240,7 @@ def test_a_certificate_is_made_on_one_device(exact, cache, tmp_path):
 def test_a_sweep_on_two_devices_is_recorded(local, exact, cache, tmp_path, store):
     """The whole way. Both frameworks' validation losses agree as on one device, to 1e-12 relative."""
     made = planned(exact, tmp_path, cache)
-    record = sweep.carry_out(made, store=store, load=frameworks.load, console=Console(quiet=True))
+    record = training.carry_out(made, store=store, load=frameworks.load, console=Console(quiet=True))
     assert not record.is_partial
     first, second = record.runs
     assert first.facts["devices"] == second.facts["devices"] == "2"

@@ -11,7 +11,7 @@ from cases import change
 from rich.console import Console
 
 import frameworks
-from experiments import sweep
+from experiments import sweep, training
 from experiments.errors import SettingsError
 from experiments.execution.run import Diverged, EpochEnded, Finished, Run, train
 from experiments.job import ExecutorSettings, TrackingSettings
@@ -85,7 +85,7 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
     plan = sweep.plan(
         with_board(task, tmp_path), frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
     )
-    record = sweep.carry_out(plan, store=store, load=frameworks.load, console=console)
+    record = training.carry_out(plan, store=store, load=frameworks.load, console=console)
     folders = sorted((Path(plan.folder) / "tensorboard").iterdir())
     assert len(folders) == 2
     for folder, run in zip(folders, record.runs, strict=True):

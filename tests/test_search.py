@@ -19,7 +19,7 @@ from test_space import rates, search, words
 from worker_calls import broken_load
 
 import frameworks
-from experiments import errors, job, report, sweep
+from experiments import errors, job, report, sweep, training
 from experiments.errors import Locked
 from experiments.execution.environment import process_start
 from experiments.execution.executor import LocalExecutor
@@ -75,7 +75,7 @@ class Laboratory:
     def carry_out(self, all_jobs, *, load=frameworks.load) -> SweepRecord:
         with (self.folder / "screen.txt").open("a") as file, contextlib.chdir(self.folder):
             console = Console(file=file, width=120)
-            return sweep.carry_out(self.plan(all_jobs), store=self.store, load=load, console=console)
+            return training.carry_out(self.plan(all_jobs), store=self.store, load=load, console=console)
 
 
 def laboratory_in(folder, cache, empty_database):

@@ -19,10 +19,11 @@ from commands import command, in_a_process, started
 from rich.console import Console
 
 import frameworks
-from experiments import errors, job, report, sweep
+from experiments import errors, job, report, sweep, training
 from experiments.errors import SettingsError
 from experiments.execution import locks
 from experiments.execution.executor import LocalExecutor
+from experiments.execution.run import Started
 from experiments.fingerprint import slug
 from experiments.job import TrackingSettings
 from experiments.tracking import store as tracking
@@ -47,7 +48,7 @@ def planned(all_jobs, cache, console):
 
 
 def carried_out(all_jobs, *, cache, store, console):
-    return sweep.carry_out(planned(all_jobs, cache, console), store=store, load=frameworks.load, console=console)
+    return training.carry_out(planned(all_jobs, cache, console), store=store, load=frameworks.load, console=console)
 
 
 @pytest.fixture
@@ -128,12 +129,12 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
     def run_and_kill_the_first(works):
         for index, event in events(works):
             yield index, event
-            if index == 0 and isinstance(event, sweep.Started):
+            if index == 0 and isinstance(event, Started):
                 time.sleep(0.3)  # in mid-epoch
                 os.kill(event.pid, signal.SIGKILL)
 
     plan.executor.run_until_none = run_and_kill_the_first
-    record = sweep.carry_out(plan, store=store, load=frameworks.load, console=console)
+    record = training.carry_out(plan, store=store, load=frameworks.load, console=console)
     assert [run.outcome for run in record.runs] == ["failed", "finished"]
     assert "killed by SIGKILL" in record.runs[0].reason
     assert store.client.get_run(record.runs[0].run_id).info.status == "FAILED"

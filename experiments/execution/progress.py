@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from experiments.execution.run import Run
+from experiments.records import Outcome
 
 
 class Display:
@@ -44,14 +49,36 @@ class Display:
         """A run has begun."""
         self.bars[index] = self.progress.add_task(name, total=n_epochs, status="")
 
-    def epoch(self, index: int, status: str) -> None:
-        """A run has ended an epoch."""
-        self.progress.update(self.bars[index], advance=1, status=status)
+    def epoch_ended(self, index: int, metrics: Mapping[str, float]) -> None:
+        """A run has ended an epoch and was scored."""
+        self.progress.update(self.bars[index], advance=1, status=_headline(metrics, "val"))
 
-    def ended(self, index: int, line: str) -> None:
-        """A run is over; `line` stays on the screen."""
+    def ended(self, index: int, run: Run, *, outcome: Outcome, reason: str, metrics: Mapping[str, float]) -> None:
+        """A run is over; a line about it stays on the screen.
+
+        Args:
+            index: Of the run among those that are trained now.
+            run: What was trained; its folder holds the log.
+            outcome: What it came to.
+            reason: Why, where it did not finish.
+            metrics: Its scores and times, where it did.
+        """
         if index in self.bars:
             self.progress.remove_task(self.bars.pop(index))
         self.n_ended += 1
         self.progress.advance(self.all)
+        name = escape(run.name)
+        if outcome == "finished":
+            scores = _headline(metrics, "val" if run.is_trial else "test")
+            line = f"{name}  {scores}  {metrics['time/total']:.1f} s"
+        elif outcome == "pruned":
+            line = f"[dim]{name}  {escape(reason)}[/dim]"
+        else:
+            line = f"[red]{name}  {outcome}: {escape(reason)}[/red] (log: {run.folder / 'worker.log'})"
         self.console.print(f"[dim]{self.n_ended:>3}/{self.n_runs}[/dim] {line}", highlight=False, soft_wrap=True)
+
+
+def _headline(metrics: Mapping[str, float], part: str) -> str:
+    """The metric a person looks at first: accuracy where there is one, else the loss."""
+    name = f"{part}/accuracy" if f"{part}/accuracy" in metrics else f"{part}/loss"
+    return f"{name} {metrics[name]:.4f}"

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from experiments.execution.executor import LocalExecutor, check_share, on_all_cores
+from experiments.execution.executor import Ended, Failed, LocalExecutor, check_share, on_all_cores
 from experiments.execution.run import EpochEnded, Run, Started
 from experiments.fingerprint import slug
-from experiments.sweep import Open, Recording
+from experiments.recording import ActiveRun, RunRecorder
 from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.best import tuned_values, with_best_values, write_best
@@ -20,14 +20,14 @@ from experiments.tuning.studies import best_of
 from experiments.tuning.tuner import Active, Tuner, open_tuner
 
 
-def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
+def carry_out(recorder: RunRecorder, asked: TuningSettings) -> Sequence[Run]:
     """Search under one budget per arm; return the report's runs with what was found.
 
     Raises:
         SettingsError: If the storage cannot be opened, or holds another search under the same name.
         Locked: If another living process works on one of the studies.
     """
-    sweep, console = recording.sweep, recording.console
+    sweep, console = recorder.sweep, recorder.console
     tuner = open_tuner(asked, sweep.runs, experiment=sweep.name)
     epochs = sweep.runs[0].task.training.epochs
     console.print(
@@ -38,15 +38,15 @@ def carry_out(recording: Recording, asked: TuningSettings) -> Sequence[Run]:
     n_missing = sum(max(0, asked.trials - len(study.ended)) for study in tuner.studies)
     executor = _executor(asked, sweep.executor)
     try:
-        loop = _Loop(recording=recording, tuner=tuner)
-        recording.train_each(loop.next_run, executor=executor, n_runs=n_missing, heard=loop.heard)
+        loop = _Loop(recorder=recorder, tuner=tuner)
+        recorder.train_each(loop.next_run, executor=executor, n_runs=n_missing, on_event=loop.on_event)
         loop.close()
     finally:
         tuner.release()
-    recording.trials = [(run_id, run) for run_id, run in tuner.trained() if recording.store.has_run(run_id)]
-    recording.studies, recording.tuned_values = tuner.records(), tuned_values(tuner)
+    recorder.trials = [(run_id, run) for run_id, run in tuner.trained() if recorder.store.has_run(run_id)]
+    recorder.studies, recorder.tuned_values = tuner.records(), tuned_values(tuner)
     files = write_best(tuner, experiment=sweep.name)
-    for study in recording.studies:
+    for study in recorder.studies:
         console.print(_summary(study.arm, tuner, files), highlight=False, soft_wrap=True)
     return with_best_values(tuner, sweep.runs)
 
@@ -82,26 +82,26 @@ def _summary(arm: str, tuner: Tuner, files: dict[str, str]) -> str:
 class _Loop:
     """Between Optuna and the store: which trial each worker has."""
 
-    recording: Recording
+    recorder: RunRecorder
     tuner: Tuner
     active: list[Active] = dataclasses.field(default_factory=list)
     parents: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        recording = self.recording
+        recorder = self.recorder
         for study in self.tuner.studies:
-            self.parents[study.name] = recording.store.open_study(
-                recording.experiment_id, sweep_id=recording.sweep_id, name=study.name
+            self.parents[study.name] = recorder.store.open_study(
+                recorder.experiment_id, sweep_id=recorder.sweep_id, name=study.name
             )
 
     def next_run(self) -> tuple[Run, str] | None:
         """The next trial to train; one that had come to its end when a fault struck is only told to Optuna."""
         while (trial := self.tuner.next_trial()) is not None:
-            before = self.recording.store.finished_run(trial.run_before) if trial.run_before else None
+            before = self.recorder.store.finished_run(trial.run_before) if trial.run_before else None
             if before is None:
                 self.active.append(trial)
                 name = f"{trial.study.arm} · trial {trial.number}"
-                folder = self.recording.sweep.folder / "trials" / slug(f"{len(self.active)} {name}")
+                folder = self.recorder.sweep.folder / "trials" / slug(f"{len(self.active)} {name}")
                 run = dataclasses.replace(trial.run, name=name, folder=folder.resolve())
                 return run, self.parents[trial.study.name]
             trial.epochs = max((epoch for epoch, _ in before.curves.get("val/loss", [])), default=0)
@@ -111,25 +111,27 @@ class _Loop:
             )  # close() keeps its state in the store
         return None
 
-    def heard(self, index: int, event: object, over: Open | None) -> bool:
-        """Hand on what a trial told; return whether it is to stop."""
-        trial, store = self.active[index], self.recording.store
-        if isinstance(event, Started) or (over is not None and not trial.run_id):  # it may die before it starts
-            run_id = over.run_id if over is not None else self.recording.run_id_at(index)
-            store.log_facts(run_id, {"study_name": trial.study.name, "trial_number": str(trial.number)})
-            self.tuner.began(trial, run_id)
+    def on_event(self, index: int, event: object, active: ActiveRun) -> bool:
+        """Hand on an event of a trial; return whether it is to stop."""
+        trial, store = self.active[index], self.recorder.store
+        is_over = isinstance(event, Ended | Failed)
+        if isinstance(event, Started) or (is_over and not trial.run_id):  # it may die before it starts
+            store.log_facts(active.run_id, {"study_name": trial.study.name, "trial_number": str(trial.number)})
+            self.tuner.began(trial, active.run_id)
         if isinstance(event, EpochEnded):
             return self.tuner.epoch_ended(trial, event.epoch, event.metrics)
-        if over is not None:
-            outcome = "killed" if over.was_killed else over.outcome
-            seconds = time.monotonic() - over.began
-            is_over = self.tuner.ended(
-                trial, outcome=outcome, reason=over.reason, metrics=over.metrics, seconds=seconds
+        if is_over:
+            state = self.tuner.ended(
+                trial,
+                outcome="killed" if active.was_killed else active.outcome,
+                reason=active.reason,
+                metrics=active.metrics,
+                seconds=time.monotonic() - active.started,
             )
-            if is_over:
-                store.log_facts(over.run_id, {"trial_state": is_over, "trial_epochs": str(trial.epochs)})
+            if state:
+                store.log_facts(active.run_id, {"trial_state": state, "trial_epochs": str(trial.epochs)})
             else:
-                store.mark_as_attempt(over.run_id)
+                store.mark_as_attempt(active.run_id)
         return False
 
     def close(self) -> None:
@@ -137,9 +139,9 @@ class _Loop:
         for study in self.tuner.studies:
             for done in study.ended:
                 run_id = str(done.user_attrs.get("mlflow_run_id", ""))
-                if self.recording.store.has_run(run_id):
+                if self.recorder.store.has_run(run_id):
                     facts = {"trial_state": done.state.name, "trial_epochs": str(done.user_attrs.get("epochs", 0))}
-                    self.recording.store.log_facts(run_id, facts)
+                    self.recorder.store.log_facts(run_id, facts)
             best = best_of(study.study)
             metrics = {
                 "trials": float(len(study.ended)),
@@ -151,6 +153,6 @@ class _Loop:
                 metrics |= {
                     f"best/{each.metric}": value for each, value in zip(objectives, best[0].values, strict=True)
                 }
-            self.recording.store.end_study(
+            self.recorder.store.end_study(
                 self.parents[study.name], metrics=metrics, values=dict(best[0].params) if best else {}
             )

@@ -1,0 +1,234 @@
+"""Events of workers -> the store and the screen: what becomes of every run while it is trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from experiments.data.catalog import SOURCES
+from experiments.execution import environment
+from experiments.execution.executor import Ended, Failed, LocalExecutor, Work
+from experiments.execution.progress import Display
+from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
+from experiments.fingerprint import plain
+from experiments.records import Outcome, StudyRecord, TunedValue
+from experiments.sweep import Load, Sweep
+from experiments.tracking.store import Store
+
+
+@dataclass(kw_only=True)
+class ActiveRun:
+    """A run that a worker has, as far as it has come.
+
+    Attributes:
+        run: What is trained.
+        parent_id: Identifier in the store of the sweep or study that it belongs to.
+        run_id: Its own identifier in the store, "" before it is kept there.
+        started: When that was, in seconds of `time.monotonic`.
+        epoch: The last one it was scored after.
+    """
+
+    run: Run
+    parent_id: str
+    run_id: str = ""
+    started: float = 0.0
+    epoch: int = 0
+    outcome: Outcome = "running"
+    reason: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    was_killed: bool = False
+
+
+@dataclass(kw_only=True)
+class RunRecorder:
+    """Has runs trained and records their events in the store and on the screen."""
+
+    sweep: Sweep
+    store: Store
+    experiment_id: str
+    sweep_id: str
+    load: Load
+    console: Console
+    run_ids: dict[str, str] = field(default_factory=dict)  # fingerprint of a run -> identifier in the store
+    runs: Sequence[Run] = ()
+    trials: list[tuple[str, Run]] = field(default_factory=list)  # identifier in the store, run
+    tuned_values: Sequence[TunedValue] = ()
+    studies: Sequence[StudyRecord] = ()
+    _active: list[ActiveRun] = field(init=False)
+    _display: Display = field(init=False)
+    _executor: LocalExecutor = field(init=False)
+
+    def train(self, runs: Sequence[Run], *, executor: LocalExecutor) -> None:
+        """Train those of `runs` that are not done yet."""
+        done = self._find_done(runs)
+        self.run_ids |= done
+        if done:
+            hint = "tracking.reuse=false trains them again"
+            self.console.print(f"{len(done)} of {len(runs)} runs are done already ({hint}).")
+        self.save_manifest()
+        missing = [run for run in runs if run.fingerprint not in done]
+        waiting = iter([(run, self.sweep_id) for run in missing])
+        self.train_each(lambda: next(waiting, None), executor=executor, n_runs=len(missing))
+
+    def train_each(
+        self,
+        next_run: Callable[[], tuple[Run, str] | None],
+        *,
+        executor: LocalExecutor,
+        n_runs: int,
+        on_event: Callable[[int, object, ActiveRun], bool] = lambda index, event, active: False,
+    ) -> None:
+        """Train runs as they come.
+
+        Args:
+            next_run: The next run and the identifier of its parent in the store; None where there is none now.
+            executor: Where they are trained.
+            n_runs: How many there will be, for the display.
+            on_event: Called with the index of a run, its event, and its record, in which the event stands already;
+                returns whether a trial is to stop.
+        """
+        self._executor, self._active = executor, []
+        self._display = Display(self.console, n_runs=n_runs)
+
+        def next_item() -> Work | None:
+            following = next_run()
+            if following is None:
+                return None
+            run, parent_id = following
+            self._active.append(ActiveRun(run=run, parent_id=parent_id))
+            return Work(call=train, arguments=(run, self.load), log=run.folder / "worker.log", is_dialogue=run.is_trial)
+
+        with self._display:
+            for index, event in executor.run_until_none(next_item):
+                self._handle_event(index, event)
+                if on_event(index, event, self._active[index]):
+                    executor.stop(index)
+
+    def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
+        if not self.sweep.reuse:
+            return {}
+        found = {run.fingerprint: self.store.find_finished(self.experiment_id, run.fingerprint) for run in runs}
+        return {name: run_id for name, run_id in found.items() if run_id is not None}
+
+    def save_manifest(self) -> None:
+        """Keep what the sweep consists of, so that a report can be made even if this process is killed."""
+        sweep = self.sweep
+        task = sweep.runs[0].task
+        specs = [sweep.datasets[run.data_fingerprint].spec for run in sweep.runs]
+        names = {spec.class_names for spec in specs if spec.class_names}
+        self.store.write_sweep(
+            self.sweep_id,
+            {
+                "n_planned": max(len(self.runs), len(sweep.runs)),
+                "margins": plain(task.margins),
+                "chance": plain(task.chance),
+                "comparison": plain(sweep.comparison),
+                "class_names": list(names.pop()) if len(names) == 1 else [],
+                "choices": plain(list(self.tuned_values)),
+                "studies": plain(list(self.studies)),
+                "runs": [
+                    _manifest_entry(self.run_ids[run.fingerprint], run)
+                    for run in self.runs
+                    if run.fingerprint in self.run_ids
+                ],
+                "trials": [_manifest_entry(run_id, run) for run_id, run in self.trials],
+            },
+        )
+
+    def _handle_event(self, index: int, event: object) -> None:
+        """Write one event of the run at `index` into its record, the store and the screen."""
+        active = self._active[index]
+        match event:
+            case Started():
+                self._start(index)
+                self.store.log_facts(
+                    active.run_id,
+                    {"n_parameters": str(event.n_parameters), "worker_pid": str(event.pid)}
+                    | {f"version.{name}": version for name, version in event.versions.items()},
+                )
+            case EpochEnded():
+                active.epoch = event.epoch
+                self._display.epoch_ended(index, event.metrics)
+                self.store.log_epoch(active.run_id, event.metrics, epoch=event.epoch, step=event.step)
+                if self.sweep.board is not None:
+                    self.sweep.board.log(active.run.folder.name, event.metrics, epoch=event.epoch)
+            case Diverged():
+                self._conclude(index, outcome="diverged", reason=event.reason)
+            case Pruned():
+                self._conclude(index, outcome="pruned", reason=f"pruned after epoch {event.epoch}")
+            case Finished():
+                active.metrics = event.metrics
+                self._conclude(index, outcome="finished", reason="")
+            case Failed():
+                self._conclude(index, outcome="failed", reason=event.reason)
+                if event.killed:
+                    active.was_killed = True
+                    self.store.log_facts(active.run_id, {"killed": "yes"})
+                self._end(index)
+            case Ended():
+                self._end(index)
+
+    def _start(self, index: int) -> None:
+        active, sweep = self._active[index], self.sweep
+        run, dataset = active.run, sweep.datasets[active.run.data_fingerprint]
+        facts = environment.facts() | {
+            "threads": str(sweep.executor.settings.threads),
+            "workers": str(self._executor.settings.workers),
+            "start_method": sweep.executor.start_method,
+            "device": run.device,
+            "devices": str(run.devices),
+            "data": dataset.describe(),
+            "data_fingerprint": dataset.fingerprint,
+        }
+        active.run_id = self.store.start_run(
+            self.experiment_id,
+            parent_id=active.parent_id,
+            kind="trial" if run.is_trial else "run",
+            name=run.name,
+            fingerprint=run.fingerprint,
+            config=run.config,
+            facts=facts,
+            dataset={
+                "name": SOURCES[run.task.data.source].title,
+                "digest": dataset.fingerprint,
+                "origin": dataset.origin,
+            },
+        )
+        active.started = time.monotonic()
+        if not run.is_trial:
+            self.run_ids[run.fingerprint] = active.run_id
+        self._display.started(index, run.name, run.task.training.epochs)
+
+    def _conclude(self, index: int, *, outcome: Outcome, reason: str) -> None:
+        """What a run has come to; the first word stands."""
+        active = self._active[index]
+        if not active.run_id:  # it may die before it starts
+            self._start(index)
+        if active.outcome == "running":
+            active.outcome, active.reason = outcome, reason
+
+    def _end(self, index: int) -> None:
+        active = self._active[index]
+        run = active.run
+        self.store.end_run(
+            active.run_id,
+            outcome=active.outcome,
+            reason=active.reason,
+            metrics=active.metrics,
+            step=active.epoch,
+            folder=run.folder,
+        )
+        if self.sweep.board is not None:
+            self.sweep.board.log(run.folder.name, active.metrics, epoch=active.epoch)
+            self.sweep.board.close(run.folder.name)
+        self._display.ended(index, run, outcome=active.outcome, reason=active.reason, metrics=active.metrics)
+        if not run.is_trial:
+            self.save_manifest()
+
+
+def _manifest_entry(run_id: str, run: Run) -> dict[str, Any]:
+    return {"id": run_id, "name": run.name, "labels": dict(run.labels), "overrides": list(run.overrides)}

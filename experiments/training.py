@@ -1,0 +1,82 @@
+"""`action=train`: a search where one is asked for, then the report's runs; only what is not done yet is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.execution.run import Run
+from experiments.fingerprint import slug
+from experiments.recording import RunRecorder
+from experiments.records import SweepRecord
+from experiments.sweep import Load, Sweep
+from experiments.task.keys import describe_choice
+from experiments.tracking.store import Store
+
+
+def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> SweepRecord:
+    """Train what is not done yet and keep it; return the whole sweep as the store has it.
+
+    Raises:
+        Locked: If another process works on the same sweep or study.
+        KeyboardInterrupt: As it came; runs are closed and the same command goes on.
+    """
+    experiment_id = store.experiment(sweep.name, description=sweep.description)
+    orphans = store.close_orphans(experiment_id)
+    if orphans:
+        console.print(f"Closed {orphans} runs that a dead process left open.")
+    sweep_id = store.open_sweep(
+        experiment_id,
+        name=sweep.title,
+        fingerprint=sweep.fingerprint,
+        command=sweep.command,
+        description=sweep.description,
+        reuse=sweep.reuse,
+    )
+    recorder = RunRecorder(
+        sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
+    )
+    status = "KILLED"
+    if not store.has_sweep(sweep_id):
+        recorder.save_manifest()  # so that there is a report to make, whatever happens
+    try:
+        recorder.runs = named(_search(recorder), folder=sweep.folder / "runs")
+        recorder.train(recorder.runs, executor=sweep.executor)
+        status = "FINISHED"
+    except BaseException as error:
+        store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
+        raise
+    finally:
+        if recorder.run_ids:  # what an earlier attempt knew is never replaced by nothing
+            recorder.save_manifest()
+        store.end_sweep(sweep_id, status=status)
+    return store.read_sweep(sweep_id)
+
+
+def _search(recorder: RunRecorder) -> Sequence[Run]:
+    """The report's runs: as asked for, or with what a search found for them."""
+    sweep = recorder.sweep
+    if sweep.tuning is None:
+        return sweep.runs
+    from experiments.tuning import search  # imports optuna, which takes a second
+
+    return search.carry_out(recorder, sweep.tuning)
+
+
+def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:
+    """The runs with speaking names (framework, optimizer, whatever else differs, seed) and a folder each."""
+    varying = [
+        key
+        for key in sorted({key for run in runs for key in run.labels})
+        if key not in ("framework", "optimizer") and len({run.labels.get(key) for run in runs}) > 1
+    ]
+    renamed = []
+    for number, run in enumerate(runs, start=1):
+        parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
+        parts += [describe_choice(key, run.labels[key]) for key in varying if key in run.labels]
+        name = " · ".join([*parts, f"seed {run.seed}"])
+        renamed.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))
+    return renamed
