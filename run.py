@@ -86,7 +86,7 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     sweep = sweeps.plan(
         jobs, frameworks=frameworks.FRAMEWORKS, cache=download.cache_folder(), command=command, console=console
     )
-    sweep.executor.prepare()
+    sweep.executor.warm_up()
 
     from experiments import report
     from experiments.parity import action

@@ -98,7 +98,7 @@ def main() -> None:
             preload=[frameworks.FRAMEWORKS[framework].module for framework in PAIR],
             folder=Path(name),
         )
-        executor.prepare()
+        executor.warm_up()
         machine = facts()
         print(HEAD.format(cpu=machine["cpu"], python=machine["python"], git_commit=machine["git_commit"]))
         for row in rows(executor, Path(name)):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from experiments.data.catalog import SOURCES
 from experiments.execution import environment
-from experiments.execution.executor import Ended, Failed, LocalExecutor, Work
+from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.execution.progress import Display
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.fingerprint import plain
@@ -94,16 +94,18 @@ class RunRecorder:
         self._executor, self._active = executor, []
         self._display = Display(self.console, n_runs=n_runs)
 
-        def next_item() -> Work | None:
+        def next_item() -> WorkItem | None:
             following = next_run()
             if following is None:
                 return None
             run, parent_id = following
             self._active.append(ActiveRun(run=run, parent_id=parent_id))
-            return Work(call=train, arguments=(run, self.load), log=run.folder / "worker.log", is_dialogue=run.is_trial)
+            return WorkItem(
+                target=train, arguments=(run, self.load), log=run.folder / "worker.log", awaits_reply=run.is_trial
+            )
 
         with self._display:
-            for index, event in executor.run_until_none(next_item):
+            for index, event in executor.run_lazily(next_item):
                 self._handle_event(index, event)
                 if on_event(index, event, self._active[index]):
                     executor.stop(index)
@@ -169,7 +171,7 @@ class RunRecorder:
                     active.was_killed = True
                     self.store.log_facts(active.run_id, {"killed": "yes"})
                 self._end(index)
-            case Ended():
+            case Completed():
                 self._end(index)
 
     def _start(self, index: int) -> None:

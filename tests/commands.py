@@ -69,7 +69,7 @@ def _with_database(arguments: Sequence[str], cwd: Path) -> list[str]:
 
 def refuse_to_start(patch: pytest.MonkeyPatch) -> None:
     """From here on, a command that is to end before any worker starts fails the test if it starts one."""
-    for name in ("prepare", "run_until_none"):
+    for name in ("warm_up", "run_lazily"):
         patch.setattr(LocalExecutor, name, lambda self, *_: pytest.fail("a worker was to be started"))
 
 

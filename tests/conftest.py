@@ -47,20 +47,20 @@ def local(tmp_path_factory):
         preload=[spec.module for spec in frameworks.FRAMEWORKS.values()],
         folder=tmp_path_factory.mktemp("executor"),
     )
-    warm.prepare()
+    warm.warm_up()
     return warm
 
 
 @pytest.fixture
 def in_worker(local, tmp_path):
-    """`in_worker(call, *arguments)`: what `call(*arguments, tell)` told, from a process of its own."""
+    """`in_worker(target, *arguments)`: what `target(*arguments, emit)` emitted, from a process of its own."""
 
-    def run(call, *arguments):
-        work = executor.Work(call=call, arguments=arguments, log=tmp_path / "worker.log")
-        told = [event for _, event in local.run([work])]
-        if isinstance(told[-1], executor.Failed):
-            pytest.fail(f"{told[-1].reason}\n{(tmp_path / 'worker.log').read_text()[-3000:]}")
-        return told[0] if len(told) == 2 else told[:-1]
+    def run(target, *arguments):
+        work = executor.WorkItem(target=target, arguments=arguments, log=tmp_path / "worker.log")
+        emitted = [event for _, event in local.run([work])]
+        if isinstance(emitted[-1], executor.Failed):
+            pytest.fail(f"{emitted[-1].reason}\n{(tmp_path / 'worker.log').read_text()[-3000:]}")
+        return emitted[0] if len(emitted) == 2 else emitted[:-1]
 
     return run
 

@@ -126,8 +126,8 @@ def is_alive(pid):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_no_follower_outlives_a_worker_that_is_killed(local, exact, even_path, tmp_path):
-    work = executor.Work(
-        call=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path), log=tmp_path / "worker.log"
+    work = executor.WorkItem(
+        target=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path), log=tmp_path / "worker.log"
     )
     events = local.run([work])
     _, (worker, followers) = next(events)
@@ -143,8 +143,8 @@ def test_no_follower_outlives_a_worker_that_is_killed(local, exact, even_path, t
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_a_follower_that_is_killed_fails_the_run(local, exact, even_path, tmp_path):
-    work = executor.Work(
-        call=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path, 2.0), log=tmp_path / "worker.log"
+    work = executor.WorkItem(
+        target=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path, 2.0), log=tmp_path / "worker.log"
     )
     events = local.run([work])
     _, (_, followers) = next(events)
@@ -215,7 +215,7 @@ def test_gpus_are_handed_out_in_groups(monkeypatch, tmp_path):
     assert executor.gpu_groups(1) == ["4", "7", "1", "2", "9"]
     settings = dataclasses.replace(EXECUTOR, start_method="auto", devices=2)
     pairs = executor.LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
-    works = [executor.Work(call=environment, arguments=(), log=tmp_path / "worker.log") for _ in range(2)]
+    works = [executor.WorkItem(target=environment, arguments=(), log=tmp_path / "worker.log") for _ in range(2)]
     seen = [event["CUDA_VISIBLE_DEVICES"] for _, event in pairs.run(works) if isinstance(event, dict)]
     assert sorted(seen) == ["1,2", "4,7"]
 

@@ -1,4 +1,4 @@
-"""Processes: what is told arrives, what breaks is one failure, and nothing else is lost."""
+"""Processes: what they emit arrives, what breaks is one failure, and nothing else is lost."""
 
 import dataclasses
 import os
@@ -10,13 +10,13 @@ from worker_calls import chatter, complain, die, environment, run_out_of_memory,
 
 from experiments.errors import SettingsError
 from experiments.execution import executor
-from experiments.execution.executor import Ended, Failed, LocalExecutor, Work, check_share, choose_device
+from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem, check_share, choose_device
 
 
-def works(tmp_path, *calls):
+def items(tmp_path, *calls):
     return [
-        Work(call=call, arguments=arguments, log=tmp_path / f"{number}.log")
-        for number, (call, *arguments) in enumerate(calls)
+        WorkItem(target=target, arguments=arguments, log=tmp_path / f"{number}.log")
+        for number, (target, *arguments) in enumerate(calls)
     ]
 
 
@@ -24,31 +24,31 @@ def by_index(events, index):
     return [event for at, event in events if at == index]
 
 
-def test_what_is_told_arrives_in_order_and_ends(local, tmp_path):
-    events = list(local.run(works(tmp_path, (say, ["a", "b", "c"]), (say, ["d"]), (say, []))))
-    assert by_index(events, 0) == ["a", "b", "c", Ended()]
-    assert by_index(events, 1) == ["d", Ended()]
-    assert by_index(events, 2) == [Ended()]
+def test_events_arrive_in_order_and_end(local, tmp_path):
+    events = list(local.run(items(tmp_path, (say, ["a", "b", "c"]), (say, ["d"]), (say, []))))
+    assert by_index(events, 0) == ["a", "b", "c", Completed()]
+    assert by_index(events, 1) == ["d", Completed()]
+    assert by_index(events, 2) == [Completed()]
 
 
 def test_an_exception_is_one_failure_with_its_reason_and_a_log(local, tmp_path):
-    events = list(local.run(works(tmp_path, (complain,), (say, ["fine"]))))
+    events = list(local.run(items(tmp_path, (complain,), (say, ["fine"]))))
     assert by_index(events, 0) == [Failed(reason="ValueError: three is not two", killed=False)]
-    assert by_index(events, 1) == ["fine", Ended()]
+    assert by_index(events, 1) == ["fine", Completed()]
     assert "Traceback" in (tmp_path / "0.log").read_text()
 
 
 def test_a_killed_worker_is_one_failure_and_the_others_go_on(local, tmp_path):
-    events = list(local.run(works(tmp_path, (die, signal.SIGKILL), (say, ["fine"]), (die, signal.SIGTERM))))
+    events = list(local.run(items(tmp_path, (die, signal.SIGKILL), (say, ["fine"]), (die, signal.SIGTERM))))
     assert by_index(events, 0)[0] == "alive"
     assert by_index(events, 0)[1].killed
     assert "killed by SIGKILL; the system may have run out of memory" in by_index(events, 0)[1].reason
-    assert by_index(events, 1) == ["fine", Ended()]
+    assert by_index(events, 1) == ["fine", Completed()]
     assert "killed by SIGTERM" in by_index(events, 2)[1].reason
 
 
 def test_running_out_of_memory_is_named(local, tmp_path):
-    events = list(local.run(works(tmp_path, (run_out_of_memory,))))
+    events = list(local.run(items(tmp_path, (run_out_of_memory,))))
     assert events == [(0, Failed(reason="out of memory", killed=False))]
 
 
@@ -59,13 +59,13 @@ def test_a_hanging_worker_is_stopped_at_its_time_limit(local, tmp_path):
         preload=local.preload,
         folder=tmp_path,
     )
-    events = list(hasty.run(works(tmp_path, (sleep, 600), (say, ["fine"]))))
+    events = list(hasty.run(items(tmp_path, (sleep, 600), (say, ["fine"]))))
     assert by_index(events, 0)[-1] == Failed(reason="stopped at executor.time_limit_seconds=1.5", killed=False)
-    assert by_index(events, 1) == ["fine", Ended()]
+    assert by_index(events, 1) == ["fine", Completed()]
 
 
 def test_leaving_early_kills_what_is_running(local, tmp_path):
-    running = local.run(works(tmp_path, (sleep, 600)))
+    running = local.run(items(tmp_path, (sleep, 600)))
     _, pid = next(running)
     running.close()
     with pytest.raises(ProcessLookupError):
@@ -73,14 +73,14 @@ def test_leaving_early_kills_what_is_running(local, tmp_path):
 
 
 def test_chatter_goes_to_the_log_and_not_to_the_terminal(local, tmp_path, capfd):
-    list(local.run(works(tmp_path, (chatter,))))
+    list(local.run(items(tmp_path, (chatter,))))
     assert (tmp_path / "0.log").read_text() == "a banner\na warning\n"
     captured = capfd.readouterr()
     assert captured.out + captured.err == ""
 
 
 def test_workers_have_no_gpu_and_pinned_threads(local, tmp_path):
-    (_, seen), _ = local.run(works(tmp_path, (environment,)))
+    (_, seen), _ = local.run(items(tmp_path, (environment,)))
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
     assert {seen[name] for name in executor.THREAD_VARIABLES} == {"1"}
 
@@ -89,16 +89,16 @@ def test_spawn_is_the_other_way(tmp_path):
     spawning = LocalExecutor(
         settings=dataclasses.replace(EXECUTOR, start_method="spawn"), device="cpu", preload=[], folder=tmp_path
     )
-    assert list(spawning.run(works(tmp_path, (say, ["a"])))) == [(0, "a"), (0, Ended())]
+    assert list(spawning.run(items(tmp_path, (say, ["a"])))) == [(0, "a"), (0, Completed())]
 
 
 @pytest.mark.parametrize(
-    ("visible", "asked", "device"),
+    ("visible", "requested", "device"),
     [("0,1", "auto", "gpu"), ("0", "cpu", "cpu"), ("", "auto", "cpu"), ("-1", "auto", "cpu"), ("2", "gpu", "gpu")],
 )
-def test_the_device_follows_what_is_visible(monkeypatch, visible, asked, device):
+def test_the_device_follows_what_is_visible(monkeypatch, visible, requested, device):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert choose_device(asked) == device
+    assert choose_device(requested) == device
 
 
 def test_gpus_are_handed_out_one_per_worker_and_forked_by_spawn(monkeypatch, tmp_path):
@@ -106,7 +106,7 @@ def test_gpus_are_handed_out_one_per_worker_and_forked_by_spawn(monkeypatch, tmp
     settings = dataclasses.replace(EXECUTOR, start_method="auto")
     two = LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
     assert two.start_method == "spawn"
-    events = list(two.run(works(tmp_path, (environment,), (environment,))))
+    events = list(two.run(items(tmp_path, (environment,), (environment,))))
     assert {event["CUDA_VISIBLE_DEVICES"] for _, event in events if isinstance(event, dict)} == {"4", "7"}
 
 

@@ -37,11 +37,11 @@ def run_of(digits_path, tmp_path):
 def test_the_best_weights_are_those_of_the_lowest_validation_loss(in_worker, run_of, task, framework):
     """A rate that overshoots: the best epoch is not the last; its scores are those of a run that ends there."""
     wild = change(task, optimizer={"learning_rate": 0.05}, training={"epochs": 6, "keep": "best"})
-    told = in_worker(train, run_of(wild, framework), frameworks.load)
-    losses = [event.metrics["val/loss"] for event in told if isinstance(event, EpochEnded)]
+    events = in_worker(train, run_of(wild, framework), frameworks.load)
+    losses = [event.metrics["val/loss"] for event in events if isinstance(event, EpochEnded)]
     best = int(np.argmin(losses)) + 1
     assert best < 6
-    finished = told[-1]
+    finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.metrics["kept_epoch"] == best
     shorter = change(wild, training={"epochs": best, "keep": "last"})
@@ -62,9 +62,9 @@ def test_the_best_weights_and_their_average_cannot_both_be_kept(task):
 
 def test_a_run_that_diverges_keeps_nothing(in_worker, run_of, task):
     exploding = change(task, optimizer={"learning_rate": 1e30}, training={"epochs": 3, "keep": "best"})
-    told = in_worker(train, run_of(exploding, "lightning"), frameworks.load)
-    told = told if isinstance(told, list) else [told]
-    assert isinstance(told[-1], Diverged)
+    events = in_worker(train, run_of(exploding, "lightning"), frameworks.load)
+    events = events if isinstance(events, list) else [events]
+    assert isinstance(events[-1], Diverged)
 
 
 @pytest.fixture

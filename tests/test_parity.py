@@ -11,7 +11,7 @@ from worker_calls import broken_load, compiled_graphs, trained_with_seed, weight
 
 import frameworks
 from experiments import data, errors
-from experiments.execution.executor import Ended, Failed, Work
+from experiments.execution.executor import Completed, Failed, WorkItem
 from experiments.fingerprint import plain
 from experiments.parity import certify as parity
 from experiments.parity import levels, probes
@@ -27,19 +27,19 @@ def data_paths(tmp_path_factory):
 
 @pytest.fixture
 def together(local, tmp_path):
-    """`together({key: (call, *arguments)})`: key -> what it told, two processes at a time."""
+    """`together({key: (target, *arguments)})`: key -> what it emitted, two processes at a time."""
 
     def run(works):
         keys = list(works)
         asked = [
-            Work(call=call, arguments=tuple(arguments), log=tmp_path / f"{number}.log")
-            for number, (call, *arguments) in enumerate(works.values())
+            WorkItem(target=target, arguments=tuple(arguments), log=tmp_path / f"{number}.log")
+            for number, (target, *arguments) in enumerate(works.values())
         ]
         told = {}
         for index, event in local.run(asked):
             if isinstance(event, Failed):
                 pytest.fail(f"{keys[index]}: {event.reason}\n{asked[index].log.read_text()[-2000:]}")
-            if not isinstance(event, Ended):
+            if not isinstance(event, Completed):
                 told[keys[index]] = event
         return told
 

@@ -247,14 +247,14 @@ def test_the_same_search_again_trains_nothing(whole):
 
 def when(monkeypatch, do):
     """Call `do(index, event)` after the parent has dealt with an event, before it hears the next one."""
-    original = LocalExecutor.run_until_none
+    original = LocalExecutor.run_lazily
 
-    def run_until_none(self, next_work):
+    def run_lazily(self, next_work):
         for index, event in original(self, next_work):
             yield index, event
             do(index, event)
 
-    monkeypatch.setattr(LocalExecutor, "run_until_none", run_until_none)
+    monkeypatch.setattr(LocalExecutor, "run_lazily", run_lazily)
 
 
 def kill_workers(monkeypatch, *indices, epoch):

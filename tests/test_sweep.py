@@ -124,7 +124,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
     slow = change(task, training={"epochs": 40})
     alone = job.ExecutorSettings(workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
     plan = planned(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache, console)
-    events = plan.executor.run_until_none
+    events = plan.executor.run_lazily
 
     def run_and_kill_the_first(works):
         for index, event in events(works):
@@ -133,7 +133,7 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
                 time.sleep(0.3)  # in mid-epoch
                 os.kill(event.pid, signal.SIGKILL)
 
-    plan.executor.run_until_none = run_and_kill_the_first
+    plan.executor.run_lazily = run_and_kill_the_first
     record = training.carry_out(plan, store=store, load=frameworks.load, console=console)
     assert [run.outcome for run in record.runs] == ["failed", "finished"]
     assert "killed by SIGKILL" in record.runs[0].reason
@@ -220,7 +220,7 @@ def test_the_database_is_in_wal_mode(store):
 
 
 def test_two_processes_make_one_database(tmp_path):
-    code = f"from experiments.tracking import Store; Store('sqlite:///{tmp_path}/mlflow.db'); print('open')"
+    code = f"from experiments.tracking.store import Store; Store('sqlite:///{tmp_path}/mlflow.db'); print('open')"
     running = [
         subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def embedding_gradients_squared_before_they_are_summed(load, tell):
+def embedding_gradients_squared_before_they_are_summed(load, emit):
     """The second moment of one Adam step in which a row is used twice with gradient 1: (1 - 0.999) * 2^2 = 0.004."""
     load("keras")
     import keras
@@ -16,18 +16,18 @@ def embedding_gradients_squared_before_they_are_summed(load, tell):
     optimizer.build([variable])
     twice = tf.IndexedSlices(values=tf.ones((2, 1)), indices=tf.constant([1, 1]), dense_shape=tf.constant([3, 1]))
     optimizer.apply([twice], [variable])
-    tell(float(np.array(optimizer._velocities[0])[1, 0]))
+    emit(float(np.array(optimizer._velocities[0])[1, 0]))
 
 
-def cast_through_float32(load, tell):
+def cast_through_float32(load, emit):
     """0.9 as a float64 tensor."""
     load("keras")
     from keras import ops
 
-    tell(float(np.array(ops.cast(0.9, "float64"))))
+    emit(float(np.array(ops.cast(0.9, "float64"))))
 
 
-def calls_of_on_epoch_end(load, tell):
+def calls_of_on_epoch_end(load, emit):
     """How often a PyDataset hears of the end of an epoch, in 3 epochs."""
     load("keras")
     import keras
@@ -47,10 +47,10 @@ def calls_of_on_epoch_end(load, tell):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(Batches(), epochs=3, verbose=0)
-    tell(Batches.calls)
+    emit(Batches.calls)
 
 
-def nan_through_a_fused_relu(load, tell):
+def nan_through_a_fused_relu(load, emit):
     """Whether a network with NaN weights shows it in the output of its graph, and whether oneDNN's kernels compute it.
 
     TensorFlow takes them of its own only on a CPU with instructions for neural networks (AVX-512 VNNI and the like).
@@ -63,20 +63,20 @@ def nan_through_a_fused_relu(load, tell):
     kernel, bias = model.layers[0].get_weights()
     model.layers[0].set_weights([np.full_like(kernel, np.nan), bias])
     shown = bool(np.isnan(model.predict_on_batch(np.ones((64, 784), "float32"))).all())
-    tell((shown, bool(test_util.IsMklEnabled())))
+    emit((shown, bool(test_util.IsMklEnabled())))
 
 
-def unbiased_moving_variance(load, tell):
+def unbiased_moving_variance(load, emit):
     """PyTorch's moving variance after one batch (1, 3), decay 0: 2 where it divides by n - 1, 1 by n."""
     load("lightning")
     import torch
 
     norm = torch.nn.BatchNorm2d(1, momentum=1.0)
     norm(torch.tensor([1.0, 3.0]).reshape(2, 1, 1, 1))
-    tell(float(norm.running_var[0]))
+    emit(float(norm.running_var[0]))
 
 
-def clipping_adds_to_the_norm(load, tell):
+def clipping_adds_to_the_norm(load, emit):
     """What torch.nn.utils.clip_grad_norm_ makes of a gradient of norm 2, clipped to 1."""
     load("lightning")
     import torch
@@ -84,10 +84,10 @@ def clipping_adds_to_the_norm(load, tell):
     parameter = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
     parameter.grad = torch.full((1,), 2.0, dtype=torch.float64)
     torch.nn.utils.clip_grad_norm_([parameter], 1.0)
-    tell(float(parameter.grad[0]))
+    emit(float(parameter.grad[0]))
 
 
-def gradients_come_inside_the_step(load, tell):
+def gradients_come_inside_the_step(load, emit):
     """Whether a pre-hook of the optimizer sees the gradients of its own step under Lightning."""
     load("lightning")
     import pytorch_lightning as pl
@@ -112,4 +112,4 @@ def gradients_come_inside_the_step(load, tell):
         accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
     trainer.fit(Module(), torch.utils.data.DataLoader(torch.ones(1, 1)))
-    tell(seen[0])
+    emit(seen[0])

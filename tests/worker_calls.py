@@ -1,4 +1,4 @@
-"""Functions that tests run inside a worker, where one framework is imported. Each ends with `tell`."""
+"""Functions that tests run inside a worker, where one framework is imported. Each ends with `emit`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def _model(load, name, task, path, seed=0, devices=1):
     return build(task, dataset, framework=load(name), seed=seed, device="cpu", devices=devices), dataset
 
 
-def weights_twice(load, name, task, path, tell):
+def weights_twice(load, name, task, path, emit):
     """Initial weights, and what comes back after loading their negatives."""
     model, _ = _model(load, name, task, path)
     first = model.weights()
     model.load_weights({key: -value for key, value in first.items()})
-    tell((first, model.weights()))
+    emit((first, model.weights()))
 
 
-def load_incomplete(load, name, task, path, tell):
+def load_incomplete(load, name, task, path, emit):
     """What load_weights raises when a weight is missing, and when one is unknown."""
     model, _ = _model(load, name, task, path)
     weights = model.weights()
@@ -40,18 +40,18 @@ def load_incomplete(load, name, task, path, tell):
             raised.append("nothing")
         except KeyError as error:
             raised.append(str(error))
-    tell(raised)
+    emit(raised)
 
 
-def logits(load, name, task, path, tell):
+def logits(load, name, task, path, emit):
     """Evaluation-mode logits of the test part, twice."""
     model, dataset = _model(load, name, task, path)
     inputs = dataset.x_test.astype(task.training.dtype)
-    tell((model.logits(inputs), model.logits(inputs)))
+    emit((model.logits(inputs), model.logits(inputs)))
 
 
-def trained(load, name, task, path, tell, stop_after=None, seed=0, devices=1):
-    """Losses of each epoch, number of steps told, weights before and after."""
+def trained(load, name, task, path, emit, stop_after=None, seed=0, devices=1):
+    """Losses of each epoch, number of steps, weights before and after."""
     model, dataset = _model(load, name, task, path, seed, devices)
     before, losses, steps = model.weights(), [], []
 
@@ -61,14 +61,14 @@ def trained(load, name, task, path, tell, stop_after=None, seed=0, devices=1):
 
     model.fit(plan_for(task, dataset, seed=seed), on_step_end=lambda: steps.append(1), on_epoch_end=on_epoch_end)
     logits = model.logits(as_fed(dataset.x_test, task.training.dtype))
-    tell({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights(), "logits": logits})
+    emit({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights(), "logits": logits})
 
 
-def stopped_after_first_epoch(load, name, task, path, tell):
-    trained(load, name, task, path, tell, stop_after=0)
+def stopped_after_first_epoch(load, name, task, path, emit):
+    trained(load, name, task, path, emit, stop_after=0)
 
 
-def saved(load, name, task, path, folder, tell):
+def saved(load, name, task, path, folder, emit):
     """Files of a trained, saved model; its logits; the logits of what the framework's own loader makes of the file."""
     model, dataset = _model(load, name, task, path)
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
@@ -89,93 +89,93 @@ def saved(load, name, task, path, folder, tell):
         fresh, _ = _model(load, name, task, path, seed=1)
         fresh.load_weights(dict(np.load(Path(folder) / "model.npz")))
         found = fresh.logits(inputs)
-    tell((sorted(file.name for file in Path(folder).iterdir()), expected, found))
+    emit((sorted(file.name for file in Path(folder).iterdir()), expected, found))
 
 
-def compiled_graphs(load, name, task, path, tell):
+def compiled_graphs(load, name, task, path, emit):
     """How many graphs training compiled: TorchDynamo's count, or whether Keras' step is one for XLA."""
     model, dataset = _model(load, name, task, path)
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
     if name == "lightning":
         from torch._dynamo.utils import counters
 
-        tell(counters["stats"]["unique_graphs"])
+        emit(counters["stats"]["unique_graphs"])
     else:
-        tell(int(model.model.jit_compile))
+        emit(int(model.model.jit_compile))
 
 
-def threads(load, name, tell):
+def threads(load, name, emit):
     """How many threads the framework's kernels use."""
     load(name)
     if name == "lightning":
         import torch
 
-        tell(torch.get_num_threads())
+        emit(torch.get_num_threads())
     else:
         import tensorflow as tf
 
         tf.matmul(np.ones((500, 500)), np.ones((500, 500)))
-        tell(int(os.environ["TF_NUM_INTRAOP_THREADS"]))
+        emit(int(os.environ["TF_NUM_INTRAOP_THREADS"]))
 
 
-def n_parameters(load, name, task, tell):
+def n_parameters(load, name, task, emit):
     """Numbers that the network on MNIST's images has."""
     model = load(name).build(task, input_shape=(28, 28, 1), n_outputs=10, seed=0, device="cpu")
-    tell(sum(weight.size for weight in model.weights().values()))
+    emit(sum(weight.size for weight in model.weights().values()))
 
 
-def gpu(load, name, task, tell):
+def gpu(load, name, task, emit):
     try:
         load(name).build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="gpu")
-        tell("built")
+        emit("built")
     except RuntimeError as error:
-        tell(str(error))
+        emit(str(error))
 
 
-def say(words, tell):
+def say(words, emit):
     for word in words:
-        tell(word)
+        emit(word)
 
 
-def complain(tell):
+def complain(emit):
     raise ValueError("three is not two\nand a second line")
 
 
-def chatter(tell):
+def chatter(emit):
     os.write(1, b"a banner\n")
     os.write(2, b"a warning\n")
-    tell("done")
+    emit("done")
 
 
-def run_out_of_memory(tell):
+def run_out_of_memory(emit):
     raise MemoryError
 
 
-def sleep(seconds, tell):
-    tell(os.getpid())
+def sleep(seconds, emit):
+    emit(os.getpid())
     time.sleep(seconds)
 
 
-def die(signal_number, tell):
-    tell("alive")
+def die(signal_number, emit):
+    emit("alive")
     os.kill(os.getpid(), signal_number)
 
 
-def environment(tell):
-    tell(dict(os.environ))
+def environment(emit):
+    emit(dict(os.environ))
 
 
-def weights_by_step(subject, load, tell):
+def weights_by_step(subject, load, emit):
     """The weights after each of the first 20 steps."""
     model, dataset = subject.build(load)
     plan = dataclasses.replace(parity.first_batches(subject, dataset, n_steps=20), batches_per_epoch=1)
     found = []
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda *_: found.append(model.weights()))
-    tell(found)
+    emit(found)
 
 
-def trained_with_seed(load, name, task, path, seed, tell):
-    trained(load, name, task, path, tell, seed=seed)
+def trained_with_seed(load, name, task, path, seed, emit):
+    trained(load, name, task, path, emit, seed=seed)
 
 
 def broken_load(name):
@@ -183,15 +183,15 @@ def broken_load(name):
     return frameworks.load({"keras": "kreas"}.get(name, name))
 
 
-def trained_on(devices, load, name, task, path, tell):
-    trained(load, name, task, path, tell, devices=devices)
+def trained_on(devices, load, name, task, path, emit):
+    trained(load, name, task, path, emit, devices=devices)
 
 
-def stopped_on(devices, load, name, task, path, tell):
-    trained(load, name, task, path, tell, stop_after=0, devices=devices)
+def stopped_on(devices, load, name, task, path, emit):
+    trained(load, name, task, path, emit, stop_after=0, devices=devices)
 
 
-def weights_replaced_on(devices, load, name, task, path, tell):
+def weights_replaced_on(devices, load, name, task, path, emit):
     """Losses of a training whose weights are put back to the first ones after every epoch."""
     model, dataset = _model(load, name, task, path, devices=devices)
     first, losses = model.weights(), []
@@ -202,25 +202,25 @@ def weights_replaced_on(devices, load, name, task, path, tell):
         return False
 
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
-    tell(losses)
+    emit(losses)
 
 
-def hung_on(devices, load, name, task, path, *seconds_and_tell):
-    """Tells its own and its followers' process numbers after an epoch, waits there (600 s, if not told), goes on."""
-    *seconds, tell = seconds_and_tell
+def hung_on(devices, load, name, task, path, *seconds_and_emit):
+    """Emits its own and its followers' process numbers after an epoch, waits there (600 s, if not stated), goes on."""
+    *seconds, emit = seconds_and_emit
     model, dataset = _model(load, name, task, path, devices=devices)
 
     def on_epoch_end(epoch, step_losses):
         me = os.getpid()
         children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
-        tell((me, [int(child) for child in children]))
+        emit((me, [int(child) for child in children]))
         time.sleep(*seconds or [600])
         return False
 
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
 
 
-def overflowed_on(devices, load, task, tell):
+def overflowed_on(devices, load, task, emit):
     """Losses and weights of six float16 steps, in whose third the batch's second row is too large."""
     model = load("keras").build(task, input_shape=(12, 12, 2), n_outputs=4, seed=0, device="cpu", devices=devices)
     rng, losses = np.random.default_rng(0), []
@@ -228,10 +228,10 @@ def overflowed_on(devices, load, task, tell):
     given[2][0][1] = 6e4
     plan = FixedPlan(given=given, batches_per_epoch=6, learning_rates=np.full(6, 1e-3))
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda _, found: losses.append(found))
-    tell((losses[0], model.weights()))
+    emit((losses[0], model.weights()))
 
 
-def dropped_on_two(load, task, tell):
+def dropped_on_two(load, task, emit):
     """What each of two Keras devices keeps of the same ones, in training."""
     model = load("keras").build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu", devices=2)
 
@@ -241,4 +241,4 @@ def dropped_on_two(load, task, tell):
     strategy = model.model.distribute_strategy
     dropout = model.model.get_layer("dropout1")
     kept = strategy.run(lambda: dropout(np.ones((4, 64), "float32"), training=True))
-    tell([each.numpy() for each in strategy.experimental_local_results(kept)])
+    emit([each.numpy() for each in strategy.experimental_local_results(kept)])

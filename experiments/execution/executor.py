@@ -1,6 +1,6 @@
-"""Processes on this machine: a fresh one for each piece of work, with a pipe, a log, pinned threads and a time limit.
+"""Processes on this machine: a fresh one for each work item, with a pipe, a log, pinned threads and a time limit.
 
-A piece of work that raises, is killed or hangs is one `Failed`, and nothing else is lost.
+A work item that raises, is killed or hangs is one `Failed`, and nothing else is lost.
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """`call(*arguments, tell)` in a process of its own; whatever it tells arrives at the parent.
+class WorkItem:
+    """`target(*arguments, emit)` in a process of its own; whatever it emits arrives at the parent.
 
-    In a dialogue `tell` waits until the parent has dealt with what it was told, and returns whether to stop.
+    Where it awaits a reply, `emit` returns once the parent has dealt with the event, and says whether to stop.
     """
 
-    call: Callable[..., None]
+    target: Callable[..., None]
     arguments: tuple[Any, ...]
     log: Path
-    is_dialogue: bool = False
+    awaits_reply: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
-    """Work that did not come to its end, and why. `killed` tells a death from an exception."""
+    """A work item that did not come to its end, and why; `killed` where its process was, false for an exception."""
 
     reason: str
     killed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended:
-    """Work that came to its end."""
+class Completed:
+    """A work item that came to its end."""
 
 
 def visible_gpus() -> list[str]:
@@ -66,18 +66,18 @@ def visible_gpus() -> list[str]:
     return [str(index) for index, _ in enumerate(sorted(NVIDIA_DEVICES.glob("*")))]
 
 
-def choose_device(asked: str) -> str:
+def choose_device(requested: str) -> str:
     """Resolve "auto", "gpu" or "cpu" to "gpu" or "cpu".
 
     Raises:
         SettingsError: If a GPU is asked for and there is none.
     """
-    if asked == "gpu" and not visible_gpus():
+    if requested == "gpu" and not visible_gpus():
         raise SettingsError(
             "`executor.device=gpu` needs a GPU, but none is visible; use executor.device=auto, or check "
             "nvidia-smi and CUDA_VISIBLE_DEVICES"
         )
-    return "gpu" if asked != "cpu" and visible_gpus() else "cpu"
+    return "gpu" if requested != "cpu" and visible_gpus() else "cpu"
 
 
 def gpu_groups(devices: int) -> list[str]:
@@ -124,14 +124,14 @@ class _Process:
     connection: Connection
     gpu: str | None
     deadline: float
-    is_dialogue: bool
+    awaits_reply: bool
     ended: bool = False
     failure: Failed | None = None
 
 
 @dataclass(kw_only=True)
 class LocalExecutor:
-    """Runs work in at most `settings.workers` processes at a time.
+    """Runs work items in at most `settings.workers` processes at a time.
 
     Attributes:
         settings: How many, how many threads each, how long.
@@ -165,7 +165,7 @@ class LocalExecutor:
         """How processes are made: forkserver or spawn."""
         return str(self._context.get_start_method())
 
-    def prepare(self) -> None:
+    def warm_up(self) -> None:
         """Start the forkserver, which imports the frameworks while the caller does something else."""
         if self.start_method == "forkserver":
             os.environ[PRELOAD_LOG] = str((self.folder / "preload.log").resolve())
@@ -177,20 +177,20 @@ class LocalExecutor:
             multiprocessing.forkserver.ensure_running()
             del os.environ[PRELOAD_LOG]  # a command that this process starts is not to be silenced
 
-    def run(self, works: Iterable[Work]) -> Iterator[tuple[int, Any]]:
-        """Do all work; yield (index of the work, what it told), and for each a last `Ended` or `Failed`."""
-        waiting = iter(works)
-        return self.run_until_none(lambda: next(waiting, None))
+    def run(self, items: Iterable[WorkItem]) -> Iterator[tuple[int, Any]]:
+        """Do all of them; yield (index of the item, its event), and for each a last `Completed` or `Failed`."""
+        waiting = iter(items)
+        return self.run_lazily(lambda: next(waiting, None))
 
     def stop(self, index: int) -> None:
-        """Answer what the work just told with "stop"; it must be a dialogue."""
+        """Reply "stop" to the event that the item just emitted; it must await replies."""
         self._to_stop.add(index)
 
-    def run_until_none(self, next_work: Callable[[], Work | None]) -> Iterator[tuple[int, Any]]:
-        """As `run`, with work that is made when there is a worker for it: None means none now.
+    def run_lazily(self, next_item: Callable[[], WorkItem | None]) -> Iterator[tuple[int, Any]]:
+        """As `run`, with items that are made when there is a worker for them: None means none now.
 
-        It is asked again whenever work has ended; the end is None while nothing is under way. The index counts from 0
-        in the order of `next_work`.
+        It is called again whenever an item has ended; the end is None while nothing is under way. The index counts
+        from 0 in the order of `next_item`.
         """
         indices = itertools.count()
         on_gpu = self.device == "gpu"
@@ -198,52 +198,52 @@ class LocalExecutor:
         active: list[_Process] = []
         try:
             while True:
-                while free_gpus and len(active) < self.settings.workers and (work := next_work()) is not None:
-                    active.append(self._start(next(indices), work, free_gpus.popleft()))
+                while free_gpus and len(active) < self.settings.workers and (item := next_item()) is not None:
+                    active.append(self._start(next(indices), item, free_gpus.popleft()))
                 if not active:
                     return
                 yield from self._listen(active)
                 for process in [process for process in active if process.ended]:
                     active.remove(process)
                     free_gpus.append(process.gpu)
-                    yield process.index, process.failure or Ended()
+                    yield process.index, process.failure or Completed()
         finally:
             for process in active:
                 process.process.kill()
                 process.process.join()
 
-    def _start(self, index: int, work: Work, gpu: str | None) -> _Process:
+    def _start(self, index: int, item: WorkItem, gpu: str | None) -> _Process:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(work, theirs, gpu), daemon=True)
+        process = self._context.Process(target=_worker_main, args=(item, theirs, gpu), daemon=True)
         process.start()
         theirs.close()
         deadline = time.monotonic() + self.settings.time_limit_seconds
         return _Process(
-            index=index, process=process, connection=ours, gpu=gpu, deadline=deadline, is_dialogue=work.is_dialogue
+            index=index, process=process, connection=ours, gpu=gpu, deadline=deadline, awaits_reply=item.awaits_reply
         )
 
-    def _answer(self, process: _Process) -> None:
-        if process.is_dialogue:
+    def _reply(self, process: _Process) -> None:
+        if process.awaits_reply:
             with contextlib.suppress(OSError):  # it may just have been killed: its end is dealt with next
                 process.connection.send(process.index in self._to_stop)
             self._to_stop.discard(process.index)
 
     def _listen(self, active: list[_Process]) -> Iterator[tuple[int, Any]]:
-        """Wait until someone tells something, ends or is late; yield what was told."""
+        """Wait until a process emits something, ends or is late; yield what was emitted."""
         patience = max(0.0, min(process.deadline for process in active) - time.monotonic())
         ready = wait([process.connection for process in active], timeout=min(patience, 1.0))
         for process in active:
             if process.connection in ready:
                 try:
-                    told = process.connection.recv()
+                    event = process.connection.recv()
                 except (EOFError, OSError):
-                    _bury(process)
+                    _reap(process)
                     continue
-                if isinstance(told, Failed):
-                    process.failure = told
+                if isinstance(event, Failed):
+                    process.failure = event
                 else:
-                    yield process.index, told
-                    self._answer(process)
+                    yield process.index, event
+                    self._reply(process)
             elif time.monotonic() > process.deadline:
                 process.process.kill()
                 limit = self.settings.time_limit_seconds
@@ -256,7 +256,7 @@ def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
     return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
 
 
-def _bury(process: _Process) -> None:
+def _reap(process: _Process) -> None:
     """Its pipe is closed: it has ended, or was killed."""
     process.process.join()
     process.connection.close()
@@ -268,25 +268,25 @@ def _bury(process: _Process) -> None:
         process.failure = Failed(reason=f"the worker was killed by {name}{hint}", killed=True)
 
 
-def _work(work: Work, connection: Connection, gpu: str | None) -> None:
+def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> None:
     """In the worker: streams to the log, Ctrl-C to the parent, exceptions to a `Failed`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    work.log.parent.mkdir(parents=True, exist_ok=True)
-    with work.log.open("ab") as log:
+    item.log.parent.mkdir(parents=True, exist_ok=True)
+    with item.log.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
 
-    def tell(event: object) -> bool:
+    def emit(event: object) -> bool:
         connection.send(event)
-        return bool(connection.recv()) if work.is_dialogue else False
+        return bool(connection.recv()) if item.awaits_reply else False
 
     try:
-        work.call(*work.arguments, tell)
+        item.target(*item.arguments, emit)
     except (BrokenPipeError, EOFError, ConnectionResetError):
-        os._exit(1)  # the parent is gone: nobody is left to tell
+        os._exit(1)  # the parent is gone: nobody is left to report to
     except BaseException as error:
         traceback.print_exc()
         connection.send(Failed(reason=_in_one_line(error), killed=False))

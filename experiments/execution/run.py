@@ -36,7 +36,7 @@ class Run:
     `data_path` is what `data.write` wrote, `spec` what its examples look like, `folder` where the run leaves its files,
     `devices` how many devices share it.
     `name`, `labels` and `overrides` say how a person asked for it; its numbers do not depend on them. A trial is a
-    run of a search: it is never scored on the test set, keeps no model, and stops when it is told to.
+    run of a search: it is never scored on the test set, keeps no model, and stops when the parent says so.
     """
 
     task: Task
@@ -114,7 +114,7 @@ class Diverged:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """The trial was told to stop after that epoch."""
+    """The parent stopped the trial after that epoch."""
 
     epoch: int
 
@@ -122,10 +122,10 @@ class Pruned:
 Event = Started | EpochEnded | Finished | Diverged | Pruned
 
 
-def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bool | None]) -> None:
-    """Do one run and tell its events. Leaves test logits and the model in `run.folder`, unless it is a trial.
+def train(run: Run, load: Callable[[str], Framework], emit: Callable[[Event], bool | None]) -> None:
+    """Do one run and emit its events. Leaves test logits and the model in `run.folder`, unless it is a trial.
 
-    `tell` returns whether to stop, which only a trial heeds.
+    `emit` returns whether to stop, which only a trial heeds.
     """
     started = time.perf_counter()
     framework = load(run.framework)
@@ -135,25 +135,25 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
     require_equal_shares(run.task, n_examples=len(dataset.y_train), devices=run.devices)
     model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
     plan = plan_for(run.task, dataset, seed=run.seed)
-    recorder = _Recorder(run=run, model=model, dataset=dataset, tell=tell)
+    monitor = _FitMonitor(run=run, model=model, dataset=dataset, emit=emit)
     built = time.perf_counter()
     n_parameters = sum(weight.size for weight in model.weights().values())
-    tell(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
-    recorder.begin()
-    model.fit(plan, on_step_end=recorder.step_ended, on_epoch_end=recorder.epoch_ended)
-    if recorder.diverged:
+    emit(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
+    monitor.begin()
+    model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
+    if monitor.diverged:
         return
-    if recorder.pruned_after is not None:
-        tell(Pruned(epoch=recorder.pruned_after))
+    if monitor.pruned_after is not None:
+        emit(Pruned(epoch=monitor.pruned_after))
         return
-    kept = recorder.restore_best()
-    scores = recorder.last_scores if run.is_trial else recorder.final_scores() | kept
+    kept = monitor.restore_best()
+    scores = monitor.last_scores if run.is_trial else monitor.final_scores() | kept
     fitted = time.perf_counter()
     if not run.is_trial:
         (run.folder / "model").mkdir()
         model.save(run.folder / "model")
     ended = time.perf_counter()
-    ledger = recorder.ledger() | {
+    ledger = monitor.ledger() | {
         "time/import": imported - started,
         "time/build": built - imported,
         "time/checkpoint": ended - fitted,
@@ -161,7 +161,7 @@ def train(run: Run, load: Callable[[str], Framework], tell: Callable[[Event], bo
         "memory/peak_mib": _peak_mib() - start_mib,
         "memory/process_peak_mib": _peak_mib(),
     }
-    tell(Finished(metrics=scores | ledger))
+    emit(Finished(metrics=scores | ledger))
 
 
 def build(
@@ -217,13 +217,13 @@ class _Best:
 
 
 @dataclass(kw_only=True)
-class _Recorder:
-    """Listens to one fit: keeps the clock, scores each epoch, tells events."""
+class _FitMonitor:
+    """Listens to one fit: keeps the clock, scores each epoch, emits events."""
 
     run: Run
     model: Model
     dataset: data.Dataset
-    tell: Callable[[Event], bool | None]
+    emit: Callable[[Event], bool | None]
     diverged: bool = False
     pruned_after: int | None = None
     last_scores: dict[str, float] = field(default_factory=dict)
@@ -231,7 +231,7 @@ class _Recorder:
     epoch_seconds: list[float] = field(default_factory=list)
     step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
     evaluation_seconds: float = 0.0
-    telling_seconds: float = 0.0
+    logging_seconds: float = 0.0
     _epoch_began: float = 0.0
     _step_began: float = 0.0
     _step: int = 0
@@ -262,7 +262,7 @@ class _Recorder:
         reason = self._not_finite(losses)
         if reason:
             self.diverged = True
-            self.tell(Diverged(epoch=epoch + 1, reason=reason))
+            self.emit(Diverged(epoch=epoch + 1, reason=reason))
             return True
         scores = self._epoch_scores(losses)
         scored = time.perf_counter()
@@ -270,8 +270,8 @@ class _Recorder:
         self.last_scores = scores
         self._keep(epoch + 1, scores["val/loss"])
         step = self._step // training.gradient_accumulation_steps
-        must_stop = self.tell(EpochEnded(epoch=epoch + 1, step=step, metrics=scores))
-        self.telling_seconds += time.perf_counter() - scored
+        must_stop = self.emit(EpochEnded(epoch=epoch + 1, step=step, metrics=scores))
+        self.logging_seconds += time.perf_counter() - scored
         self.begin()
         if must_stop and self.run.is_trial:
             self.pruned_after = epoch + 1
@@ -284,7 +284,7 @@ class _Recorder:
             self.best = _Best(epoch=epoch, loss=loss, weights=self.model.weights())
 
     def restore_best(self) -> dict[str, float]:
-        """Put the best weights back, where they are kept; tell the epoch they are of."""
+        """Put the best weights back, where they are kept; return the epoch they are of."""
         if self.best is None:
             return {"kept_epoch": float(len(self.epoch_seconds))}
         self.model.load_weights(self.best.weights)
@@ -343,7 +343,7 @@ class _Recorder:
             "time/steady_epoch": statistics.median(self.epoch_seconds[1:] or self.epoch_seconds),
             "time/fit": sum(self.epoch_seconds),
             "time/evaluation": self.evaluation_seconds,
-            "time/logging": self.telling_seconds,
+            "time/logging": self.logging_seconds,
         }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from experiments.contract import Framework
 from experiments.errors import ProbeFailed
-from experiments.execution.executor import Ended, Failed, LocalExecutor, Work
+from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.fingerprint import plain
 from experiments.parity import levels, probes
 from experiments.parity.certificate import PRECISIONS, Certificate, Row, fingerprint
@@ -156,26 +156,26 @@ class _Bench:
     floors: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def do(self, works: Mapping[Any, tuple[Any, ...]]) -> dict[Any, Result]:
-        """Key -> what the probe told.
+        """Key -> what the probe emitted.
 
         Raises:
             ProbeFailed: If one of them did not.
         """
         keys = list(works)
         asked = [
-            Work(
-                call=call,
+            WorkItem(
+                target=target,
                 arguments=(subject, self.load, *others),
-                log=self.folder / f"{subject.framework}-{subject.precision}-{call.__name__}.log",
+                log=self.folder / f"{subject.framework}-{subject.precision}-{target.__name__}.log",
             )
-            for call, subject, *others in works.values()
+            for target, subject, *others in works.values()
         ]
         found: dict[Any, Result] = {}
         for index, event in self.executor.run(asked):
             if isinstance(event, Failed):
                 _, subject, *_ = works[keys[index]]
                 raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {asked[index].log})")
-            if not isinstance(event, Ended):
+            if not isinstance(event, Completed):
                 found[keys[index]] = event
         return found
 

@@ -1,6 +1,6 @@
 """What a worker does for a certificate: one framework, one precision, given weights, batches and gradients.
 
-Every probe ends with `tell(result)`; the parent compares the results of two frameworks.
+Every probe ends with `emit(result)`; the parent compares the results of two frameworks.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def evaluated(subject: Subject, dataset: data.Dataset) -> Array:
     return as_fed(dataset.x_test[:EVALUATED], subject.dtype)
 
 
-def at_rest(subject: Subject, load: Callable[[str], Framework], tell: Callable[[Any], None]) -> None:
+def at_rest(subject: Subject, load: Callable[[str], Framework], emit: Callable[[Any], None]) -> None:
     """Without training: weights there and back, logits, the output of every layer, and the optimizer alone."""
     model, dataset = subject.build(load)
     weights = model.weights()
@@ -116,7 +116,7 @@ def at_rest(subject: Subject, load: Callable[[str], Framework], tell: Callable[[
     back = model.weights()
     model.load_weights(weights)
     inputs = evaluated(subject, dataset)
-    tell(
+    emit(
         {
             "weights": weights,
             "round_trip": all(np.array_equal(changed[name], back[name]) for name in changed),
@@ -145,7 +145,7 @@ def free_run(
     subject: Subject,
     load: Callable[[str], Framework],
     options: FreeRun,
-    tell: Callable[[Any], None],
+    emit: Callable[[Any], None],
 ) -> None:
     """Train the first steps of the task's own recipe: losses, weights early and at the end, logits at the end."""
     model, dataset = subject.build(load)
@@ -167,7 +167,7 @@ def free_run(
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
     if options.keeps_checkpoints:
         write_checkpoints(subject.folder, subject.precision, checkpoints[:-1])
-    tell(
+    emit(
         {
             "losses": np.concatenate(losses),
             "early": early or model.weights(),
@@ -210,7 +210,7 @@ def read_checkpoints(folder: Path, precision: str) -> list[Weights]:
     return [found[number] for number in sorted(found)]
 
 
-def gradients(subject: Subject, load: Callable[[str], Framework], tell: Callable[[Any], None]) -> None:
+def gradients(subject: Subject, load: Callable[[str], Framework], emit: Callable[[Any], None]) -> None:
     """The gradient of the task's loss, penalties included, at every checkpoint, on that step's batch.
 
     Read from the outside: one SGD step without momentum, decay or clipping.
@@ -247,7 +247,7 @@ def gradients(subject: Subject, load: Callable[[str], Framework], tell: Callable
     model.load_weights(checkpoints[0])
     plan = FixedPlan(given=given, batches_per_epoch=1, learning_rates=np.full(len(given), PROBE_RATE))
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
-    tell(found)
+    emit(found)
 
 
 def gradient_stream(weights: Weights, *, seed: int) -> Iterator[Weights]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from experiments.execution.executor import Ended, Failed, LocalExecutor, check_share, on_all_cores
+from experiments.execution.executor import Completed, Failed, LocalExecutor, check_share, on_all_cores
 from experiments.execution.run import EpochEnded, Run, Started
 from experiments.fingerprint import slug
 from experiments.recording import ActiveRun, RunRecorder
@@ -114,7 +114,7 @@ class _Loop:
     def on_event(self, index: int, event: object, active: ActiveRun) -> bool:
         """Hand on an event of a trial; return whether it is to stop."""
         trial, store = self.active[index], self.recorder.store
-        is_over = isinstance(event, Ended | Failed)
+        is_over = isinstance(event, Completed | Failed)
         if isinstance(event, Started) or (is_over and not trial.run_id):  # it may die before it starts
             store.log_facts(active.run_id, {"study_name": trial.study.name, "trial_number": str(trial.number)})
             self.tuner.began(trial, active.run_id)
