@@ -2,19 +2,23 @@
 
 import io
 import itertools
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
-from experiments.records import RunRecord, StudyRecord, SweepRecord, TunedValue, merged
+from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue, merged
 from experiments.report import page, screen, tables
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.effects import dose_of, effects_of
 from experiments.report.predictions import MISTAKES_PER_KIND, pictures_from, predictions_of, with_pictures
+from experiments.report.studies import facts, sensitivity
+from experiments.task.search_space import Dimension
 
 BETTER = ("A_better", "A_better_practical", "B_better", "B_better_practical")
 FACTS = {"data": "d", "data_fingerprint": "d", "workers": "1", "host": "h", "cpu": "c", "threads": "2", "device": "cpu"}
@@ -811,6 +815,58 @@ def test_a_loss_is_not_settled_either_where_a_search_ended_at_the_edge():
     assert analyse(record).pairs[0].loss.shows_difference_in_favour_of == "keras · adam"
     (pair,) = analyse(replace(record, tuned_values=(chosen(value=0.3, score=1.0, at_edge=True),))).pairs
     assert (pair.score.id, pair.loss.id) == ("inconclusive", "inconclusive")
+
+
+LR_DEPTH = yaml.safe_load((Path(__file__).parents[1] / "conf/tuning/lr_depth.yaml").read_text())["tuning"]["space"]
+DEPTH, RATE = LR_DEPTH["network"]["depth"], LR_DEPTH["optimizer"]["learning_rate"]  # 1..3; 1e-4..1e-1, log
+
+
+@pytest.mark.parametrize(
+    ("space", "value", "at_edge"),
+    [
+        (DEPTH, 3, True),
+        (DEPTH, 2, False),
+        (RATE, 0.09, True),
+        (RATE, 0.01, False),
+        ({"kind": "float", "low": 0.0, "high": 0.5}, 0.46, True),
+        ({"kind": "float", "low": 0.0, "high": 0.5}, 0.44, False),
+        ({"kind": "int", "low": 1, "high": 10, "step": 4}, 9, True),
+        ({"kind": "int", "low": 1, "high": 10, "step": 4}, 5, False),
+        ({"kind": "float", "low": 0.0, "high": 1.0, "step": 0.3}, 0.9, True),
+        ({"kind": "float", "low": 0.0, "high": 1.0, "step": 0.3}, 0.6, False),
+        ({"kind": "categorical", "choices": ("relu", "tanh")}, "relu", False),
+    ],
+)
+def test_table_stamp_verdict_and_figure_agree_on_the_edge(space, value, at_edge):
+    dimension = Dimension(**space)
+    found = TunedValue(group="g", labels={"optimizer": "sgd"}, key="network.width", value=value, score=0.1,
+                       metric="val/loss", n_trials=1, low=dimension.low or 0.0, high=dimension.highest,
+                       at_edge=dimension.is_near_edge(value))  # fmt: skip
+    trial = TrialRecord(number=0, state="COMPLETE", values={"network.width": value}, scores=(0.1,), reported=(),
+                        began=0.0, ended=1.0, epochs=1, seconds=1.0, run_id="t", reason="")  # fmt: skip
+    study = StudyRecord(name="s", arm="sgd", framework="keras", space={"network.width": json.loads(json.dumps(space))},
+                        objectives=(("val/loss", "minimize"),), sampler="TPESampler", pruner="NopPruner",
+                        trials=(trial,), importances={}, best=(0,))  # fmt: skip
+    runs = [
+        run("keras", seed, score + 0.001 * seed, labels={"optimizer": optimizer})
+        for optimizer, score in (("adam", 0.9), ("sgd", 0.8))
+        for seed in range(5)
+    ]
+    runs = [replace(one, config=one.config | {"network": {"width": value}}) for one in runs]
+    runs[0].metrics["test/accuracy"] = 0.91  # so that differences vary
+    record = sweep(runs, factor="optimizer", baseline="sgd", tuned_values=(found,), studies=(study,))
+    analysis = analyse(record)
+    searched = run("keras", 0, labels={"optimizer": "sgd", "network.width": str(value)})
+    searched.metrics["val/loss"] = 0.1
+    drawn = sensitivity.search_sensitivity([searched], [found], margin=None)
+    said = {
+        "table": tables.choices(analysis).rows[0][-1] == "at the edge",
+        "stamp": drawn is not None and [text.get_text() for text in drawn.axes[0].texts] == ["at the edge"],
+        "verdict": analysis.pairs[0].score.id == "inconclusive",
+        "warning": any("lies at the edge of what was tried" in warning for warning in analysis.warnings),
+        "figure": facts.found_values(study).endswith(" (width at the edge of the space)"),
+    }
+    assert set(said.values()) == {at_edge}, said
 
 
 def test_every_sweep_that_a_report_joins_was_a_look_and_divides_alpha():

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from experiments.task.search_space import Dimension, Objective, Pruner, Sampler, TuningSettings
 
@@ -114,11 +115,43 @@ def test_the_edge_is_the_outer_tenth_on_the_dimensions_own_scale():
     assert [log.is_near_edge(value) for value in near] == [True, False, False, True]
     assert [linear.is_near_edge(value) for value in (0.09, 0.11, 0.89, 0.91)] == [True, False, False, True]
     assert [linear.is_near_edge(value, share=0.3) for value in (0.29, 0.31)] == [True, False]
+    tried = (1e-5, 1.5e-5, 3e-5, 1e-3, 0.09)
+    assert [rates(low=1e-5, high=1e-1).is_near_edge(rate) for rate in tried] == [True, True, False, False, True]
 
 
 def test_whole_numbers_are_at_the_edge_at_an_end_and_words_never():
     assert [whole().is_near_edge(value) for value in (1, 2, 3)] == [True, False, True]
+    assert [whole(low=16, high=512, log=True).is_near_edge(value) for value in (16, 17, 511, 512)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
     assert not words("relu", "tanh").is_near_edge("relu")
+
+
+@pytest.mark.parametrize(
+    ("dimension", "tried", "edges"),
+    [
+        (whole(low=1, high=10, step=4), [1, 5, 9], [1, 9]),
+        (whole(low=0, high=64, step=16), [0, 16, 32, 48, 64], [0, 64]),
+        (whole(low=1, high=3, step=4), [1], [1]),
+        (rates(low=0.0, high=1.0, log=False, step=0.3), [0.0, 0.3, 0.6, 0.9], [0.0, 0.9]),
+        (rates(low=0.1, high=0.5, log=False, step=0.1), [0.1, 0.2, 0.3, 0.4, 0.5], [0.1, 0.5]),
+        (rates(low=0.0, high=0.25, log=False, step=0.01), [0.01 * place for place in range(26)],
+         [0.0, 0.01, 0.02, 0.23, 0.24, 0.25]),
+        (rates(low=0.0, high=1.0, log=False, step=2.0), [0.0], [0.0]),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:The distribution is specified by")
+def test_steps_end_where_optunas_do_and_there_is_the_edge(dimension, tried, edges):
+    whole_numbers = {"low": int(dimension.low), "high": int(dimension.high), "step": int(dimension.step)}
+    numbers = {"low": dimension.low, "high": dimension.high, "step": dimension.step}
+    outside = IntDistribution(**whole_numbers) if dimension.kind == "int" else FloatDistribution(**numbers)
+    assert dimension.highest == pytest.approx(outside.high, rel=1e-12)  # sums of steps
+    assert dimension.grid() == pytest.approx(tried, rel=1e-12)
+    assert [value for value in tried if dimension.is_near_edge(value)] == edges
+    assert dimension.ends() == (tried[0], pytest.approx(tried[-1], rel=1e-12))
 
 
 def test_a_condition_names_one_value_or_several_and_all_must_hold():

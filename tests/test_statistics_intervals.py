@@ -8,7 +8,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from experiments.statistics import agreement, budget_curve, crossed_error, holm, mean_interval, near_edge, verdict
+from experiments.statistics import agreement, budget_curve, crossed_error, holm, mean_interval, verdict
 from experiments.statistics.aggregates import (
     interquartile_mean,
     normalized,
@@ -168,13 +168,6 @@ def test_the_budget_curve_is_unbiased_where_dodges_is_low():
 def test_the_budget_curve_starts_at_the_mean_and_turns_around_for_losses():
     losses = np.array([3.0, 1.0, 2.0])
     assert budget_curve(losses, higher_is_better=False) == pytest.approx([2, (1 + 1 + 2) / 3, 1])  # best of each pair
-
-
-@pytest.mark.parametrize(
-    ("rate", "at_edge"), [(1e-5, True), (1.5e-5, True), (3e-5, False), (1e-3, False), (0.09, True)]
-)
-def test_a_rate_in_the_outer_tenth_of_the_log_range_is_flagged(rate, at_edge):
-    assert near_edge(rate, low=1e-5, high=1e-1) is at_edge
 
 
 # --- stored predictions ---------------------------------------------------------------------------------------------

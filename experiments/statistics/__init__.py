@@ -9,7 +9,6 @@ from experiments.statistics.agreement import Agreement as Agreement
 from experiments.statistics.agreement import agreement as agreement
 from experiments.statistics.agreement import crossed_error as crossed_error
 from experiments.statistics.budget import budget_curve as budget_curve
-from experiments.statistics.budget import near_edge as near_edge
 from experiments.statistics.factors import VarianceShare as VarianceShare
 from experiments.statistics.factors import main_effects as main_effects
 from experiments.statistics.factors import variance_shares as variance_shares

@@ -1,4 +1,4 @@
-"""What tuning buys: the score to expect from the best of b trials, and whether the search space was wide enough."""
+"""What tuning buys: the score to expect from the best of b trials."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from experiments.statistics.checks import Array, require_finite, require_open_share, require_positive
+from experiments.statistics.checks import Array, require_finite
 
 
 def budget_curve(scores: Array, *, higher_is_better: bool) -> Array:
@@ -36,23 +36,3 @@ def budget_curve(scores: Array, *, higher_is_better: bool) -> Array:
         math.fsum(math.comb(i, b - 1) / math.comb(n, b) * ordered[i] for i in range(b - 1, n)) for b in range(1, n + 1)
     ]
     return np.array(expected)
-
-
-def near_edge(value: float, *, low: float, high: float, share: float = 0.1) -> bool:
-    """Whether a tuned value lies in the outer `share` of its log range: then the search space was too narrow.
-
-    Args:
-        value: Best value found, such as a learning rate.
-        low: Lower end of the searched range, > 0.
-        high: Upper end.
-        share: Part of the log range on each side that counts as the edge.
-
-    Raises:
-        ValueError: If `0 < low < high` or `low <= value <= high` does not hold.
-    """
-    require_open_share(share=share)
-    require_positive(low=low)
-    if not low <= value <= high or low == high:
-        raise ValueError(f"`low <= value <= high` must hold, but got (low={low}, value={value}, high={high})")
-    position = math.log(value / low) / math.log(high / low)
-    return position <= share or position >= 1 - share

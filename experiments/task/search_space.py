@@ -59,7 +59,19 @@ class Dimension:
         if self.kind == "categorical":
             return self.choices
         kind = int if self.kind == "int" else float
-        return kind(self.low or 0), kind(self.high or 0)
+        return kind(self.low or 0), kind(self.highest)
+
+    @property
+    def highest(self) -> float:
+        """The highest number that is tried: `high`, or the last step below it, as Optuna has it: 9 of 1..10 by 4."""
+        low, high = self.low or 0.0, self.high or 0.0
+        return high if self.step is None else low + self._n_steps * self.step
+
+    @property
+    def _n_steps(self) -> int:
+        """How often a step fits between the ends."""
+        low, high = self.low or 0.0, self.high or 0.0
+        return math.floor((high - low) / (self.step or 1.0) + 1e-9)
 
     def grid(self) -> list[Value]:
         """All its values for a grid; a float without step has `points` of them, evenly spaced on its scale."""
@@ -67,9 +79,7 @@ class Dimension:
             return list(self.choices)
         low, high = self.low or 0.0, self.high or 0.0
         if self.kind == "int" or self.step is not None:
-            step = self.step or 1.0
-            count = math.floor((high - low) / step + 1e-9) + 1
-            values = [low + index * step for index in range(count)]
+            values = [low + index * (self.step or 1.0) for index in range(self._n_steps + 1)]
             return [int(value) for value in values] if self.kind == "int" else [*values]
         shares = [index / (self.points - 1) for index in range(self.points)]
         if self.log:
@@ -88,12 +98,17 @@ class Dimension:
         return bool(abs(steps - round(steps)) < 1e-8)  # as Optuna has it
 
     def is_near_edge(self, value: Any, *, share: float = 0.1) -> bool:
-        """Whether a number lies in the outer share of the range, on its own scale; whole numbers: at an end."""
+        """Whether a number lies in the outer share of what is tried, on its own scale; whole numbers: at an end.
+
+        Then the space may have been too narrow. The one rule: for the table, the verdict and the figures of a search.
+        """
         if self.kind == "categorical":
             return False
-        low, high = self.low or 0.0, self.high or 0.0
+        low, high = self.low or 0.0, self.highest
+        if not low < value < high:
+            return True
         if self.kind == "int":
-            return value in (low, high)
+            return False
         scale = math.log if self.log else float
         place = (scale(value) - scale(low)) / (scale(high) - scale(low))
         return not share <= place <= 1 - share
@@ -105,7 +120,9 @@ def _as_list(wanted: Any) -> list[Any]:
 
 SamplerName = Literal["TPESampler", "RandomSampler", "QMCSampler", "CmaEsSampler", "GPSampler", "GridSampler"]
 PrunerName = Literal["NopPruner", "MedianPruner", "PercentilePruner", "SuccessiveHalvingPruner", "HyperbandPruner"]
-INDEPENDENT = ("RandomSampler", "QMCSampler", "GridSampler")  # whose points do not depend on scores
+# Those of them whose points do not depend on scores: every arm can have the same points, and the best of b has an
+# expectation. So it is with Optuna 5's BruteForceSampler, but that is none of them: no search can have it.
+INDEPENDENT = ("RandomSampler", "QMCSampler", "GridSampler")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ def _choices_of(asked: TuningSettings, study: Study) -> list[TunedValue]:
                 metric=objective.metric,
                 n_trials=study.n_asked,
                 low=float(dimension.low or 0.0),
-                high=float(dimension.high or 0.0),
+                high=float(dimension.highest),
                 at_edge=is_number and key in values and dimension.is_near_edge(value),
             )
         )

@@ -13,17 +13,16 @@ from experiments import statistics
 from experiments.records import StudyRecord, TrialRecord
 from experiments.report.sanitize import clean
 from experiments.report.tables import Table
+from experiments.task.search_space import INDEPENDENT, Dimension
 
 FEWEST_TRIALS = 20  # complete ones; with fewer, importances are mostly noise
 SENTENCES = 3  # in a title
 TOP = 3  # trials whose values a title tells
-# Their trials do not depend on each other, so that the best of b of them has an expectation.
-INDEPENDENT_SAMPLERS = ("RandomSampler", "QMCSampler", "GridSampler", "BruteForceSampler")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dimension:
-    """One axis of a search space.
+class KeyAxis:
+    """How the values of one key are drawn.
 
     Attributes:
         name: What a person calls the key.
@@ -52,8 +51,8 @@ class Dimension:
         return (place - low) / (high - low) if high > low else place - low + 0.5
 
 
-def dimension_of(study: StudyRecord, key: str) -> Dimension:
-    """The dimension as the space has it; what is missing there follows from the values tried."""
+def axis_of(study: StudyRecord, key: str) -> KeyAxis:
+    """The axis as the space has it; what is missing there follows from the values tried."""
     spec = study.space.get(key) or {}
     tried = [trial.values[key] for trial in ordered(study) if key in trial.values]
     choices: tuple[str, ...] = ()
@@ -65,9 +64,7 @@ def dimension_of(study: StudyRecord, key: str) -> Dimension:
     low, high = min(numbers, default=0.0), max(numbers, default=1.0)
     is_log = bool(spec.get("log")) and low > 0 and not choices
     is_integer = spec.get("kind", "int") == "int" and all(isinstance(each, int) for each in tried)
-    return Dimension(
-        key=key, name=spoken(key), low=low, high=high, is_log=is_log, is_integer=is_integer, choices=choices
-    )
+    return KeyAxis(key=key, name=spoken(key), low=low, high=high, is_log=is_log, is_integer=is_integer, choices=choices)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
@@ -150,7 +147,7 @@ def best_so_far(study: StudyRecord) -> list[float]:
 
 def is_independent(study: StudyRecord) -> bool:
     """Whether no trial depended on earlier ones, so that an expectation can be had."""
-    return study.sampler in INDEPENDENT_SAMPLERS
+    return study.sampler in INDEPENDENT
 
 
 def expected_best(study: StudyRecord) -> list[float]:
@@ -267,16 +264,14 @@ def found_values(study: StudyRecord) -> str:
     if best is None:
         return "no trial complete"
     keys = keys_of([study])[:4]
-    edges = [spoken(key) for key in keys if _is_near_edge(dimension_of(study, key), best)]
+    edges = [spoken(key) for key in keys if _is_near_edge(study, key, best)]
     at_edge = f" ({' and '.join(edges)} at the edge of the space)" if edges else ""
     return f"best at {said_values(best, keys)}{at_edge}"
 
 
-def _is_near_edge(dimension: Dimension, trial: TrialRecord) -> bool:
-    place = dimension.place(trial)
-    if not dimension.is_log or not dimension.low < dimension.high or math.isnan(place):
-        return False
-    return statistics.near_edge(place, low=dimension.low, high=dimension.high)
+def _is_near_edge(study: StudyRecord, key: str, trial: TrialRecord) -> bool:
+    spec, value = study.space.get(key), trial.values.get(key)
+    return spec is not None and is_number(value) and Dimension(**spec).is_near_edge(value)
 
 
 def found_top(study: StudyRecord) -> str:
@@ -286,12 +281,10 @@ def found_top(study: StudyRecord) -> str:
         return found_values(study)
     ranges = []
     for key in keys_of([study])[:3]:
-        dimension = dimension_of(study, key)
-        own = sorted((trial for trial in top if key in trial.values), key=dimension.place)
-        ends = list(
-            dict.fromkeys(_said(trial.values[key]) for trial in (own if dimension.choices else own[:: TOP - 1]))
-        )
-        ranges += [f"{spoken(key)} {(' or ' if dimension.choices else ' to ').join(ends)}"] if ends else []
+        axis = axis_of(study, key)
+        own = sorted((trial for trial in top if key in trial.values), key=axis.place)
+        ends = list(dict.fromkeys(_said(trial.values[key]) for trial in (own if axis.choices else own[:: TOP - 1])))
+        ranges += [f"{spoken(key)} {(' or ' if axis.choices else ' to ').join(ends)}"] if ends else []
     return f"the best {TOP} of {len(study.trials)} trials have {', '.join(ranges)}"
 
 

@@ -22,10 +22,10 @@ from experiments.report.sanitize import clean
 from experiments.report.studies import facts as found
 from experiments.report.studies.facts import (
     FEWEST_TRIALS,
-    Dimension,
+    KeyAxis,
+    axis_of,
     best_of,
     complete,
-    dimension_of,
     fate,
     keys_of,
     label_of,
@@ -173,7 +173,7 @@ def slices(studies: Studies) -> Figure | None:
 
 
 def _draw_slice(
-    axes: Axes, study: StudyRecord, dimension: Dimension, scale: Scale, numbers: ScalarMappable, *, columns: int
+    axes: Axes, study: StudyRecord, dimension: KeyAxis, scale: Scale, numbers: ScalarMappable, *, columns: int
 ) -> None:
     for state in MARKERS:
         own = [trial for trial in ordered(study) if fate(trial) == state and dimension.key in trial.values]
@@ -188,8 +188,8 @@ def _draw_slice(
     set_dimension(axes, "x", dimension, most=3 if columns > 2 else 6)
 
 
-def _axes_of(study: StudyRecord, keys: Sequence[str]) -> list[Dimension]:
-    return [dimension_of(study, key) for key in keys]
+def _axes_of(study: StudyRecord, keys: Sequence[str]) -> list[KeyAxis]:
+    return [axis_of(study, key) for key in keys]
 
 
 def parallel_coordinates(studies: Studies) -> Figure | None:
@@ -198,7 +198,7 @@ def parallel_coordinates(studies: Studies) -> Figure | None:
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         keys = keys_in(study, keys_of(shown))
-        dimensions = [dimension_of(study, key) for key in keys[:PARALLEL_KEYS]]
+        dimensions = [axis_of(study, key) for key in keys[:PARALLEL_KEYS]]
         scale = shades_of(shown[:PARALLEL_PANELS], study)
         for trial in [trial for trial in ordered(study) if fate(trial) in ("FAIL", "PRUNED")]:
             _draw_path(axes, dimensions, trial, **_line_look(trial))
@@ -239,14 +239,14 @@ def _score_share(scale: Scale, value: float) -> float:
 
 
 def _draw_path(
-    axes: Axes, dimensions: Sequence[Dimension], trial: TrialRecord, *, end: float | None = None, **kind: Any
+    axes: Axes, dimensions: Sequence[KeyAxis], trial: TrialRecord, *, end: float | None = None, **kind: Any
 ) -> None:
     shares = [each.share(trial) for each in dimensions]
     heights = [MISSING if math.isnan(share) else share for share in shares] + ([] if end is None else [end])
     axes.plot(range(len(heights)), heights, clip_on=False, **kind)
 
 
-def _draw_uprights(axes: Axes, dimensions: Sequence[Dimension], study: StudyRecord, scale: Scale) -> None:
+def _draw_uprights(axes: Axes, dimensions: Sequence[KeyAxis], study: StudyRecord, scale: Scale) -> None:
     """Draw the axes with numbers at their ends and middles."""
     bad_end = 0.0 if scale.is_maximized else 1.0
     shares = (0.0, 0.5, 1.0) if scale.best < scale.worst else (1 - bad_end,)

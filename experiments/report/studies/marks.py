@@ -22,9 +22,9 @@ from experiments.records import StudyRecord, TrialRecord
 from experiments.report.figures.style import NEUTRAL, SMALL, WIDTH, colour_of, plain_log, settled, styled
 from experiments.report.studies import facts as found
 from experiments.report.studies.facts import (
-    Dimension,
+    KeyAxis,
+    axis_of,
     complete,
-    dimension_of,
     fate,
     label_of,
     objective,
@@ -265,7 +265,7 @@ def set_whole_ticks(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
-def set_dimension(axes: Axes, along: str, dimension: Dimension, *, most: int) -> None:
+def set_dimension(axes: Axes, along: str, dimension: KeyAxis, *, most: int) -> None:
     """Give an axis the whole searched range, so that a value at its edge is seen to be there."""
     axis = axes.xaxis if along == "x" else axes.yaxis
     low, high = dimension.low, dimension.high
@@ -289,7 +289,7 @@ def set_dimension(axes: Axes, along: str, dimension: Dimension, *, most: int) ->
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
 
 
-def ticks_of(dimension: Dimension) -> list[tuple[float, str]]:
+def ticks_of(dimension: KeyAxis) -> list[tuple[float, str]]:
     """Heights in [0, 1] and texts of the marks along an upright axis."""
     if dimension.choices:
         last = max(1, len(dimension.choices) - 1)
@@ -335,9 +335,9 @@ def has_state(studies: Studies, state: str) -> bool:
     return any(fate(trial) == state for study in studies for trial in study.trials)
 
 
-def plane_of(study: StudyRecord, ranking: Sequence[str]) -> list[Dimension]:
+def plane_of(study: StudyRecord, ranking: Sequence[str]) -> list[KeyAxis]:
     """The two most important numeric keys of a study that varied; fewer where there are not so many."""
-    dimensions = [dimension_of(study, key) for key in keys_in(study, ranking)]
+    dimensions = [axis_of(study, key) for key in keys_in(study, ranking)]
     trials = [trial for trial in study.trials if fate(trial) in MARKERS]
     varying = [each for each in dimensions if len({trial.values.get(each.key) for trial in trials} - {None}) > 1
                if not each.choices]  # fmt: skip
