@@ -1,8 +1,13 @@
-"""One evaluator for all: losses and metrics from logits, in float64, whatever framework made them."""
+"""One evaluator for all: losses and metrics from logits, in float64, whatever framework made them.
+
+METRICS and COSTS say what there is to know of each: adding a score is a line of METRICS.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -142,16 +147,143 @@ REFERENCES: dict[str, Callable[[Array], Array | None]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Outputs beside what they should have been: all that a score may read; see `evaluate`."""
+
+    logits: Array
+    targets: Array
+    loss: str
+    target_scale: float = 1.0
+    reference: Array | None = None
+
+    @cached_property
+    def by_class(self) -> dict[str, float]:
+        """The scores of `by_class`."""
+        return by_class(self.logits, self.targets)
+
+    @cached_property
+    def regression(self) -> dict[str, float]:
+        """The scores of `regression`."""
+        return regression(self.logits, self.targets, target_scale=self.target_scale, reference=self.reference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What is known of a number that a run keeps, and how a score comes from logits.
+
+    Attributes:
+        title: What it is called, without its unit.
+        higher_is_better: Its direction.
+        unit: What it is shown in; empty where it has none or the data's.
+        factor: From the number as it is kept to that unit.
+        decimals: Those of a mean without an interval, and the most that an interval may ask for.
+        column: Head of its column in tables, where that is not title and unit.
+        in_tables: Whether tables of means and results.csv hold it; else the ledger of times alone does.
+        losses: The losses whose outputs it scores.
+        of: The score of an evaluation; None where it would divide by 0.
+        may_be_missing: Whether `of` may be None.
+    """
+
+    title: str
+    higher_is_better: bool
+    unit: str = ""
+    factor: float = 1.0
+    decimals: tuple[int, int] = (4, 5)
+    column: str = ""
+    in_tables: bool = True
+    losses: tuple[str, ...] = ()
+    of: Callable[[Evaluation], float | None] = lambda _: None
+    may_be_missing: bool = False
+
+    @property
+    def head(self) -> str:
+        """Head of its column."""
+        return self.column or (f"{self.title}, {self.unit}" if self.unit else self.title)
+
+    @property
+    def difference_unit(self) -> str:
+        """Unit of a difference of two: percentage points for per cent."""
+        return "pp" if self.unit == "%" else self.unit
+
+
+CLASSES, VALUES = ("cross_entropy",), ("mean_squared_error",)
+ANSWERS = (*CLASSES, "binary_cross_entropy", "brier_score")  # their outputs are right or wrong
+
+
+def _share(title: str, of: Callable[[Evaluation], float], *, losses: tuple[str, ...] = CLASSES,
+           higher_is_better: bool = True) -> Metric:  # fmt: skip
+    """A score in [0, 1] that is shown in per cent."""
+    return Metric(title=title, unit="%", factor=100.0, decimals=(2, 3), losses=losses, of=of,
+                  higher_is_better=higher_is_better)  # fmt: skip
+
+
+def _of_values(title: str, name: str, *, higher_is_better: bool, may_be_missing: bool = False) -> Metric:
+    """A score of `regression`."""
+    return Metric(title=title, decimals=(3, 4), losses=VALUES, of=lambda given: given.regression.get(name),
+                  higher_is_better=higher_is_better, may_be_missing=may_be_missing)  # fmt: skip
+
+
+METRICS: dict[str, Metric] = {  # in the order of tables
+    "accuracy": _share("accuracy", lambda given: accuracy(given.logits, given.targets), losses=ANSWERS),
+    "loss": Metric(title="loss", losses=tuple(LOSSES), higher_is_better=False,
+                   of=lambda given: LOSSES[given.loss](given.logits, given.targets)),
+    "balanced_accuracy": _share("balanced accuracy", lambda given: given.by_class["balanced_accuracy"]),
+    "macro_precision": _share("macro precision", lambda given: given.by_class["macro_precision"]),
+    "macro_recall": _share("macro recall", lambda given: given.by_class["macro_recall"]),
+    "macro_f1": _share("macro-F1", lambda given: given.by_class["macro_f1"]),
+    "brier_score": Metric(title="Brier score", losses=CLASSES, higher_is_better=False,
+                          of=lambda given: multiclass_brier_score(given.logits, given.targets)),
+    "calibration_error": _share("calibration error", lambda given: calibration_error(given.logits, given.targets),
+                                higher_is_better=False),
+    "rmse": _of_values("RMSE", "rmse", higher_is_better=False),
+    "mae": _of_values("MAE", "mae", higher_is_better=False),
+    "r2": _of_values("R²", "r2", higher_is_better=True, may_be_missing=True),
+    "skill": _of_values("skill", "skill", higher_is_better=True, may_be_missing=True),
+}  # fmt: skip
+
+
+def _seconds(title: str, *, in_tables: bool = False, **shown: Any) -> Metric:
+    return Metric(title=title, higher_is_better=False, in_tables=in_tables, **{"unit": "s", "decimals": (2, 3)} | shown)
+
+
+COSTS: dict[str, Metric] = {  # what a run took, under the whole names that it is kept by
+    "time/import": _seconds("import"),
+    "time/build": _seconds("build"),
+    "time/first_step": _seconds("first step"),
+    "time/steady_epoch": _seconds("steady epoch", in_tables=True, column="s / epoch"),
+    "time/steady_step": _seconds("steady step", in_tables=True, column="ms / step", unit="ms", factor=1000.0),
+    "time/fit": _seconds("fit"),
+    "time/evaluation": _seconds("evaluation"),
+    "time/checkpoint": _seconds("checkpoint"),
+    "time/total": _seconds("total", in_tables=True, decimals=(1, 2)),
+    "memory/peak_mib": Metric(title="peak memory", unit="MiB", decimals=(0, 1), column="MiB *", higher_is_better=False),
+}
+ACCURACY, LOSS, TRAINING_LOSS, MEMORY = "test/accuracy", "test/loss", "train_eval/loss", "memory/peak_mib"
+PARTS = {"test": "", "val": "validation ", "train": "training ", "train_eval": "training "}  # before a title
+
+
+def metric_of(name: str) -> Metric:
+    """What is known of "test/accuracy", "val/loss" or "time/total".
+
+    Raises:
+        KeyError: If there is no such metric.
+    """
+    if name in COSTS:
+        return COSTS[name]
+    part, _, leaf = name.partition("/")
+    return replace(METRICS[leaf], title=PARTS[part] + METRICS[leaf].title)
+
+
+def in_tables() -> tuple[str, ...]:
+    """Names of what tables of means and results.csv may hold, in their order."""
+    costs = (name for name, cost in COSTS.items() if cost.in_tables)
+    return (*(f"test/{name}" for name, metric in METRICS.items() if metric.in_tables), TRAINING_LOSS, *costs)
+
+
 def names(loss: str) -> tuple[str, ...]:
     """What `evaluate` always tells for a loss."""
-    if loss == "mean_squared_error":
-        return ("loss", "rmse", "mae")
-    if loss != "cross_entropy":
-        return ("loss", "accuracy")
-    return (
-        "loss", "accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "brier_score",
-        "calibration_error",
-    )  # fmt: skip
+    return tuple(name for name, each in METRICS.items() if loss in each.losses and not each.may_be_missing)
 
 
 def evaluate(
@@ -171,13 +303,6 @@ def evaluate(
     """
     if len(logits) != len(targets) or len(targets) == 0:
         raise ValueError(f"`len(logits) == len(targets) > 0` must hold, but got {len(logits)} and {len(targets)}")
-    scores = {"loss": LOSSES[loss](logits, targets)}
-    if loss == "mean_squared_error":
-        return scores | regression(logits, targets, target_scale=target_scale, reference=reference)
-    scores["accuracy"] = accuracy(logits, targets)
-    if loss != "cross_entropy":
-        return scores
-    scores |= by_class(logits, targets)
-    scores["brier_score"] = multiclass_brier_score(logits, targets)
-    scores["calibration_error"] = calibration_error(logits, targets)
-    return scores
+    given = Evaluation(logits=logits, targets=targets, loss=loss, target_scale=target_scale, reference=reference)
+    scores = {name: each.of(given) for name, each in METRICS.items() if loss in each.losses}
+    return {name: score for name, score in scores.items() if score is not None}

@@ -5,6 +5,10 @@ import pytest
 from sklearn import metrics as sklearn
 
 from experiments import metrics
+from experiments.records import RunRecord, SweepRecord
+from experiments.report import files, tables
+from experiments.report.analysis import analyse
+from experiments.report.effects import dose_of
 
 
 def drawn(seed=0, *, n=300, n_classes=5, shares=None, scale=3.0, silent=()):
@@ -169,3 +173,65 @@ def test_every_loss_tells_the_scores_that_it_names(loss):
     logits, targets = drawn(n_classes=3)
     targets = targets if loss == "cross_entropy" else np.eye(3)[targets]
     assert set(metrics.names(loss)) <= set(metrics.evaluate(logits, targets, loss=loss))
+
+
+@pytest.mark.parametrize(("higher_is_better", "best"), [(True, "0.5"), (False, "0")])
+def test_a_score_is_one_line(monkeypatch, tmp_path, higher_is_better, best):
+    """Of a line of the table alone: evaluation, a column, a line in the CSV file, and the direction."""
+    scores = {"0": 0.25, "0.1": 0.5, "0.5": 0.75}
+    made_up = metrics.Metric(
+        title="share of zeros",
+        unit="%",
+        factor=100.0,
+        decimals=(1, 2),
+        higher_is_better=higher_is_better,
+        losses=("cross_entropy",),
+        of=lambda given: float(np.mean(given.logits.argmax(axis=1) == 0)),
+    )
+    monkeypatch.setitem(metrics.METRICS, "zeros", made_up)
+    logits = np.eye(2)[[0, 0, 0, 1]]
+    assert metrics.evaluate(logits, np.array([0, 1, 0, 1]), loss="cross_entropy")["zeros"] == 0.75
+    assert "zeros" in metrics.names("cross_entropy")
+    assert "zeros" not in metrics.names("mean_squared_error")
+    analysis = analyse(a_sweep(scores))
+    table = tables.scores(analysis)
+    assert table.head == ("arm", "accuracy, %", "loss", "share of zeros, %")
+    assert [row[3] for row in table.rows] == ["25.0 ± 0.0", "50.0 ± 0.0", "75.0 ± 0.0"]
+    files.write(analysis, tmp_path)
+    rows = (tmp_path / "tables" / "results.csv").read_text().splitlines()
+    assert [row for row in rows if "zeros" in row] == [
+        f"keras · dropout {dose},test/zeros,3,0,{score},{score},{score}" for dose, score in scores.items()
+    ]
+    dose = dose_of(analysis.arms, factor="regularization.dropout", levels=list(scores), metric="test/zeros")
+    assert f"best test zeros among those tried at dropout {best};" in dose.sentences[0]
+
+
+def a_sweep(zeros):
+    """Three seeds for each dose of dropout, whose runs kept that share of zeros."""
+    runs = [
+        RunRecord(
+            run_id=f"{dose} {seed}",
+            name=f"{dose} {seed}",
+            fingerprint="f",
+            framework="keras",
+            seed=seed,
+            outcome="finished",
+            reason="",
+            config={"framework": "keras", "seed": seed, "regularization": {"dropout": dose}},
+            metrics={"test/accuracy": 0.9, "test/loss": 0.1, "test/zeros": share},
+            curves={},
+            facts={"workers": "1"},
+            labels={"regularization.dropout": dose},
+        )
+        for dose, share in zeros.items()
+        for seed in range(3)
+    ]
+    return SweepRecord(
+        sweep_id="s",
+        experiment="e",
+        description="d",
+        command="c",
+        n_planned=len(runs),
+        margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
+        runs=tuple(runs),
+    )

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 from rich.console import Console
 
+from experiments import metrics
 from experiments.parity import certificate
 from experiments.records import SweepRecord
 from experiments.report import files, page, predictions, screen
@@ -48,7 +49,7 @@ def publish(
 def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping[str, NDArray[Any]]) -> Analysis:
     """The first pair's answers, with the pictures that are at hand or were kept."""
     record = analysis.record
-    if analysis.shown is None or analysis.metric != "test/accuracy":
+    if analysis.shown is None or analysis.metric != metrics.ACCURACY:
         return analysis
     first, second = analysis.shown
     found = predictions.predictions_of(

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from experiments import metrics
 from experiments.records import SweepRecord
 from experiments.report import formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
@@ -27,7 +28,8 @@ from experiments.report.predictions import Predictions
 from experiments.statistics import Estimate, Verdict
 from experiments.task.keys import format_value
 
-SCORES = ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
+SCORES = (metrics.ACCURACY, metrics.LOSS, "time/steady_epoch", metrics.MEMORY)
+MACRO_F1, SKILL = "test/macro_f1", "test/skill"
 FIRST_COLUMNS = 4  # of page one
 UNLIKE = 0.01  # macro-F1 that far from accuracy says something of its own
 SEEDS_OF_AN_INTERVAL = 3
@@ -80,11 +82,11 @@ class Analysis:
     @property
     def columns(self) -> tuple[str, ...]:
         """Metrics of page one, at most four: those that say most of this task; tables hold them all."""
-        wanted = ["test/accuracy", "test/macro_f1", "test/loss", "test/rmse", "test/r2", "test/skill", *SCORES[2:]]
+        wanted = [metrics.ACCURACY, MACRO_F1, metrics.LOSS, "test/rmse", "test/r2", SKILL, *SCORES[2:]]
         means = {metric: [arm.interval(metric) for arm in self.arms] for metric in wanted}
-        pairs = zip(means["test/accuracy"], means["test/macro_f1"], strict=True)
+        pairs = zip(means[metrics.ACCURACY], means[MACRO_F1], strict=True)
         if not any(first and second and abs(first.value - second.value) > UNLIKE for first, second in pairs):
-            wanted.remove("test/macro_f1")
+            wanted.remove(MACRO_F1)
         if not any(any(found) for found in means.values()):
             return SCORES
         return tuple(metric for metric in wanted if any(means[metric]))[:FIRST_COLUMNS]
@@ -92,7 +94,7 @@ class Analysis:
     @property
     def skills(self) -> tuple[tuple[str, str], ...]:
         """For each arm that is held against a reference forecast: a word of `WORDS`, and a sentence. Exploratory."""
-        found = [(arm, arm.interval("test/skill")) for arm in self.arms]
+        found = [(arm, arm.interval(SKILL)) for arm in self.arms]
         return tuple(_skill(arm, estimate) for arm, estimate in found if estimate is not None)
 
     @property
@@ -102,7 +104,7 @@ class Analysis:
             return ""
         found = Counter(_outcome(pair) for pair in self.pairs)
         counts = ", ".join(f"{count} {what}" for what, count in sorted(found.items(), key=lambda item: -item[1]))
-        return f"{len(self.pairs)} comparisons of {self.metric.replace('/', ' ')}: {counts}."
+        return f"{len(self.pairs)} comparisons of {formatting.in_words(self.metric)}: {counts}."
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -157,7 +159,7 @@ def analyse(record: SweepRecord) -> Analysis:
     """Group runs into arms and compare them; the order of the runs changes nothing."""
     record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
     arms = arms_of(record.runs)
-    metric = "test/accuracy" if _has_accuracy(record) else "test/loss"
+    metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
     chance = record.chance.get(metric.rpartition("/")[2])
     warnings = _warnings(record)
     factor, baseline = _settled(record, arms, warnings)
@@ -213,7 +215,7 @@ def _dose(arms: Sequence[Arm], *, factor: str, metric: str, chance: float | None
 def _has_accuracy(record: SweepRecord) -> bool:
     """Whether the task is a classification: runs say so, and where none ended its chance level does."""
     finished = [run for run in record.runs if run.outcome == "finished"]
-    return any("test/accuracy" in run.metrics for run in finished) or (
+    return any(metrics.ACCURACY in run.metrics for run in finished) or (
         not finished and record.chance.get("accuracy", 0.0) is not None
     )
 

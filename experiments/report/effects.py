@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from experiments import statistics
+from experiments import metrics, statistics
 from experiments.report import formatting
 from experiments.report.arms import Arm, as_number, in_order
 from experiments.statistics import Estimate, VarianceShare
@@ -48,9 +48,9 @@ class Gap:
         else:
             change = f"gap {size}, not shown to change"
         if self.gain is None:
-            score = f"test loss of this arm {formatting.interval(self.test, 'test/loss')}"
+            score = f"test loss of this arm {formatting.interval(self.test, metrics.LOSS)}"
         else:
-            score = f"test accuracy {formatting.bounds(self.gain, factor=100.0, decimals=2)} pp"
+            score = f"{formatting.in_words(metrics.ACCURACY)} {formatting.difference(self.gain, metrics.ACCURACY)}"
         return f"{self.arm.name} against {self.against}: {change}; {score}."
 
 
@@ -66,19 +66,19 @@ def gaps_of(arms: Sequence[Arm], *, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[G
         found.append(
             Gap(
                 arm=arm,
-                train=statistics.mean_interval(arm.scores("train_eval/loss")),
-                test=statistics.mean_interval(arm.scores("test/loss")),
+                train=statistics.mean_interval(arm.scores(metrics.TRAINING_LOSS)),
+                test=statistics.mean_interval(arm.scores(metrics.LOSS)),
                 gap=statistics.mean_interval(gap),
                 against=other.name if other is not None else "",
                 change=_paired(gap, base),
-                gain=_paired(arm.scores("test/accuracy"), other.scores("test/accuracy")) if other is not None else None,
+                gain=None if other is None else _paired(arm.scores(metrics.ACCURACY), other.scores(metrics.ACCURACY)),
             )
         )
     return tuple(found)
 
 
 def _gap(arm: Arm) -> dict[int, float]:
-    train, test = arm.scores("train_eval/loss"), arm.scores("test/loss")
+    train, test = arm.scores(metrics.TRAINING_LOSS), arm.scores(metrics.LOSS)
     return {seed: test[seed] - train[seed] for seed in test if seed in train}
 
 
@@ -136,7 +136,7 @@ def dose_of(
 
 def _best(name: str, arms: Sequence[Arm], *, metric: str, factor: str, leaf: str, failure_score: float | None) -> str:
     """The best level, and all that are not shown worse than it (paired, Holm over the levels)."""
-    sign = 1.0 if metric == "test/accuracy" else -1.0
+    sign = 1.0 if metrics.metric_of(metric).higher_is_better else -1.0
     scores = [_scored(arm, metric, failure_score=failure_score) for arm in arms]
     scored = [(arm, found) for arm, found in zip(arms, scores, strict=True) if found]
     if not any(arm.scores(metric) for arm in arms):
@@ -155,7 +155,7 @@ def _best(name: str, arms: Sequence[Arm], *, metric: str, factor: str, leaf: str
     shown = in_order(arm.factors[factor] for arm in plausible)
     reach = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
     return (
-        f"{name}: best {metric.replace('/', ' ')} among those tried at {leaf} {best.factors[factor]}; "
+        f"{name}: best {formatting.in_words(metric)} among those tried at {leaf} {best.factors[factor]}; "
         f"not shown worse (Holm, 5 %): {reach}.{_lost(arms, metric, failure_score=failure_score)}"
     )
 

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import metrics
 from experiments.fingerprint import plain
 from experiments.records import RunRecord
-from experiments.report import formatting, methods, page, tables
+from experiments.report import methods, page, tables
 from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import Arm
 from experiments.report.effects import Gap
@@ -103,7 +104,7 @@ def model(analysis: Analysis) -> dict[str, Any]:
 
 def _known(arm: Arm) -> list[str]:
     """The four that every arm has a place for, and whatever else it was scored by."""
-    return list(dict.fromkeys([*SCORES, *(metric for metric in formatting.FORMATS if arm.scores(metric))]))
+    return list(dict.fromkeys([*SCORES, *(metric for metric in metrics.in_tables() if arm.scores(metric))]))
 
 
 def _run(run: RunRecord) -> dict[str, Any]:
@@ -160,7 +161,7 @@ def results(analysis: Analysis) -> Iterable[Row]:
     """A line per arm and metric."""
     yield "arm", "metric", "n", "lost", "mean", "ci95_low", "ci95_high"
     for arm in analysis.arms:
-        for metric in formatting.FORMATS:
+        for metric in metrics.in_tables():
             estimate = arm.interval(metric)
             if estimate is not None:
                 yield arm.name, metric, len(arm.runs), arm.n_lost, estimate.value, estimate.low, estimate.high

@@ -150,7 +150,7 @@ def note(analysis: Analysis) -> str:
     """The report's first page in Markdown."""
     record = analysis.record
     columns = analysis.columns
-    head = ["arm", "n", *(formatting.TITLES[metric] for metric in columns)]
+    head = ["arm", "n", *(formatting.head_of(metric) for metric in columns)]
     rows = [
         [markdown(arm.name), str(len(arm.runs)), *(formatting.interval(arm.interval(each), each) for each in columns)]
         for arm in analysis.arms

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from experiments import statistics
+from experiments import metrics, statistics
 from experiments.records import RunRecord, SweepRecord, TunedValue
+from experiments.report import formatting
 from experiments.report.arms import Arm, as_number
 from experiments.statistics import SpeedComparison, Verdict
 
@@ -71,16 +71,16 @@ def is_same_level(first: str | None, second: str | None) -> bool:
 
 def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pairs: int) -> Pair:
     """All that is claimed of a pair: one family over all pairs, of scores and, for a few pairs, losses."""
-    has_loss = metric != "test/loss" and n_pairs <= MOST_WITH_LOSSES
+    has_loss = metric != metrics.LOSS and n_pairs <= MOST_WITH_LOSSES
     n_claims = n_pairs * (1 + has_loss)
     are_frameworks = first.framework != second.framework
     return Pair(
         first=first,
         second=second,
         score=_verdict(first, second, record, metric=metric, n_claims=n_claims),
-        loss=_verdict(first, second, record, metric="test/loss", n_claims=n_claims) if has_loss else None,
+        loss=_verdict(first, second, record, metric=metrics.LOSS, n_claims=n_claims) if has_loss else None,
         speed=_speed(first, second, margin=record.margins.get("time_ratio") or 0.05) if are_frameworks else None,
-        memory=_difference(first, second, "memory/peak_mib") if are_frameworks else None,
+        memory=_difference(first, second, metrics.MEMORY) if are_frameworks else None,
     )
 
 
@@ -123,16 +123,8 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
         names=(first.name, second.name),
         n_claims=n_claims,
         n_looks=record.looks,
-        **_how_to_print(metric),
+        **formatting.of_verdict(metric),
     )
-
-
-def _how_to_print(metric: str) -> dict[str, Any]:
-    """Direction, unit and scale of a score, as `statistics.verdict` takes them."""
-    title = metric.replace("/", " ")
-    if metric == "test/accuracy":
-        return {"metric": title, "higher_is_better": True, "unit": "pp", "scale": 100.0}
-    return {"metric": title, "higher_is_better": False}
 
 
 def _speed(first: Arm, second: Arm, *, margin: float) -> SpeedComparison | None:
@@ -193,9 +185,9 @@ def exploratory_of(
     claimed = {(pair.first.name, pair.second.name) for pair in claims}
     found = {
         "Test loss": [
-            _verdict(pair.first, pair.second, record, metric="test/loss")
+            _verdict(pair.first, pair.second, record, metric=metrics.LOSS)
             for pair in claims
-            if pair.loss is None and metric != "test/loss"
+            if pair.loss is None and metric != metrics.LOSS
         ],
         "Frameworks where all else is equal": [
             _verdict(first, second, record, metric=metric)
@@ -245,7 +237,7 @@ def _control_pair(first: Arm, second: Arm, record: SweepRecord, *, metric: str, 
         names=(first.name, second.name),
         n_claims=n_claims,
         alpha=CONTROL_ALPHA,
-        **_how_to_print(metric),
+        **formatting.of_verdict(metric),
     )
     return Pair(first=first, second=second, score=score, loss=None, speed=None, memory=None)
 

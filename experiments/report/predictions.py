@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import metrics, statistics
+from experiments.report import formatting
 from experiments.report.arms import Arm
 from experiments.statistics import Agreement, Verdict
 
@@ -116,11 +117,8 @@ def _on_new_data(
         {seed: float(np.mean(right[0][seed])) for seed in seeds},
         {seed: float(np.mean(right[1][seed])) for seed in seeds},
         margin=margin,
-        higher_is_better=True,
         names=(first.name, second.name),
-        metric="test accuracy",
-        unit="pp",
-        scale=100.0,
+        **formatting.of_verdict(metrics.ACCURACY),
         new_data=statistics.crossed_error(right[0], right[1]),
     )
 

@@ -20,7 +20,7 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
     table.add_column("arm")
     table.add_column("n", justify="right")
     for metric in analysis.columns:
-        table.add_column(formatting.TITLES[metric], justify="right")
+        table.add_column(formatting.head_of(metric), justify="right")
     for arm in analysis.arms:
         lost = f" ({arm.n_lost} lost)" if arm.n_lost else ""
         cells = [formatting.interval(arm.interval(metric), metric) for metric in analysis.columns]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
+from experiments import metrics
 from experiments.report import formatting, methods, tables
 from experiments.report.analysis import Analysis
 from experiments.report.figures import confusion, curves, panels, style
@@ -18,7 +19,7 @@ from experiments.report.studies.sections import sections_of_studies
 from experiments.report.tables import Table
 
 MANY_STUDIES = 4  # with more, the figures of each would bury the rest: a table holds them
-CURVES = {"val/loss": "Validation loss", "val/accuracy": "Validation accuracy", "train/loss": "Training loss"}
+CURVES = ("val/loss", "val/accuracy", "train/loss")
 
 
 @dataclass(kw_only=True)
@@ -132,9 +133,10 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
 
 def _curves(builder: _Builder, analysis: Analysis) -> None:
     drawn = []
-    for metric, title in CURVES.items():
+    for metric in CURVES:
         if not any(run.curves.get(metric) for arm in analysis.arms for run in arm.runs):
             continue
+        title = metrics.metric_of(metric).title.capitalize()
         drawn += _drawn(
             metric.replace("/", "-"),
             curves.learning_curves(analysis.arms, metric, title=title, unit=title.lower()),
@@ -164,7 +166,7 @@ def _effects(builder: _Builder, analysis: Analysis) -> None:
             "effects",
             panels.effects(found),
             title=title,
-            caption=f"Upright bars: effect of each level on {found.metric.replace('/', ' ')}, others held equal; "
+            caption=f"Upright bars: effect of each level on {formatting.in_words(found.metric)}, others held equal; "
             "horizontal bars: shares of the variance of all runs, by factor and by pair of factors (interaction). "
             "Exploratory.",
             how="An interaction says that the effect of one factor depends on the other.",

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from experiments import statistics
+from experiments import metrics, statistics
 from experiments.parity.certificate import cells
 from experiments.records import CertificateRecord, TunedValue
 from experiments.report import formatting
@@ -17,16 +17,7 @@ from experiments.statistics import Verdict
 from experiments.statistics.wording import format_number, p_text, signed
 from experiments.task.keys import format_value
 
-SPEED_LEDGER = {
-    "time/import": "import",
-    "time/build": "build",
-    "time/first_step": "first step",
-    "time/steady_step": "steady step",
-    "time/fit": "fit",
-    "time/evaluation": "evaluation",
-    "time/checkpoint": "checkpoint",
-    "time/total": "total",
-}
+LEDGER = tuple(name for name in metrics.COSTS if name.startswith("time/") and name != "time/steady_epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +43,8 @@ def results(analysis: Analysis) -> Table:
     """A row per arm: mean ± half-width of the 95 % interval; bold only where a verdict supports it."""
     searched = list(dict.fromkeys(each.key for each in analysis.record.tuned_values))
     head = ["arm", "n", "lost", *searched, *(["trials"] if searched else [])]
-    metrics = dict.fromkeys([*analysis.columns, *SCORES, "time/steady_step", "time/total"])
-    shown = [metric for metric in metrics if any(arm.scores(metric) for arm in analysis.arms)]
+    columns = dict.fromkeys([*analysis.columns, *SCORES, "time/steady_step", "time/total"])
+    shown = [metric for metric in columns if any(arm.scores(metric) for arm in analysis.arms)]
     trials = {each.value: str(each.n_trials) for each in analysis.record.tuned_values}
     rows = [
         [
@@ -66,9 +57,10 @@ def results(analysis: Analysis) -> Table:
         ]
         for arm in analysis.arms
     ]
-    head += [formatting.TITLES[metric] for metric in shown]
+    head += [formatting.head_of(metric) for metric in shown]
     table = _table("Mean ± half-width of the 95 % t interval over seeds", head, rows)
-    column = head.index(formatting.TITLES[analysis.metric]) if formatting.TITLES[analysis.metric] in head else 0
+    score = formatting.head_of(analysis.metric)
+    column = head.index(score) if score in head else 0
     better = {pair.score.shows_difference_in_favour_of for pair in analysis.pairs} - {None}
     bold = {(column, arm.name) for arm in analysis.arms if arm.name in better or arm.rest in better}
     return replace(table, bold=frozenset(bold))
@@ -76,14 +68,14 @@ def results(analysis: Analysis) -> Table:
 
 def scores(analysis: Analysis) -> Table | None:
     """A row per arm: every score on the test set that some arm has; None where there is but the loss and accuracy."""
-    known = [metric for metric in formatting.TITLES if metric.startswith("test/")]
-    metrics = [metric for metric in known if any(arm.scores(metric) for arm in analysis.arms)]
-    if not set(metrics) - set(SCORES):
+    known = [metric for metric in metrics.in_tables() if metric.startswith("test/")]
+    shown = [metric for metric in known if any(arm.scores(metric) for arm in analysis.arms)]
+    if not set(shown) - set(SCORES):
         return None
     rows = [
-        [arm.name, *(formatting.interval(arm.interval(metric), metric) for metric in metrics)] for arm in analysis.arms
+        [arm.name, *(formatting.interval(arm.interval(metric), metric) for metric in shown)] for arm in analysis.arms
     ]
-    head = ["arm", *(formatting.TITLES[metric] for metric in metrics)]
+    head = ["arm", *map(formatting.head_of, shown)]
     return _table("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
 
 
@@ -214,18 +206,22 @@ def _optimism(analysis: Analysis, each: TunedValue) -> tuple[str, str]:
 
 def speed(analysis: Analysis) -> Table:
     """Where the seconds of a run go, never merged; and its memory."""
-    metrics = {key: name for key, name in SPEED_LEDGER.items() if any(arm.scores(key) for arm in analysis.arms)}
-    rows = []
-    for arm in analysis.arms:
-        cells = []
-        for metric in metrics:
-            found = arm.interval(metric)
-            cells.append("–" if found is None else _seconds(found))
-        rows.append((arm.name, *cells, formatting.interval(arm.interval("memory/peak_mib"), "memory/peak_mib")))
-    return _table("Seconds (mean ± 95 % half-width)", ("arm", *metrics.values(), "memory, MiB"), rows)
+    timed = [name for name in LEDGER if any(arm.scores(name) for arm in analysis.arms)]
+    rows = [
+        [
+            arm.name,
+            *(_seconds(arm.interval(name)) for name in timed),
+            formatting.interval(arm.interval(metrics.MEMORY), metrics.MEMORY),
+        ]
+        for arm in analysis.arms
+    ]
+    head = ("arm", *(metrics.COSTS[name].title for name in timed), "memory, MiB")
+    return _table("Seconds (mean ± 95 % half-width)", head, rows)
 
 
-def _seconds(found: statistics.Estimate) -> str:
+def _seconds(found: statistics.Estimate | None) -> str:
+    if found is None:
+        return "–"
     in_ms = found.value < 1
     factor, unit = (1000.0, "ms") if in_ms else (1.0, "s")
     if found.low is None or found.high is None:
@@ -235,19 +231,21 @@ def _seconds(found: statistics.Estimate) -> str:
 
 def gaps(analysis: Analysis) -> Table:
     """A row per arm: loss on training examples and on the test set in evaluation mode, and their difference."""
+    gained = metrics.metric_of(metrics.ACCURACY)
     rows = [
         (
             each.arm.name,
-            formatting.interval(each.train, "train_eval/loss"),
-            formatting.interval(each.test, "test/loss"),
-            formatting.interval(each.gap, "test/loss"),
+            formatting.interval(each.train, metrics.TRAINING_LOSS),
+            formatting.interval(each.test, metrics.LOSS),
+            formatting.interval(each.gap, metrics.LOSS),
             formatting.bounds(each.change) if each.change else "–",
-            formatting.bounds(each.gain, factor=100.0, decimals=2) if each.gain else "–",
+            formatting.bounds(each.gain, factor=gained.factor, decimals=gained.decimals[0]) if each.gain else "–",
             each.against or "–",
         )
         for each in analysis.gaps
     ]
-    head = ("arm", "training loss", "test loss", "gap", "change of the gap", "change of accuracy, pp", "against")
+    gain = f"change of {gained.title}, {gained.difference_unit}"
+    head = ("arm", "training loss", "test loss", "gap", "change of the gap", gain, "against")
     return _table("Generalization gap, evaluation mode, same weights; 95 % t intervals", head, rows, texts=(0, 6))
 
 
@@ -264,15 +262,14 @@ def shares(analysis: Analysis) -> Table:
 def main_effects(analysis: Analysis) -> Table:
     """Effect of each level of each factor."""
     main = (analysis.effects.main if analysis.effects else None) or {}
-    factor, unit = (100.0, "pp") if analysis.metric == "test/accuracy" else (1.0, "units")
+    known = metrics.metric_of(analysis.metric)
     rows = [
-        (choice(key, level), key, signed(factor * effect, decimals=3))
+        (choice(key, level), key, signed(known.factor * effect, decimals=3))
         for key, levels in main.items()
         for level, effect in levels.items()
     ]
-    return _table(
-        "Main effects; those of a factor add up to 0", ("level", "factor", f"effect, {unit}"), rows, texts=(0, 1)
-    )
+    head = ("level", "factor", f"effect, {known.difference_unit or 'units'}")
+    return _table("Main effects; those of a factor add up to 0", head, rows, texts=(0, 1))
 
 
 def confusion(found: Predictions) -> Table:
@@ -309,23 +306,21 @@ def certificate(each: CertificateRecord) -> Table:
 
 def ledger(analysis: Analysis) -> Table:
     """Every run, with the command that trains it alone."""
-    rows = []
+    rows, known = [], metrics.metric_of(analysis.metric)
     for run in analysis.record.runs:
         score = run.metrics.get(analysis.metric)
-        factor = 100.0 if analysis.metric == "test/accuracy" else 1.0
         rows.append(
             (
                 run.name,
                 run.outcome + (f": {run.reason}" if run.reason else ""),
-                "–" if score is None else f"{factor * score:.{2 if factor > 1 else 4}f}",
+                "–" if score is None else f"{known.factor * score:.{known.decimals[0]}f}",
                 f"{run.metrics['time/total']:.1f}" if "time/total" in run.metrics else "–",
                 run.fingerprint,
                 run.run_id,
                 command(run.overrides),
             )
         )
-    title = formatting.TITLES[analysis.metric]
-    head = ("run", "outcome", title, "total, s", "fingerprint", "MLflow run", "command that trains it alone")
+    head = ("run", "outcome", known.head, "total, s", "fingerprint", "MLflow run", "command that trains it alone")
     table = _table("Every run", head, rows, texts=(0, 1, 4, 5, 6))
     return replace(table, code=(4, 5, 6))
 

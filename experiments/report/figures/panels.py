@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from experiments import metrics
+from experiments.report import formatting
 from experiments.report.arms import Arm, in_order
 from experiments.report.effects import Dose, Effects, Gap
 from experiments.report.figures.style import (
@@ -35,16 +38,7 @@ PARTS = {"train": "training loss,\nevaluation mode", "test": "test loss", "gap":
 CURVES = 5  # of a dose, in one panel
 COLUMNS = 4
 LEVELS_BESIDE = 8  # of all factors together; with more, effects stand above the shares
-SPEED = {  # metric -> words
-    "time/import": "import",
-    "time/build": "build",
-    "time/first_step": "first step",
-    "time/steady_step": "steady step",
-    "time/evaluation": "evaluation",
-    "time/checkpoint": "checkpoint",
-    "time/total": "total",
-    "memory/peak_mib": "peak memory",
-}
+SPEED = tuple(name for name in metrics.COSTS if name not in ("time/steady_epoch", "time/fit"))  # they hold others
 
 
 def speed(pairs: Sequence[Pair], arms: Sequence[Arm]) -> Figure | None:
@@ -90,12 +84,12 @@ def _draw_speed(axes: Axes, estimates: Sequence[Estimate | None], arms: Sequence
     tops = [factor * (each.high if each.high is not None else each.value) for each in estimates if each is not None]
     axes.set_ylim(0, 1.08 * max(tops) if max(tops) > 0 else 1)
     axes.grid(visible=False, axis="x")
-    axes.set_title(f"{SPEED[metric]}, {unit}", fontsize=SMALL + 0.5)
+    axes.set_title(f"{metrics.COSTS[metric].title}, {unit}", fontsize=SMALL + 0.5)
 
 
 def _unit(metric: str, *, largest: float) -> tuple[float, str]:
-    if metric.startswith("memory/"):
-        return 1.0, "MiB"
+    if metric == metrics.MEMORY:
+        return metrics.COSTS[metric].factor, metrics.COSTS[metric].unit
     return (1.0, "s") if largest >= 1 else (1e3, "ms")
 
 
@@ -135,16 +129,14 @@ def _draw_estimate(axes: Axes, row: int, estimate: Estimate, colour: str) -> Non
 def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str) -> Figure:
     """The score, both losses and the gap against the dose, below each other; a line for each of the other choices."""
     by_arm = {each.arm.name: each for each in gaps}
-    parts: dict[str, Callable[[Arm], Estimate | None]] = {
-        "test accuracy, %": lambda arm: _percent(arm.interval("test/accuracy")),
-        PARTS["train"]: lambda arm: by_arm[arm.name].train if arm.name in by_arm else None,
-        "test loss": lambda arm: arm.interval("test/loss"),
-        "gap (loss)": lambda arm: by_arm[arm.name].gap if arm.name in by_arm else None,
-    }
-    if metric != "test/accuracy":
-        del parts["test accuracy, %"]
-    if not by_arm:
-        del parts[PARTS["train"]], parts["gap (loss)"]
+    parts: dict[str, Callable[[Arm], Estimate | None]] = {}
+    if metric != metrics.LOSS:
+        parts[f"test {formatting.head_of(metric)}"] = lambda arm: _as_shown(arm.interval(metric), metric)
+    if by_arm:
+        parts[PARTS["train"]] = lambda arm: by_arm[arm.name].train if arm.name in by_arm else None
+    parts["test loss"] = lambda arm: arm.interval(metrics.LOSS)
+    if by_arm:
+        parts["gap (loss)"] = lambda arm: by_arm[arm.name].gap if arm.name in by_arm else None
     groups = _columns(dose)
     shown = dict(list(groups.items())[:COLUMNS])
     styles = _dose_looks(dose, is_single=len(groups) == 1)
@@ -170,17 +162,13 @@ def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str) -> Figure:
         return settled(figure)
 
 
-def _percent(estimate: Estimate | None) -> Estimate | None:
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return estimate and Estimate(**{**vars(estimate), "value": 100 * estimate.value})
-    return Estimate(
-        **{
-            **vars(estimate),
-            "value": 100 * estimate.value,
-            "low": 100 * estimate.low,
-            "high": 100 * estimate.high,
-        }
-    )
+def _as_shown(estimate: Estimate | None, metric: str) -> Estimate | None:
+    """The same in the unit that the metric is shown in."""
+    if estimate is None:
+        return None
+    factor = metrics.metric_of(metric).factor
+    low, high = (None if bound is None else factor * bound for bound in (estimate.low, estimate.high))
+    return replace(estimate, value=factor * estimate.value, low=low, high=high)
 
 
 def _columns(dose: Dose) -> dict[str, list[str]]:
@@ -263,14 +251,14 @@ def effects(found: Effects) -> Figure:
 
 
 def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric: str) -> None:
-    is_accuracy = metric == "test/accuracy"
+    known = metrics.metric_of(metric)
     panels = part.subplots(
         1, len(main), sharey=True, squeeze=False, width_ratios=[len(each) + 1 for each in main.values()]
     )
     for axes, (factor, levels) in zip(panels[0], main.items(), strict=True):
         ordered = in_order(levels)
         for place, level in enumerate(ordered):
-            height = (100 if is_accuracy else 1) * levels[level]
+            height = known.factor * levels[level]
             colour = FRAMEWORK_COLOURS.get(level, NEUTRAL) if factor == "framework" else NEUTRAL
             axes.bar(place, height, width=0.6, color=colour)
         axes.axhline(0, color="black", linewidth=0.8)
@@ -278,7 +266,8 @@ def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric:
         axes.set_xlim(-0.7, len(levels) - 0.3)
         axes.grid(visible=False, axis="x")
         axes.set_title("\n".join(textwrap.wrap(clean(_factor_name(factor), 40).replace("_", " "), 12)), fontsize=SMALL)
-    panels[0, 0].set_ylabel("effect on test accuracy, pp" if is_accuracy else f"effect on {metric.replace('/', ' ')}")
+    unit = f", {known.difference_unit}" if known.difference_unit else ""
+    panels[0, 0].set_ylabel(f"effect on {formatting.in_words(metric)}{unit}")
     part.suptitle("Main effects")
 
 
@@ -294,7 +283,7 @@ def _draw_shares(axes: Axes, found: Effects) -> None:
     axes.set_xlim(0, 1.18 * max([*shares, 1.0]))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of the variance, %")
-    axes.set_title(f"Variance of {found.metric.replace('/', ' ')}", fontsize=10)
+    axes.set_title(f"Variance of {formatting.in_words(found.metric)}", fontsize=10)
 
 
 def _factor_name(key: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments import statistics
 from experiments.records import StudyRecord, TrialRecord
+from experiments.report import formatting
 from experiments.report.sanitize import clean
 from experiments.report.tables import Table
 from experiments.task.search_space import INDEPENDENT, Dimension
@@ -98,7 +99,7 @@ def ordered(study: StudyRecord) -> list[TrialRecord]:
 def objective(study: StudyRecord, index: int = 0) -> tuple[str, bool]:
     """What is scored, as a person says it, and whether more is better."""
     metric, direction = study.objectives[index] if index < len(study.objectives) else ("score", "minimize")
-    return one_line(metric.replace("val/", "validation ").replace("/", " "), 30), direction == "maximize"
+    return one_line(formatting.in_words(metric), 30), direction == "maximize"
 
 
 def fate(trial: TrialRecord) -> str:

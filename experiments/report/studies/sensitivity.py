@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import offset_copy
 
 from experiments.records import RunRecord, TunedValue
+from experiments.report import formatting
 from experiments.report.arms import as_number, choice, varying_keys
 from experiments.report.figures.style import COLOURS, NEUTRAL, SMALL, WIDTH, colour_of, plain_log, settled, styled
 from experiments.report.sanitize import clean
@@ -53,7 +54,7 @@ def search_sensitivity(
         for axes in panels.flat[len(shown) :]:
             axes.set_axis_off()
         _limit_scores(panels[0, 0], shown, top)
-        score = clean(choices[0].metric.replace("val/", "validation ").replace("/", " "), 30)
+        score = clean(formatting.in_words(choices[0].metric), 30)
         for axes in panels[:, 0]:
             axes.set_ylabel(score)
         for axes in panels.flat[max(0, len(shown) - columns) : len(shown)]:
