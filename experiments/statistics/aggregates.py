@@ -161,6 +161,16 @@ def probability_of_improvement_interval(
 ) -> Estimate:
     """`probability_of_improvement` with a stratified percentile bootstrap over the runs of both methods.
 
+    Args:
+        first_by_task: For each task the scores of the first method's runs, shape (n_runs,), higher is better.
+        second_by_task: The same for the second method, same tasks in the same order.
+        rng: Source of the resampling, its own generator.
+        level: Confidence level.
+        n_resamples: Bootstrap samples.
+
+    Returns:
+        The probability in [0, 1] with its interval; `n` counts runs x tasks of the method that has fewer.
+
     Raises:
         ValueError: If a method has fewer than 40 runs x tasks, tasks do not match, or a score is not finite.
     """

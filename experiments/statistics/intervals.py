@@ -35,7 +35,14 @@ class Estimate:
 
 
 def t_bounds(center: float, *, standard_error: float, degrees_of_freedom: float, level: float) -> tuple[float, float]:
-    """Return center -+ t_{(1 + level) / 2, df} * standard_error."""
+    """Return center -+ t_{(1 + level) / 2, df} * standard_error.
+
+    Args:
+        center: Middle of the interval.
+        standard_error: Its standard error, same unit.
+        degrees_of_freedom: Of the standard error; infinite for the normal limit.
+        level: Confidence level, in (0, 1).
+    """
     half_width = float(special.stdtrit(degrees_of_freedom, (1 + level) / 2)) * standard_error
     return center - half_width, center + half_width
 

@@ -25,6 +25,10 @@ def simultaneous_levels(alpha: float = 0.05, *, n_claims: int) -> Levels:
 
     Raises:
         ValueError: If `n_claims >= 1` or `0 < alpha < 0.5` does not hold.
+
+    Example:
+        >>> simultaneous_levels(0.05, n_claims=5)
+        Levels(difference=0.99, equivalence=0.98)
     """
     if n_claims < 1:
         raise ValueError(f"`n_claims >= 1` must hold, but got {n_claims!r}")
@@ -40,6 +44,10 @@ def holm(p_values: Sequence[float] | Array) -> Array:
 
     Source:
         Holm 1979, Scand. J. Stat. 6:65-70.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).tolist()
+        [0.03, 0.06, 0.06]
     """
     p = as_array(p_values, name="p_values")
     if not np.all((p >= 0) & (p <= 1)):

@@ -54,7 +54,18 @@ def tost_power(
 def equivalence_power(
     n_pairs: int, *, margin: float, sd: float, true_difference: float = 0.0, alpha: float = 0.05
 ) -> float:
-    """Exact power of the paired TOST with `n_pairs` whose differences have standard deviation `sd`."""
+    """Exact power of the paired TOST with `n_pairs` whose differences have standard deviation `sd`.
+
+    Args:
+        n_pairs: At least 2.
+        margin: Equivalence margin, unit of the metric.
+        sd: True standard deviation of the paired differences, same unit.
+        true_difference: True mean difference, same unit.
+        alpha: Level of each one-sided test.
+
+    Raises:
+        ValueError: As `tost_power`.
+    """
     return tost_power(
         standard_error=sd / math.sqrt(n_pairs),
         degrees_of_freedom=n_pairs - 1,

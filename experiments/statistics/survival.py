@@ -140,6 +140,12 @@ def restricted_mean_difference(
 ) -> Estimate:
     """Difference first - second of the restricted mean times; positive: the first arm takes longer.
 
+    Args:
+        first: Times of one arm.
+        second: Times of the other, same unit, other runs.
+        horizon: tau, the common budget, same unit.
+        level: Level of the normal interval.
+
     Raises:
         ValueError: As `restricted_mean`.
     """

@@ -166,7 +166,14 @@ def _with_spread(record: Verdict, found: _Measured) -> Verdict:
 
 
 def tost_p(center: float, *, error: float, freedom: float, margin: float) -> float:
-    """Larger p of the two one-sided tests against -margin and +margin."""
+    """Larger p of the two one-sided t tests against -margin and +margin.
+
+    Args:
+        center: Observed mean difference.
+        error: Its standard error, same unit, > 0.
+        freedom: Degrees of freedom of the standard error.
+        margin: Equivalence margin, same unit.
+    """
     above_low = float(special.stdtr(freedom, -(center + margin) / error))
     below_high = float(special.stdtr(freedom, (center - margin) / error))
     return max(above_low, below_high)
