@@ -77,13 +77,12 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     """Do what the jobs of `command`, as it was typed, ask for."""
     from rich.console import Console
 
-    from experiments import sweep as sweeps
-    from experiments import training
+    from experiments import preparation, training
 
     console = Console()
     if jobs[0].action == "report":
         return report_again(jobs, console)
-    sweep = sweeps.plan(
+    sweep = preparation.prepare(
         jobs, frameworks=frameworks.FRAMEWORKS, cache=download.cache_folder(), command=command, console=console
     )
     sweep.executor.warm_up()

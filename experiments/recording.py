@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from experiments.contract import Load
 from experiments.data.catalog import SOURCES
 from experiments.execution import environment
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
@@ -16,7 +17,7 @@ from experiments.execution.progress import Display
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
 from experiments.fingerprint import plain
 from experiments.records import Outcome, StudyRecord, TunedValue
-from experiments.sweep import Load, Sweep
+from experiments.sweep import Sweep
 from experiments.tracking.store import Store
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments.contract import Load
 from experiments.execution.run import Run
 from experiments.fingerprint import slug
 from experiments.recording import RunRecorder
 from experiments.records import SweepRecord
-from experiments.sweep import Load, Sweep
+from experiments.sweep import Sweep
 from experiments.task.keys import describe_choice
 from experiments.tracking.store import Store
 

@@ -23,7 +23,7 @@ from worker_calls import (
 )
 
 import frameworks
-from experiments import data, sweep, training
+from experiments import data, preparation, training
 from experiments.contract.plan import require_equal_shares
 from experiments.errors import SettingsError
 from experiments.execution import executor
@@ -181,7 +181,7 @@ TWO_DEVICES = dataclasses.replace(EXECUTOR, workers=1, devices=2)
 
 def planned(task, folder, cache, *, names=("lightning", "keras"), settings=TWO_DEVICES):
     jobs = cases.jobs(task, folder, names=names, seeds=(0,), executor=settings)
-    return sweep.plan(
+    return preparation.prepare(
         jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=Console(quiet=True)
     )
 
@@ -230,7 +230,7 @@ def test_devices_are_in_a_runs_name_only_where_there_are_several(exact, cache, t
 def test_a_certificate_is_made_on_one_device(exact, cache, tmp_path):
     jobs = cases.jobs(exact, tmp_path, names=("lightning", "keras"), seeds=(0,), executor=TWO_DEVICES)
     asked = [dataclasses.replace(job, action="parity") for job in jobs]
-    made = sweep.plan(
+    made = preparation.prepare(
         asked, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=Console(quiet=True)
     )
     assert made.executor.settings.devices == 1

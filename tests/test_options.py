@@ -2,7 +2,6 @@
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import cases
 import numpy as np
@@ -11,7 +10,7 @@ from cases import change
 from rich.console import Console
 
 import frameworks
-from experiments import sweep, training
+from experiments import preparation, training
 from experiments.errors import SettingsError
 from experiments.execution.run import Diverged, EpochEnded, Finished, Run, train
 from experiments.job import ExecutorSettings, TrackingSettings
@@ -82,11 +81,11 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
     """Read back by TensorBoard's own loader: every metric of every epoch, under the same names, for both frameworks."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    plan = sweep.plan(
+    made = preparation.prepare(
         with_board(task, tmp_path), frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
     )
-    record = training.carry_out(plan, store=store, load=frameworks.load, console=console)
-    folders = sorted((Path(plan.folder) / "tensorboard").iterdir())
+    record = training.carry_out(made, store=store, load=frameworks.load, console=console)
+    folders = sorted((made.folder / "tensorboard").iterdir())
     assert len(folders) == 2
     for folder, run in zip(folders, record.runs, strict=True):
         assert run.framework in folder.name
@@ -99,6 +98,6 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
 def test_tensorboard_that_is_not_installed_is_said_before_anything_starts(task, tmp_path, cache, console, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(SettingsError, match=r'needs tensorboardX.*pip install -e "\.\[tensorboard\]"'):
-        sweep.plan(
+        preparation.prepare(
             with_board(task, tmp_path), frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
         )

@@ -19,7 +19,7 @@ from test_space import rates, search, words
 from worker_calls import broken_load
 
 import frameworks
-from experiments import errors, job, report, sweep, training
+from experiments import errors, job, preparation, report, training
 from experiments.errors import Locked
 from experiments.execution.environment import process_start
 from experiments.execution.executor import LocalExecutor
@@ -64,7 +64,7 @@ class Laboratory:
 
     def plan(self, all_jobs):
         with (self.folder / "screen.txt").open("a") as file:
-            return sweep.plan(
+            return preparation.prepare(
                 all_jobs,
                 frameworks=frameworks.FRAMEWORKS,
                 cache=self.cache,

@@ -19,7 +19,7 @@ from commands import command, in_a_process, started
 from rich.console import Console
 
 import frameworks
-from experiments import errors, job, report, sweep, training
+from experiments import errors, job, preparation, report, training
 from experiments.errors import SettingsError
 from experiments.execution import locks
 from experiments.execution.executor import LocalExecutor
@@ -43,12 +43,14 @@ def jobs(task, tmp_path, *, names=("lightning", "keras"), seeds=(0, 1), executor
     return cases.jobs(task, tmp_path, names=names, seeds=seeds, executor=executor)
 
 
-def planned(all_jobs, cache, console):
-    return sweep.plan(all_jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console)
+def prepare(all_jobs, cache, console):
+    return preparation.prepare(
+        all_jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
+    )
 
 
 def carried_out(all_jobs, *, cache, store, console):
-    return training.carry_out(planned(all_jobs, cache, console), store=store, load=frameworks.load, console=console)
+    return training.carry_out(prepare(all_jobs, cache, console), store=store, load=frameworks.load, console=console)
 
 
 @pytest.fixture
@@ -123,8 +125,8 @@ def test_reuse_false_trains_again(local, quick, tmp_path, cache, store, console)
 def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, task, tmp_path, cache, store, console):
     slow = change(task, training={"epochs": 40})
     alone = job.ExecutorSettings(workers=1, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
-    plan = planned(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache, console)
-    events = plan.executor.run_lazily
+    made = prepare(jobs(slow, tmp_path, executor=alone, seeds=(0,)), cache, console)
+    events = made.executor.run_lazily
 
     def run_and_kill_the_first(works):
         for index, event in events(works):
@@ -133,8 +135,8 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
                 time.sleep(0.3)  # in mid-epoch
                 os.kill(event.pid, signal.SIGKILL)
 
-    plan.executor.run_lazily = run_and_kill_the_first
-    record = training.carry_out(plan, store=store, load=frameworks.load, console=console)
+    made.executor.run_lazily = run_and_kill_the_first
+    record = training.carry_out(made, store=store, load=frameworks.load, console=console)
     assert [run.outcome for run in record.runs] == ["failed", "finished"]
     assert "killed by SIGKILL" in record.runs[0].reason
     assert store.client.get_run(record.runs[0].run_id).info.status == "FAILED"
@@ -161,7 +163,7 @@ def test_a_diverged_run_is_stopped_and_stays_in_the_sweep(local, quick, tmp_path
 def test_runs_on_different_data_have_different_names(quick, tmp_path, cache, console):
     other = change(quick, data={"split_seed": 5})
     names = {
-        run.fingerprint for settled in (quick, other) for run in planned(jobs(settled, tmp_path), cache, console).runs
+        run.fingerprint for settled in (quick, other) for run in prepare(jobs(settled, tmp_path), cache, console).runs
     }
     assert len(names) == 8
 
@@ -176,9 +178,9 @@ def test_runs_on_different_data_have_different_names(quick, tmp_path, cache, con
     ],
 )
 def test_whatever_moves_numbers_changes_the_name(quick, tmp_path, cache, console, parts):
-    same = planned(jobs(quick, tmp_path), cache, console).runs[0].fingerprint
-    margins = planned(jobs(change(quick, margins={"accuracy": 0.02}), tmp_path), cache, console).runs[0].fingerprint
-    other = planned(jobs(change(quick, **parts), tmp_path), cache, console).runs[0].fingerprint
+    same = prepare(jobs(quick, tmp_path), cache, console).runs[0].fingerprint
+    margins = prepare(jobs(change(quick, margins={"accuracy": 0.02}), tmp_path), cache, console).runs[0].fingerprint
+    other = prepare(jobs(change(quick, **parts), tmp_path), cache, console).runs[0].fingerprint
     assert same == margins
     assert same != other
 
@@ -186,7 +188,7 @@ def test_whatever_moves_numbers_changes_the_name(quick, tmp_path, cache, console
 def test_settings_of_the_whole_command_must_agree(quick, tmp_path, cache, console):
     first, second = jobs(quick, tmp_path)[:2]
     with pytest.raises(SettingsError, match="`output` must be the same for all runs"):
-        sweep.plan(
+        preparation.prepare(
             [first, dataclasses.replace(second, output="elsewhere")],
             frameworks=frameworks.FRAMEWORKS,
             cache=cache,

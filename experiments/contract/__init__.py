@@ -90,6 +90,9 @@ class Framework(Protocol):
         """Names and versions of the packages that do the arithmetic."""
 
 
+Load = Callable[[str], Framework]  # name in frameworks.FRAMEWORKS -> what it names: `frameworks.load`
+
+
 @dataclass(frozen=True, kw_only=True)
 class FrameworkSpec:
     """What is known of a framework before it is imported: a row of frameworks.FRAMEWORKS.

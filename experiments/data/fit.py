@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.contract.plan import require_whole_steps
 from experiments.data.spec import ExampleSpec
 from experiments.task import Task
 
@@ -24,4 +30,22 @@ def check_fit(task: Task, spec: ExampleSpec, *, title: str) -> list[str]:
     weights = task.training.class_weights
     if weights is not None and len(weights) != spec.n_outputs:
         problems.append(f"training.class_weights: {len(weights)} for {spec.n_outputs} classes of {title}")
+    return problems
+
+
+def check_examples(task: Task, targets: NDArray[Any]) -> list[str]:
+    """Whether batches and loss fit the targets of the training part, (n_train, ...); what does not, in words."""
+    training, problems = task.training, []
+    try:
+        require_whole_steps(
+            len(targets), batch_size=training.batch_size, batches_per_step=training.gradient_accumulation_steps
+        )
+    except ValueError as error:
+        problems.append(str(error))
+    if training.loss in ("binary_cross_entropy", "brier_score"):
+        outside = np.argwhere((targets < 0) | (targets > 1))
+        if len(outside):
+            place = tuple(int(index) for index in outside[0])
+            rule = f"`0 <= targets <= 1` must hold for training.loss={training.loss}"
+            problems.append(f"{rule}, but one is {targets[place]}")
     return problems

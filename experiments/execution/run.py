@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import data, metrics
-from experiments.contract import Framework, Model
+from experiments.contract import Framework, Load, Model
 from experiments.contract.initialization import Weights, initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shares
 from experiments.data.spec import ExampleSpec
@@ -122,7 +122,7 @@ class Pruned:
 Event = Started | EpochEnded | Finished | Diverged | Pruned
 
 
-def train(run: Run, load: Callable[[str], Framework], emit: Callable[[Event], bool | None]) -> None:
+def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     """Do one run and emit its events. Leaves test logits and the model in `run.folder`, unless it is a trial.
 
     `emit` returns whether to stop, which only a trial heeds.

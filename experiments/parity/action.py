@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from experiments.contract import FrameworkSpec
+from experiments.contract import FrameworkSpec, Load
 from experiments.errors import SettingsError
 from experiments.execution.executor import on_all_cores
 from experiments.execution.run import Run
 from experiments.fingerprint import plain
 from experiments.parity import certify
 from experiments.parity.certificate import Certificate, as_markdown, cells, fingerprint, verdict
-from experiments.sweep import Load, Sweep
+from experiments.sweep import Sweep
 from experiments.tracking.store import Store
 
 

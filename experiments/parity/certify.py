@@ -8,7 +8,7 @@ that both frameworks round, and by as much.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +16,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.contract import Framework
+from experiments.contract import Load
 from experiments.errors import ProbeFailed
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.fingerprint import plain
@@ -25,7 +25,6 @@ from experiments.parity.certificate import PRECISIONS, Certificate, Row, fingerp
 from experiments.parity.probes import FreeRun, Subject
 from experiments.task import Precision, Task
 
-Load = Callable[[str], Framework]
 Result = Any
 Array = NDArray[Any]
 FLOOR_STARTS = 3

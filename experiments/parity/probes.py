@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import data
-from experiments.contract import Framework, Model
+from experiments.contract import Load, Model
 from experiments.contract.initialization import Weights
 from experiments.contract.plan import FixedPlan
 from experiments.execution.run import as_fed, build, plan_for
@@ -57,7 +57,7 @@ class Subject:
         """Type of the arrays."""
         return self.task.training.dtype
 
-    def build(self, load: Callable[[str], Framework], *, task: Task | None = None) -> tuple[Model, data.Dataset]:
+    def build(self, load: Load, *, task: Task | None = None) -> tuple[Model, data.Dataset]:
         """The model with the seed's initial weights and dropout fixed, and the data."""
         dataset = data.read(self.data_path)
         task = task or self.task
@@ -107,7 +107,7 @@ def evaluated(subject: Subject, dataset: data.Dataset) -> Array:
     return as_fed(dataset.x_test[:EVALUATED], subject.dtype)
 
 
-def at_rest(subject: Subject, load: Callable[[str], Framework], emit: Callable[[Any], None]) -> None:
+def at_rest(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None:
     """Without training: weights there and back, logits, the output of every layer, and the optimizer alone."""
     model, dataset = subject.build(load)
     weights = model.weights()
@@ -143,7 +143,7 @@ def moved_by_optimizer(subject: Subject, model: Model) -> dict[str, Weights]:
 
 def free_run(
     subject: Subject,
-    load: Callable[[str], Framework],
+    load: Load,
     options: FreeRun,
     emit: Callable[[Any], None],
 ) -> None:
@@ -210,7 +210,7 @@ def read_checkpoints(folder: Path, precision: str) -> list[Weights]:
     return [found[number] for number in sorted(found)]
 
 
-def gradients(subject: Subject, load: Callable[[str], Framework], emit: Callable[[Any], None]) -> None:
+def gradients(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None:
     """The gradient of the task's loss, penalties included, at every checkpoint, on that step's batch.
 
     Read from the outside: one SGD step without momentum, decay or clipping.

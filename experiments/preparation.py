@@ -1,0 +1,214 @@
+"""Jobs -> a sweep: read the data, choose the device, check what only they can tell, order the runs; start nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from experiments import data
+from experiments.contract import FrameworkSpec
+from experiments.contract.plan import require_equal_shares
+from experiments.data import fit
+from experiments.data.catalog import SOURCES
+from experiments.errors import SettingsError
+from experiments.execution.executor import LocalExecutor, check_share, choose_device, gpu_groups
+from experiments.execution.run import Run
+from experiments.fingerprint import fingerprint_of, slug
+from experiments.job import ComparisonSettings, ExecutorSettings, Job
+from experiments.sweep import Sweep
+from experiments.task.search_space import TuningSettings
+from experiments.tracking.tensorboard import Board
+
+COMMON = ("output", "executor", "tracking", "action", "comparison", "tuning")  # to all jobs of one command
+
+
+def prepare(
+    jobs: Sequence[Job], *, frameworks: Mapping[str, FrameworkSpec], cache: Path, command: str, console: Console
+) -> Sweep:
+    """Turn jobs into the sweep that they ask for.
+
+    Args:
+        jobs: What the command asks for, composed.
+        frameworks: Name -> what each can do and where it lives.
+        cache: Where data are kept, and prepared for workers.
+        command: As it was typed, for the report.
+        console: Where each dataset is described.
+
+    Raises:
+        SettingsError: If the jobs cannot share one sweep, or data or device are not to be had.
+    """
+    _require_one_sweep(jobs)
+    first = jobs[0]
+    settings = _executor_settings(first)
+    device = _device(settings)
+    datasets = _datasets(jobs, cache=cache, console=console)
+    for job in jobs:
+        spec = frameworks[job.framework.name]
+        _check_fit(job, datasets[fingerprint_of(job.task.data)], spec=spec, device=device, devices=settings.devices)
+    runs = _runs(jobs, datasets, prepared=cache / "prepared", device=device, devices=settings.devices)
+    search = first.tuning if first.action == "train" else None
+    if search is not None:
+        from experiments.tuning.checks import check  # imports optuna
+
+        check(search, runs)
+    folder = _new_folder(Path(first.output) / slug(first.task.name))
+    names = sorted({job.framework.name for job in jobs})
+    executor = LocalExecutor(
+        settings=settings, device=device, preload=[frameworks[name].module for name in names], folder=folder
+    )
+    return Sweep(
+        name=first.task.name,
+        description=first.description,
+        command=command,
+        runs=runs,
+        comparison=_comparison(first.comparison, search),
+        tuning=search,
+        datasets={dataset.fingerprint: dataset for dataset in datasets.values()},
+        folder=folder,
+        executor=executor,
+        reuse=first.tracking.reuse,
+        board=Board(folder=folder / "tensorboard") if first.tracking.tensorboard else None,
+    )
+
+
+def _require_one_sweep(jobs: Sequence[Job]) -> None:
+    for key in COMMON:
+        if any(getattr(job, key) != getattr(jobs[0], key) for job in jobs):
+            raise SettingsError(f"`{key}` must be the same for all runs of one command; give it one value")
+    if len({(job.task.name, job.task.margins, job.task.chance) for job in jobs}) > 1:
+        raise SettingsError(
+            "`experiment`, `margins` and `chance` must be the same for all runs; give each its own command"
+        )
+
+
+def _executor_settings(job: Job) -> ExecutorSettings:
+    if job.action == "parity":  # a certificate is made on one device: what several add is rounding
+        return dataclasses.replace(job.executor, device="cpu", devices=1)
+    return job.executor
+
+
+def _device(settings: ExecutorSettings) -> str:
+    """Where the runs go, "cpu" or "gpu", if there are as many cores or GPUs as are asked for."""
+    check_share(settings)
+    device = choose_device(settings.device)
+    if device == "gpu":
+        gpu_groups(settings.devices)
+    return device
+
+
+def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str, data.Dataset]:
+    """Settings' fingerprint -> dataset; each is read once and said in one line."""
+    datasets: dict[str, data.Dataset] = {}
+    for job in jobs:
+        key = fingerprint_of(job.task.data)
+        if key in datasets:
+            continue
+        try:
+            datasets[key] = data.load(job.task.data, cache=cache)
+        except (ValueError, FileNotFoundError) as error:
+            raise SettingsError(f"data ({job.task.data.source}): {error}") from error
+        data.write(datasets[key], cache / "prepared")
+        console.print(f"Data: {escape(datasets[key].describe())}", highlight=False, soft_wrap=True)
+    return datasets
+
+
+def _check_fit(job: Job, dataset: data.Dataset, *, spec: FrameworkSpec, device: str, devices: int) -> None:
+    """What can be checked only once the data and the device are known.
+
+    Raises:
+        SettingsError: If network, loss or batches do not fit the data, the precision the device, or the task several.
+    """
+    training = job.task.training
+    problems = fit.check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
+    problems += fit.check_examples(job.task, dataset.y_train)
+    try:
+        require_equal_shares(job.task, n_examples=len(dataset.y_train), devices=devices)
+    except ValueError as error:
+        problems.append(str(error))
+    problems += _beyond(spec, job, devices=devices)
+    if training.precision == "mixed_float16" and device != "gpu":
+        problems.append(
+            "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _beyond(spec: FrameworkSpec, job: Job, *, devices: int) -> list[str]:
+    """What the job's framework cannot do; a certificate is made in precisions of its own choice."""
+    problems = []
+    name, precision = job.framework.name, job.task.training.precision
+    if spec.max_devices is not None and devices > spec.max_devices:
+        rule = f"`executor.devices <= {spec.max_devices}` must hold for framework={name}"
+        problems.append(f"{rule}, but got {devices}; leave it out")
+    if job.action == "train" and precision not in spec.precisions:
+        known = " or ".join(spec.precisions)
+        problems.append(
+            f"`training.precision` must be {known} for framework={name}, but got {precision}; "
+            f"set training.precision={spec.precisions[0]}"
+        )
+    return problems
+
+
+def _runs(
+    jobs: Sequence[Job], datasets: Mapping[str, data.Dataset], *, prepared: Path, device: str, devices: int
+) -> tuple[Run, ...]:
+    """The jobs' runs in the order of their training, each once.
+
+    Args:
+        jobs: What the command asks for.
+        datasets: Settings' fingerprint -> dataset.
+        prepared: The folder of the files that workers read.
+        device: "cpu" or "gpu".
+        devices: How many share a run.
+    """
+    runs = {}
+    for job in _interleaved(jobs):
+        dataset = datasets[fingerprint_of(job.task.data)]
+        run = Run(
+            task=job.task,
+            framework=job.framework.name,
+            seed=job.seed,
+            device=device,
+            devices=devices,
+            data_fingerprint=dataset.fingerprint,
+            data_path=(prepared / f"{dataset.fingerprint}.npz").resolve(),
+            folder=Path(),
+            spec=dataset.spec,
+            labels=job.labels or {"framework": job.framework.name},
+            overrides=job.overrides,
+        )
+        runs[run.fingerprint] = run
+    return tuple(runs.values())
+
+
+def _interleaved(jobs: Sequence[Job]) -> list[Job]:
+    """By seed; every other seed in reverse (ABBA), so that a drift of the machine favours no arm."""
+    seeds = list(dict.fromkeys(job.seed for job in jobs))
+    blocks = [[job for job in jobs if job.seed == seed] for seed in seeds]
+    return [job for number, block in enumerate(blocks) for job in (block if number % 2 == 0 else block[::-1])]
+
+
+def _comparison(stated: ComparisonSettings, search: TuningSettings | None) -> ComparisonSettings:
+    """After a search that keeps the config's own setting, the report compares the two, unless a factor is stated."""
+    if search is not None and search.default and stated.factor == "framework":
+        return ComparisonSettings(name=f"tuning {search.name}", factor="setting", baseline="default")
+    return stated
+
+
+def _new_folder(parent: Path) -> Path:
+    """Make a folder named after the time; two commands within a second get one each."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError("count never ends")
