@@ -3,6 +3,8 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Collection, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,41 @@ def reached_from(prefix: str, *, root: Path = PROJECT) -> set[str]:
     return reached
 
 
+def cycles(root: Path = PROJECT) -> list[list[str]]:
+    """A cycle of modules and a cycle of rooms, where there is one; late imports count.
+
+    A room is a folder of experiments/ or frameworks/, or a file beside them.
+    """
+    modules = modules_of(root)
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        imported = {name_of for each in imports_of(path) if (name_of := _module_of(each, modules))}
+        graph[name] = imported - {name}
+    rooms: dict[str, set[str]] = {}
+    for name, imported in graph.items():
+        rooms.setdefault(_room_of(name), set()).update({_room_of(each) for each in imported} - {_room_of(name)})
+    return [found for each in (graph, rooms) if (found := _cycle_in(each))]
+
+
+def _module_of(imported: str, modules: Collection[str]) -> str:
+    """experiments.task.keys.flatten -> experiments.task.keys; "" for what is not ours."""
+    while imported and imported not in modules:
+        imported = imported.rpartition(".")[0]
+    return imported
+
+
+def _room_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
+
+
+def _cycle_in(graph: Mapping[str, Collection[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def test_no_room_is_breached():
     assert len(list(PROJECT.glob("experiments/**/*.py"))) > 10
     assert len(list(PROJECT.glob("frameworks/*/*.py"))) >= 10
@@ -121,11 +158,48 @@ def test_the_frameworks_have_the_same_files():
     assert {"adapter.py", "networks.py", "training.py", "weights.py"} <= files["keras"]
 
 
-def test_importing_run_imports_no_framework_and_no_heavy_library():
-    heavy = FRAMEWORKS | {"mlflow", "optuna", "scipy", "matplotlib", "sklearn"}
-    code = f"import run, sys; print([name for name in sys.modules if name in {heavy!r}])"
+@pytest.mark.parametrize(
+    ("modules", "without"),
+    [
+        ("run", {"mlflow", "optuna", "scipy", "matplotlib", "sklearn"}),
+        ("experiments.preparation, experiments.training", {"optuna"}),  # nothing is searched in a plain sweep
+    ],
+)
+def test_importing_what_a_command_begins_with_imports_no_framework_and_nothing_heavy(modules, without):
+    code = f"import {modules}, sys; print([name for name in sys.modules if name in {FRAMEWORKS | without!r}])"
     out = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_nothing_is_imported_in_a_circle():
+    assert cycles() == []
+
+
+@pytest.mark.parametrize(
+    ("files", "seen"),
+    [
+        (
+            {"sweep": "from experiments.tuning import search", "tuning/search": "from experiments.sweep import Sweep"},
+            [{"experiments.sweep", "experiments.tuning.search"}, {"experiments.sweep", "experiments.tuning"}],
+        ),
+        (
+            {
+                "data/load": "from experiments.task import keys",
+                "data/spec": "",
+                "task/keys": "",
+                "task/checks": "from experiments.data.spec import ExampleSpec",
+            },
+            [{"experiments.data", "experiments.task"}],
+        ),
+    ],
+    ids=["two modules", "two rooms"],
+)
+def test_a_circle_is_seen(tmp_path, files, seen):
+    for name, line in files.items():
+        path = tmp_path / "experiments" / f"{name}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"def late():\n    {line or 'pass'}\n")
+    assert [set(each) for each in cycles(tmp_path)] == seen
 
 
 BEHIND_THE_REPORT = (
@@ -133,8 +207,11 @@ BEHIND_THE_REPORT = (
     "omegaconf",
     "optuna",
     "experiments.execution",
+    "experiments.preparation",
+    "experiments.recording",
     "experiments.settings",
     "experiments.sweep",
+    "experiments.training",
     "experiments.tuning",
     "experiments.tracking.store",
     "frameworks",
