@@ -55,9 +55,9 @@ def prepare(
     runs = _runs(jobs, datasets, prepared=cache / "prepared", device=device, devices=settings.devices)
     search = first.tuning if first.action == "train" else None
     if search is not None:
-        from experiments.tuning.checks import check  # imports optuna
+        from experiments.tuning.checks import check_search  # imports optuna
 
-        check(search, runs)
+        check_search(search, runs)
     folder = _new_folder(Path(first.output) / slug(first.task.name))
     names = sorted({job.framework.name for job in jobs})
     executor = LocalExecutor(
@@ -71,6 +71,7 @@ def prepare(
         comparison=_comparison(first.comparison, search),
         tuning=search,
         datasets={dataset.fingerprint: dataset for dataset in datasets.values()},
+        output=Path(first.output),
         folder=folder,
         executor=executor,
         reuse=first.tracking.reuse,

@@ -19,7 +19,8 @@ from experiments.tracking.tensorboard import Board
 class Sweep:
     """The runs of one command, checked, with their data at hand; nothing has been started.
 
-    `datasets` are found by `Run.data_fingerprint`; `reuse` lets a run that is kept already stand for one of these.
+    `datasets` are found by `Run.data_fingerprint`; `output` holds what all commands leave, `folder` what this one does;
+    `reuse` lets a run that is kept already stand for one of these.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Sweep:
     comparison: ComparisonSettings
     tuning: TuningSettings | None
     datasets: Mapping[str, data.Dataset]
+    output: Path
     folder: Path
     executor: LocalExecutor
     reuse: bool

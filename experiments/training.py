@@ -64,7 +64,7 @@ def _search(recorder: RunRecorder) -> Sequence[Run]:
         return sweep.runs
     from experiments.tuning import search  # imports optuna, which takes a second
 
-    return search.carry_out(recorder, sweep.tuning)
+    return search.run_search(recorder, sweep.tuning)
 
 
 def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:

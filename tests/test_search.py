@@ -30,6 +30,7 @@ from experiments.task.search_space import Objective, Pruner
 from experiments.tracking.store import Store
 from experiments.tuning import search as searches
 from experiments.tuning.best import tuned_values
+from experiments.tuning.search import executor_for
 from experiments.tuning.tuner import Tuner, open_tuner
 
 RATE = "optimizer.learning_rate"
@@ -47,7 +48,7 @@ def small(task):
 
 def jobs(task, folder, asked, *, names=("numpy",), seeds=(0,)):
     tuning = dataclasses.replace(asked, storage=f"sqlite:///{folder}/optuna.db", workers=asked.workers or 1)
-    return cases.jobs(task, folder, names=names, seeds=seeds, executor=ALONE, tuning=tuning)
+    return cases.jobs(task, folder / "elsewhere", names=names, seeds=seeds, executor=ALONE, tuning=tuning)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -227,7 +228,7 @@ def test_the_budget_is_printed_and_the_report_is_written(whole):
         epochs = sum(trial.epochs for trial in study.trials)
         assert f"{study.arm}: 3 trials (1 complete, 2 pruned, 0 fail), {epochs} epochs, " in lab.screen
         assert f"+tuned=digits_mlp-{study.arm} uses it" in lab.screen
-        assert (lab.folder / f"outputs/tuned/tuned/digits_mlp-{study.arm}.yaml").is_file()
+        assert (lab.folder / f"elsewhere/outputs/tuned/tuned/digits_mlp-{study.arm}.yaml").is_file()
     assert "val/loss" in (lab.folder / "report" / "report.html").read_text()
     paths = {artifact.path for artifact in lab.store.client.list_artifacts(record.sweep_id, "report")}
     assert {"report/report.html", "report/report.json"} <= paths
@@ -340,11 +341,11 @@ def interrupted_between_point_and_run(monkeypatch):
 
 
 def interrupted_between_run_and_optuna(monkeypatch):
-    interrupt_the_third(monkeypatch, Tuner, "began")
+    interrupt_the_third(monkeypatch, Tuner, "start")
 
 
 def interrupted_between_mlflow_and_optuna(monkeypatch):
-    interrupt_the_third(monkeypatch, Tuner, "ended")
+    interrupt_the_third(monkeypatch, Tuner, "tell")
 
 
 def interrupted_between_optuna_and_mlflow(monkeypatch):
@@ -414,11 +415,11 @@ def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, 
     monkeypatch.setattr("experiments.execution.executor.available_cores", lambda: 6)
     executor = LocalExecutor(settings=ALONE, device="cpu", preload=[], folder=tmp_path)
     timed = search(objectives=(Objective(metric="time/fit", direction="minimize"),))
-    assert searches._executor(search(), executor).settings.workers == 6
-    assert searches._executor(timed, executor).settings.workers == 1
-    assert searches._executor(search(workers=3), executor).settings.workers == 3
+    assert executor_for(search(), executor).settings.workers == 6
+    assert executor_for(timed, executor).settings.workers == 1
+    assert executor_for(search(workers=3), executor).settings.workers == 3
     with pytest.raises(errors.SettingsError, match=r"<= 6 cores` must hold, but got 7 \* 1"):
-        searches._executor(search(workers=7), executor)
+        executor_for(search(workers=7), executor)
 
 
 def test_two_workers_try_the_same_points_as_one(laboratory, small, monkeypatch):

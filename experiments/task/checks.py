@@ -30,4 +30,8 @@ def unknown_name(name: Any, known: Iterable[str]) -> str:
     """Say that a name is unknown, which one may have been meant, and which there are."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
-    return f"unknown {name!r}" + (f"; did you mean {near[0]}?" if near else "") + f" Available: {', '.join(known)}"
+    return (
+        f"unknown {name!r}"
+        + (f"; did you mean {near[0]}?" if near else "")
+        + f" Available: {', '.join(known) or 'none'}"
+    )

@@ -4,102 +4,117 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from experiments import settings
 from experiments.execution.run import Run
 from experiments.fingerprint import fingerprint_of, plain, slug
 from experiments.records import TunedValue
+from experiments.settings import with_values
 from experiments.task import keys
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.points import overrides_with
-from experiments.tuning.studies import Study, arm_of, best_of
+from experiments.tuning.studies import Study, arm_of
 from experiments.tuning.tuner import Tuner
 
 OVERRIDDEN = ("network", "optimizer", "schedule", "regularization")  # groups of conf/ that a setting belongs to
 
 
 def tuned_values(tuner: Tuner) -> list[TunedValue]:
-    """The best values of every study, one choice per key; of a Pareto front, those with the best first score."""
-    return [choice for study in tuner.studies for choice in _choices_of(tuner.asked, study)]
+    """The best value of every key in every study; of a Pareto front, those with the best first score."""
+    return [value for study in tuner.studies for value in _tuned_values_of(study, tuner.settings)]
 
 
-def _choices_of(asked: TuningSettings, study: Study) -> list[TunedValue]:
-    best = best_of(study.study)
-    values = dict(best[0].params) if best else {}
-    objective = asked.objectives[0]
-    found = []
-    for key, dimension in asked.space.items():
+def _tuned_values_of(study: Study, settings: TuningSettings) -> list[TunedValue]:
+    best = study.best_trials
+    values = study.best_values or {}
+    tuned = []
+    for key, dimension in settings.space.items():
         value = values.get(key)
+        if best and value is None:
+            continue
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        found.append(
+        tuned.append(
             TunedValue(
                 group=arm_of(study.template),
                 labels=dict(study.template.labels),
                 key=key,
                 value=value,
                 score=best[0].values[0] if best else None,
-                metric=objective.metric,
+                metric=settings.objectives[0].metric,
                 n_trials=study.n_asked,
                 low=float(dimension.low or 0.0),
                 high=float(dimension.highest),
-                at_edge=is_number and key in values and dimension.is_near_edge(value),
+                at_edge=is_number and dimension.is_near_edge(value),
             )
         )
-    return [each for each in found if each.value is not None or not best]
+    return tuned
 
 
 def with_best_values(tuner: Tuner, runs: Sequence[Run]) -> list[Run]:
-    """The report's runs with what was chosen for their arm, beside the config's own where that is asked for.
+    """The report's runs with the best values of their arm, beside the config's own where that is asked for.
 
-    A study without a finished trial has nothing to offer: its runs are left out.
+    A study without a COMPLETE trial has nothing to offer: its runs are left out.
     """
-    found = []
+    values_of = {arm_of(study.template): study.best_values for study in tuner.studies}
+    has_default = tuner.settings.default
+    planned = []
     for run in runs:
-        own = {**run.labels, "setting": "default"}
-        if tuner.asked.default:
-            alone = overrides_with(run, {}, seed=run.seed)
-            found.append(dataclasses.replace(run, labels=own, overrides=alone))
-        values = tuner.best_values(arm_of(run))
+        if has_default:
+            planned.append(_report_run(run, {}, setting="default"))
+        values = values_of[arm_of(run)]
         if values is None:
             continue
-        task = settings.with_values(run.task, values)
-        if tuner.asked.default and task == run.task:
-            continue  # the config's own setting was the best: it is there already
-        labels = {**run.labels, "setting": "tuned"} if tuner.asked.default else dict(run.labels)
-        overrides = overrides_with(run, values, seed=run.seed)
-        found.append(dataclasses.replace(run, task=task, labels=labels, overrides=overrides))
-    return found
+        tuned = _report_run(run, values, setting="tuned" if has_default else None)
+        if not has_default or tuned.task != run.task:  # the config's own setting may be the best: it is there already
+            planned.append(tuned)
+    return planned
 
 
-def write_best(tuner: Tuner, *, experiment: str) -> dict[str, str]:
-    """Write each arm with its best values where Hydra finds it; return name of a study -> NAME of `+tuned=NAME`.
+def _report_run(run: Run, values: dict[str, Any], *, setting: str | None) -> Run:
+    return dataclasses.replace(
+        run,
+        task=with_values(run.task, values) if values else run.task,
+        labels=dict(run.labels) | ({"setting": setting} if setting else {}),
+        overrides=overrides_with(run, values, seed=run.seed),
+    )
 
-    The file names the arm's own choices too: what served SGD best is trained with SGD.
+
+def write_best(tuner: Tuner, *, folder: Path, experiment: str) -> dict[str, str]:
+    """Write each arm with its best values to `folder`/tuned/NAME.yaml, which `+tuned=NAME` reads.
+
+    Returns:
+        Name of a study -> NAME; a study without a COMPLETE trial is left out.
     """
-    written: dict[str, str] = {}
+    names: dict[str, str] = {}
     for study in tuner.studies:
-        values = tuner.best_values(arm_of(study.template))
+        values = study.best_values
         if values is None:
             continue
-        name = slug(study.arm, limit=None)
-        if f"{experiment}-{name}" in written.values():
+        name = f"{experiment}-{slug(study.arm, limit=None)}"
+        if name in names.values():
             name += f"-{fingerprint_of(study.name)[:6]}"
-        path = settings.TUNED / "tuned" / f"{experiment}-{name}.yaml"
+        path = folder / "tuned" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        labels, task = study.template.labels, keys.flatten(plain(study.template.task))
-        chosen = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]
-        content: dict[str, Any] = {"defaults": chosen} if chosen else {}
-        typed = {key: task[key] for key in labels if key in task}
-        for key, value in {**typed, **values}.items():
-            place = content
-            *groups, leaf = key.split(".")
-            for group in groups:
-                place = place.setdefault(group, {})
-            place[leaf] = value
         head = f"# @package _global_\n# The best of {study.n_asked} trials of the study {study.name!r}.\n"
+        content = _config_with(study.template, values)
         path.write_text(head + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        written[study.name] = path.stem
-    return written
+        names[study.name] = name
+    return names
+
+
+def _config_with(template: Run, values: dict[str, Any]) -> dict[str, Any]:
+    """A config for Hydra: the arm's own groups and typed keys too, as what served SGD best is trained with SGD."""
+    labels, task = template.labels, keys.flatten(plain(template.task))
+    groups = [{f"override /{group}": labels[group]} for group in OVERRIDDEN if group in labels]
+    content: dict[str, Any] = {"defaults": groups} if groups else {}
+    typed = {key: task[key] for key in labels if key in task}
+    for key, value in {**typed, **values}.items():
+        *parents, leaf = key.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[leaf] = value
+    return content

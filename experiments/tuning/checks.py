@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import importlib.util
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 
@@ -12,94 +12,108 @@ from experiments import metrics
 from experiments.errors import SettingsError
 from experiments.execution.run import Run
 from experiments.fingerprint import plain
-from experiments.task import checks, keys
-from experiments.task.search_space import Dimension, TuningSettings
-from experiments.tuning.points import pruner_of, sampler_of, task_with
+from experiments.task import keys
+from experiments.task.checks import unknown_name
+from experiments.task.search_space import Dimension, Pruner, Sampler, TuningSettings
+from experiments.tuning.points import make_pruner, make_sampler, task_with
 from experiments.tuning.studies import one_per_arm
 
-METRICS = (  # that every trial tells; see run.py
+METRICS = (  # of every trial; see experiments/execution/run.py
     "val/loss", "train/loss", "time/total", "time/fit", "time/first_step", "time/steady_step", "time/steady_epoch",
     "time/evaluation", "time/build", "memory/peak_mib", "memory/process_peak_mib",
 )  # fmt: skip
+SET_ELSEWHERE = ("seed", "search_space")  # parameters of samplers: tuning.sampler.seed, tuning.space
 
 
-def check(asked: TuningSettings, runs: Sequence[Run]) -> None:
+def check_search(settings: TuningSettings, runs: Sequence[Run]) -> None:
     """Refuse a search that cannot be: unknown keys, impossible values, the report's seeds, unknown options.
 
     Raises:
         SettingsError: All problems at once, each with its key, value and fix.
     """
-    problems = [*_check_options(asked), *_check_objectives(asked, runs[0])]
-    if asked.seed in {run.seed for run in runs}:
+    problems = [*_check_sampler(settings), *_check_pruner(settings), *_check_objectives(settings, runs[0])]
+    if settings.seed in {run.seed for run in runs}:
         problems.append(
-            f"tuning.seed: {asked.seed} is a seed of the report too; a setting that was chosen on a seed looks better "
-            "on it than it is; give another"
+            f"tuning.seed: {settings.seed} is a seed of the report too; a setting that was chosen on a seed looks "
+            "better on it than it is; give another"
         )
     for run in one_per_arm(runs):
-        known = list(keys.flatten(plain(run.task)))
-        for key, dimension in asked.space.items():
-            problems += _check_key(key, known)
-            problems += [problem for other in dimension.when for problem in _check_key(other, [*known, *asked.space])]
-            if key in run.labels:
-                problems.append(f"{key}: cannot be typed and searched at once; leave it out, or take it from the space")
-            problems += _check_values(run, key, dimension) if key in known else []
+        problems += _check_space(settings, run)
     if problems:
-        raise SettingsError("\n".join(f"tuning.space: {each}" if _is_of_space(each, asked) else each
-                                      for each in dict.fromkeys(problems)))  # fmt: skip
+        raise SettingsError("\n".join(dict.fromkeys(problems)))
 
 
-def _check_objectives(asked: TuningSettings, run: Run) -> Iterator[str]:
-    """Only what every trial tells can be an objective."""
+def _check_objectives(settings: TuningSettings, run: Run) -> Iterator[str]:
+    """Only what every trial measures can be an objective."""
     known = [*METRICS, *(f"val/{name}" for name in metrics.names(run.task.training.loss) if name != "loss")]
-    for number, objective in enumerate(asked.objectives):
+    for number, objective in enumerate(settings.objectives):
         if objective.metric not in known:
-            yield f"tuning.objectives[{number}].metric: {checks.unknown_name(objective.metric, known)}"
+            yield f"tuning.objectives[{number}].metric: {unknown_name(objective.metric, known)}"
 
 
-def _is_of_space(problem: str, asked: TuningSettings) -> bool:
-    return problem.partition(":")[0] in asked.space
+def _check_space(settings: TuningSettings, run: Run) -> Iterator[str]:
+    known = keys.flatten(plain(run.task))
+    for key, dimension in settings.space.items():
+        place = f"tuning.space.{key}"
+        if key in run.labels:
+            yield f"{place}: cannot be typed and searched at once; leave it out, or take it from the space"
+        for other in dimension.when:
+            if other not in known and other not in settings.space:
+                yield f"{place}.when: {unknown_name(other, [*known, *settings.space])}"
+        if key in known:
+            yield from (f"{place}: {problem}" for problem in _check_values(run, key, dimension))
+        else:
+            yield f"tuning.space: {unknown_name(key, known)}"
 
 
-def _check_key(key: str, known: Sequence[str]) -> list[str]:
-    if key in known:
-        return []
-    near = difflib.get_close_matches(key, known, n=1)
-    return [f"{key}: there is no such setting of the task" + (f"; did you mean {near[0]}?" if near else "")]
-
-
-def _check_values(run: Run, key: str, dimension: Dimension) -> list[str]:
+def _check_values(run: Run, key: str, dimension: Dimension) -> Iterator[str]:
     own = keys.flatten(plain(run.task))[key]
     if dimension.kind == "float" and type(own) is int:
-        return [f"{key}: kind: float tries fractions, but it is a whole number, here {own}; say kind: int"]
-    found = []
+        yield f"kind: float tries fractions, but it is a whole number, here {own}; say kind: int"
+        return
     for value in dimension.ends():
         try:
             task_with(run, {key: value})
         except SettingsError as error:
-            found += [f"{key}: {value!r} is tried, but {line}" for line in str(error).splitlines()]
-    return found
+            yield from (f"{value!r} is tried, but {line}" for line in str(error).splitlines())
 
 
-def _check_options(asked: TuningSettings) -> Iterator[str]:
-    for what, chosen, module, make in (
-        ("sampler", asked.sampler, optuna.samplers, lambda: sampler_of(asked, seed=asked.sampler.seed)),
-        ("pruner", asked.pruner, optuna.pruners, lambda: pruner_of(asked)),
-    ):
-        parameters = inspect.signature(getattr(module, chosen.name).__init__).parameters
-        known = [name for name in list(parameters)[1:] if what == "pruner" or name not in ("seed", "search_space")]
-        if all(option in known for option in chosen.options):
-            try:
-                make()
-            except (TypeError, ValueError) as error:
-                yield f"tuning.{what}: {chosen.name} cannot be made with options {dict(chosen.options)}: {error}"
-        for option in chosen.options:
-            if option not in known:
-                near = difflib.get_close_matches(option, known, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; it takes {', '.join(known) or 'none'}"
-                away = f", or drop the options with ~tuning.{what}.options"
-                yield f"tuning.{what}.options: {chosen.name} has no option {option!r}{hint}{away}"
-    if asked.sampler.name == "CmaEsSampler":
+def _check_sampler(settings: TuningSettings) -> Iterator[str]:
+    sampler = settings.sampler
+    options = inspect.signature(getattr(optuna.samplers, sampler.name)).parameters
+    known = [name for name in options if name not in SET_ELSEWHERE]
+    yield from _check_options("sampler", sampler, known=known, make=lambda: make_sampler(settings, seed=sampler.seed))
+    if sampler.name == "CmaEsSampler" and importlib.util.find_spec("cmaes") is None:
+        yield (
+            "tuning.sampler: CmaEsSampler needs the package cmaes, but it is not installed; "
+            'pip install -e ".[cmaes]", or take another sampler'
+        )
+
+
+def _check_pruner(settings: TuningSettings) -> Iterator[str]:
+    known = list(inspect.signature(getattr(optuna.pruners, settings.pruner.name)).parameters)
+    yield from _check_options("pruner", settings.pruner, known=known, make=lambda: make_pruner(settings))
+
+
+def _check_options(
+    part: str, chosen: Sampler | Pruner, *, known: Sequence[str], make: Callable[[], object]
+) -> Iterator[str]:
+    """Unknown options, or what Optuna itself says against the values of known ones.
+
+    Args:
+        part: "sampler" or "pruner".
+        chosen: Its settings.
+        known: Options that its class takes from a person.
+        make: Makes it.
+    """
+    unknown = [option for option in chosen.options if option not in known]
+    for option in unknown:
+        yield (
+            f"tuning.{part}.options of {chosen.name}: {unknown_name(option, known)}; "
+            f"~tuning.{part}.options drops them all"
+        )
+    if not unknown:
         try:
-            import cmaes  # noqa: F401
-        except ImportError:
-            yield "tuning.sampler: CmaEsSampler needs the package cmaes; pip install 'tandem[cmaes]'"
+            make()
+        except (TypeError, ValueError) as error:
+            yield f"tuning.{part}: {chosen.name} cannot be made with options {dict(chosen.options)}: {error}"

@@ -1,8 +1,9 @@
-"""What a trial tries: the points of Optuna's samplers, and the task and the command line of a point."""
+"""What a trial tries: the points of Optuna's samplers, and the run that trains a point."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import warnings
@@ -11,12 +12,12 @@ from typing import Any
 
 import optuna
 
-from experiments import settings
 from experiments.data import fit
 from experiments.data.catalog import SOURCES
 from experiments.errors import SettingsError
 from experiments.execution.run import Run
 from experiments.fingerprint import plain
+from experiments.settings import with_values
 from experiments.task import Task, keys
 from experiments.task.search_space import Dimension, TuningSettings
 
@@ -24,29 +25,29 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 logging.getLogger("optuna").setLevel(logging.ERROR)
 
 
-def sampler_of(asked: TuningSettings, *, seed: int) -> optuna.samplers.BaseSampler:
+def make_sampler(settings: TuningSettings, *, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler of the settings; Optuna's experimental ones are taken without a word."""
-    options = dict(asked.sampler.options)
-    if asked.sampler.name == "GridSampler":
-        grid: Mapping[str, Sequence[Any]] = {key: each.grid() for key, each in asked.space.items()}
+    options = dict(settings.sampler.options)
+    if settings.sampler.name == "GridSampler":
+        grid: Mapping[str, Sequence[Any]] = {key: each.grid() for key, each in settings.space.items()}
         return optuna.samplers.GridSampler(grid, seed=seed, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, asked.sampler.name)(seed=seed, **options)
+        sampler: optuna.samplers.BaseSampler = getattr(optuna.samplers, settings.sampler.name)(seed=seed, **options)
         return sampler
 
 
-def pruner_of(asked: TuningSettings) -> optuna.pruners.BasePruner:
+def make_pruner(settings: TuningSettings) -> optuna.pruners.BasePruner:
     """The pruner of the settings."""
-    pruner: optuna.pruners.BasePruner = getattr(optuna.pruners, asked.pruner.name)(**asked.pruner.options)
+    pruner: optuna.pruners.BasePruner = getattr(optuna.pruners, settings.pruner.name)(**settings.pruner.options)
     return pruner
 
 
-def suggest(asked: TuningSettings, template: Run, trial: optuna.trial.Trial) -> dict[str, Any]:
+def suggest(settings: TuningSettings, template: Run, trial: optuna.trial.Trial) -> dict[str, Any]:
     """A trial's values, key by key; a key whose condition does not hold is left as the config has it."""
     values: dict[str, Any] = {}
     current = keys.flatten(plain(template.task))
-    for key, dimension in asked.space.items():
+    for key, dimension in settings.space.items():
         if dimension.applies({**current, **values}):
             values[key] = _suggest(trial, key, dimension)
     return values
@@ -61,24 +62,24 @@ def _suggest(trial: optuna.trial.Trial, key: str, dimension: Dimension) -> Any:
     return trial.suggest_float(key, low, high, log=dimension.log, step=dimension.step)
 
 
-def own_values(asked: TuningSettings, template: Run) -> dict[str, Any] | None:
+def own_values(settings: TuningSettings, template: Run) -> dict[str, Any] | None:
     """The config's own values of all keys, or None where one of them lies outside its dimension."""
     current = keys.flatten(plain(template.task))
-    values = {key: current[key] for key, each in asked.space.items() if each.applies(current)}
-    return values if all(asked.space[key].holds(value) for key, value in values.items()) else None
+    values = {key: current[key] for key, each in settings.space.items() if each.applies(current)}
+    return values if all(settings.space[key].holds(value) for key, value in values.items()) else None
 
 
-def shared_points(asked: TuningSettings, template: Run) -> list[dict[str, Any]]:
+def shared_points(settings: TuningSettings, template: Run) -> list[dict[str, Any]]:
     """The points of a sampler that does not look at scores: drawn once, the same for every arm."""
-    scratch = optuna.create_study(sampler=sampler_of(asked, seed=asked.sampler.seed))
+    scratch = optuna.create_study(sampler=make_sampler(settings, seed=settings.sampler.seed))
     points: list[dict[str, Any]] = []
-    is_grid = asked.sampler.name == "GridSampler"
-    for _ in range(math.prod(len(each.grid()) for each in asked.space.values()) if is_grid else asked.trials):
+    is_grid = settings.sampler.name == "GridSampler"
+    for _ in range(math.prod(len(each.grid()) for each in settings.space.values()) if is_grid else settings.trials):
         trial = scratch.ask()
-        point = suggest(asked, template, trial)
+        point = suggest(settings, template, trial)
         if not is_grid or point not in points:  # points of a grid may differ only in a key that does not apply
             points.append(point)
-        if len(points) == asked.trials:
+        if len(points) == settings.trials:
             break
         with contextlib.suppress(RuntimeError):  # a grid that is spent asks its study to stop
             scratch.tell(trial, 0.0)
@@ -91,7 +92,7 @@ def task_with(run: Run, values: Mapping[str, Any]) -> Task:
     Raises:
         SettingsError: If they cannot be, alone, together or on this data.
     """
-    task = settings.with_values(run.task, values)
+    task = with_values(run.task, values)
     problems = fit.check_fit(task, run.spec, title=SOURCES[task.data.source].title) if run.spec else []
     if problems:
         raise SettingsError("\n".join(problems))
@@ -105,3 +106,14 @@ def overrides_with(run: Run, values: Mapping[str, Any], *, seed: int) -> tuple[s
     searches = ("comparison.", "tuning.")
     kept = [each for each, key in stated.items() if key not in dropped and not key.startswith(searches)]
     return (*kept, f"seed={seed}", *(f"{key}={keys.format_value(value)}" for key, value in values.items()))
+
+
+def as_trial(run: Run, values: Mapping[str, Any], *, seed: int) -> Run:
+    """The run as a trial of these values: its seed, labels and command line; its task is left as it is."""
+    return dataclasses.replace(
+        run,
+        seed=seed,
+        is_trial=True,
+        labels={**run.labels, **{key: keys.format_value(value) for key, value in values.items()}},
+        overrides=overrides_with(run, values, seed=seed),
+    )

@@ -1,4 +1,4 @@
-"""One Optuna study per arm: its name, its storage, its owner, and its record for the report."""
+"""One Optuna study per arm: its name, its storage, who works on it, and its record for the report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -18,7 +19,7 @@ from experiments.execution.run import Run
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.records import StudyRecord, TrialRecord
 from experiments.task.search_space import TuningSettings
-from experiments.tuning.points import pruner_of, sampler_of
+from experiments.tuning.points import make_pruner, make_sampler
 
 
 @dataclass(kw_only=True)
@@ -29,11 +30,11 @@ class Study:
     name: str
     template: Run
     study: optuna.Study
-    again: deque[FrozenTrial] = field(default_factory=deque)  # cut short by a fault: to be trained again
+    to_retry: deque[FrozenTrial] = field(default_factory=deque)  # cut short by a fault
 
     @property
-    def ended(self) -> list[FrozenTrial]:
-        """Trials that are over, whatever their end."""
+    def finished_trials(self) -> list[FrozenTrial]:
+        """Trials that are over, whatever their end: COMPLETE, PRUNED or FAIL."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
     @property
@@ -42,23 +43,55 @@ class Study:
         return sum(trial.state != TrialState.WAITING for trial in self.study.get_trials(deepcopy=False))
 
     @property
+    def epochs(self) -> int:
+        """Epochs that all finished trials trained."""
+        return sum(trial.user_attrs.get("epochs", 0) for trial in self.finished_trials)
+
+    @property
     def seconds(self) -> float:
-        """What all ended trials cost."""
-        return math.fsum(trial.user_attrs.get("seconds", 0.0) for trial in self.ended)
+        """What all finished trials cost."""
+        return math.fsum(trial.user_attrs.get("seconds", 0.0) for trial in self.finished_trials)
+
+    @property
+    def best_trials(self) -> list[FrozenTrial]:
+        """The best trial, or the Pareto front by its first score; empty where no trial is COMPLETE."""
+        if not any(trial.state == TrialState.COMPLETE for trial in self.finished_trials):
+            return []
+        if len(self.study.directions) == 1:
+            return [self.study.best_trial]
+        sign = 1 if self.study.directions[0].name == "MINIMIZE" else -1
+        return sorted(self.study.best_trials, key=lambda trial: (sign * trial.values[0], trial.number))
+
+    @property
+    def best_values(self) -> dict[str, Any] | None:
+        """Key -> value of the first of the best trials; None where there is none."""
+        best = self.best_trials
+        return dict(best[0].params) if best else None
 
 
-def open_studies(asked: TuningSettings, runs: Sequence[Run], *, experiment: str) -> list[Study]:
+def open_studies(settings: TuningSettings, runs: Sequence[Run], *, experiment: str) -> list[Study]:
     """Make or load the study of every arm; trials that a dead process left RUNNING are to be trained again.
 
     Raises:
         SettingsError: If the storage cannot be opened, or a study of that name was made by another search.
         Locked: If another living process works on one of the studies.
     """
-    storage = _storage(asked.storage)
+    storage = _open_storage(settings.storage)
     templates = one_per_arm(runs)
     return [
-        _open(asked, run, name=_arm_name(run, templates), storage=storage, experiment=experiment) for run in templates
+        _open_study(settings, run, arm=_arm_name(run, templates), storage=storage, experiment=experiment)
+        for run in templates
     ]
+
+
+def one_per_arm(runs: Sequence[Run]) -> list[Run]:
+    """One run per task, data and framework: a study does not depend on the report's seeds."""
+    return list({arm_of(run): run for run in runs}.values())
+
+
+def arm_of(run: Run) -> str:
+    """Fingerprint of what is tuned together: the task and data in one framework, whatever the seed."""
+    return fingerprint_of({"task": plain(run.task), "data": run.data_fingerprint, "framework": run.framework})
 
 
 def _arm_name(run: Run, templates: Sequence[Run]) -> str:
@@ -70,7 +103,7 @@ def _arm_name(run: Run, templates: Sequence[Run]) -> str:
     return " · ".join([run.framework, *(run.labels[key] for key in varying if key in run.labels)])
 
 
-def _storage(url: str) -> optuna.storages.BaseStorage:
+def _open_storage(url: str) -> optuna.storages.BaseStorage:
     """Open Optuna's storage; a SQLite file that is not there is made once, under a lock."""
     try:
         with creation_lock(url):
@@ -80,124 +113,124 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
         raise SettingsError(f"tuning.storage: {url} cannot be opened: {reason}") from error
 
 
-def _open(asked: TuningSettings, run: Run, *, name: str, storage: Any, experiment: str) -> Study:
-    search = fingerprint_of(
+def _open_study(
+    settings: TuningSettings, run: Run, *, arm: str, storage: optuna.storages.BaseStorage, experiment: str
+) -> Study:
+    search = _fingerprint_of_search(settings, run)
+    named = (settings.study, arm) if settings.study else (experiment, settings.name, arm, search[:8])
+    name = " · ".join(named)
+    study = optuna.create_study(
+        study_name=name,
+        storage=storage,
+        directions=[each.direction for each in settings.objectives],
+        sampler=make_sampler(settings, seed=settings.sampler.seed),
+        pruner=make_pruner(settings),
+        load_if_exists=True,
+    )
+    _require_no_other_owner(study, settings)
+    _require_same_search(study, settings, search=search)
+    opened = Study(arm=arm, name=name, template=run, study=study)
+    _require_within_budget(opened, settings)
+    study.set_user_attr("owner", Owner.this_process().tag)
+    opened.to_retry.extend(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+    return opened
+
+
+def _fingerprint_of_search(settings: TuningSettings, run: Run) -> str:
+    """Of all that a trial's point depends on; more trials or seconds are the same search."""
+    return fingerprint_of(
         {
             "arm": arm_of(run),
-            "seed": asked.seed,
-            "objectives": plain(asked.objectives),
-            "sampler": plain(asked.sampler),
-            "pruner": plain(asked.pruner),
-            "space": plain(dict(asked.space)),
+            "seed": settings.seed,
+            "objectives": plain(settings.objectives),
+            "sampler": plain(settings.sampler),
+            "pruner": plain(settings.pruner),
+            "space": plain(dict(settings.space)),
             "results_version": RESULTS_VERSION,
         }
     )
-    title = f"{asked.study} · {name}" if asked.study else f"{experiment} · {asked.name} · {name} · {search[:8]}"
-    study = optuna.create_study(
-        study_name=title,
-        storage=storage,
-        directions=[each.direction for each in asked.objectives],
-        sampler=sampler_of(asked, seed=asked.sampler.seed),
-        pruner=pruner_of(asked),
-        load_if_exists=True,
-    )
-    holder, owner = study.user_attrs.get("owner"), Owner.this_process()
-    if holder and (other := Owner.from_tag(holder)) != owner and not other.is_dead():
+
+
+def _require_no_other_owner(study: optuna.Study, settings: TuningSettings) -> None:
+    tag = study.user_attrs.get("owner")
+    owner = Owner.from_tag(tag) if tag else Owner.this_process()
+    if owner != Owner.this_process() and not owner.is_dead():
         raise Locked(
-            f"process {other.pid} on {other.host} is at work on the study {title!r} in {asked.storage}; "
+            f"process {owner.pid} on {owner.host} is at work on the study {study.study_name!r} in {settings.storage}; "
             "if it is dead, give tuning.study another name"
         )
+
+
+def _require_same_search(study: optuna.Study, settings: TuningSettings, *, search: str) -> None:
+    """Refuse a study that another search made; a new one is marked as this search's."""
     made_by = study.user_attrs.get("search")
     if made_by is None:
         study.set_user_attr("search", search)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental in Optuna; only the dashboard reads it
-            study.set_metric_names([each.metric for each in asked.objectives])
+            study.set_metric_names([each.metric for each in settings.objectives])
     elif made_by != search:
         raise SettingsError(
-            f"tuning.study: {title!r} in {asked.storage} was made by another search (space, sampler, pruner, "
-            "objectives, task or data differ); give this one another name, or leave tuning.study at null"
+            f"tuning.study: {study.study_name!r} in {settings.storage} was made by another search (space, sampler, "
+            "pruner, objectives, task or data differ); give this one another name, or leave tuning.study at null"
         )
-    trials = study.get_trials(deepcopy=False)
-    n_asked = sum(trial.state != TrialState.WAITING for trial in trials)
-    if n_asked > asked.trials:
+
+
+def _require_within_budget(study: Study, settings: TuningSettings) -> None:
+    if study.n_asked > settings.trials:
         raise SettingsError(
-            f"tuning.trials: the study {title!r} in {asked.storage} holds {n_asked} trials already, more than "
-            f"{asked.trials}, so arms would have unequal budgets; say tuning.trials={n_asked}, "
+            f"tuning.trials: the study {study.name!r} in {settings.storage} holds {study.n_asked} trials already, "
+            f"more than {settings.trials}, so arms would have unequal budgets; say tuning.trials={study.n_asked}, "
             "or give tuning.study a name"
         )
-    study.set_user_attr("owner", owner.tag)
-    again = deque(trial for trial in trials if trial.state == TrialState.RUNNING)
-    return Study(arm=name, name=title, template=run, study=study, again=again)
 
 
-def best_of(study: optuna.Study) -> list[FrozenTrial]:
-    """The best trial, or the Pareto front by its first score; empty where no trial came to its end."""
-    if not any(trial.state == TrialState.COMPLETE for trial in study.get_trials(deepcopy=False)):
-        return []
-    if len(study.directions) == 1:
-        return [study.best_trial]
-    sign = 1 if study.directions[0].name == "MINIMIZE" else -1
-    return sorted(study.best_trials, key=lambda trial: (sign * trial.values[0], trial.number))
-
-
-def record_of(each: Study, asked: TuningSettings) -> StudyRecord:
+def record_of(study: Study, settings: TuningSettings) -> StudyRecord:
     """A study as the report reads it."""
-    trials = each.study.get_trials(deepcopy=False)
-    starts = [trial.datetime_start for trial in trials if trial.datetime_start is not None]
-    first = min(starts) if starts else None
-
-    def since(moment: Any) -> float | None:
-        return None if moment is None or first is None else (moment - first).total_seconds()
-
+    trials = study.study.get_trials(deepcopy=False)
+    first_start = min((trial.datetime_start for trial in trials if trial.datetime_start is not None), default=None)
     return StudyRecord(
-        name=each.name,
-        arm=each.arm,
-        framework=each.template.framework,
-        space={key: plain(dimension) for key, dimension in asked.space.items()},
-        objectives=tuple((objective.metric, objective.direction) for objective in asked.objectives),
-        sampler=asked.sampler.name,
-        pruner=asked.pruner.name,
-        trials=tuple(
-            TrialRecord(
-                number=trial.number,
-                state=trial.state.name,
-                values=dict(trial.params),
-                scores=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
-                reported=tuple(sorted(trial.intermediate_values.items())),
-                began=since(trial.datetime_start),
-                ended=since(trial.datetime_complete),
-                epochs=int(trial.user_attrs.get("epochs", 0)),
-                seconds=float(trial.user_attrs.get("seconds", 0.0)),
-                run_id=str(trial.user_attrs.get("mlflow_run_id", "")),
-                reason=str(trial.user_attrs.get("reason", "")),
-            )
-            for trial in trials
-        ),
-        importances=_importances(each.study, asked),
-        best=tuple(trial.number for trial in best_of(each.study)),
+        name=study.name,
+        arm=study.arm,
+        framework=study.template.framework,
+        space={key: plain(dimension) for key, dimension in settings.space.items()},
+        objectives=tuple((objective.metric, objective.direction) for objective in settings.objectives),
+        sampler=settings.sampler.name,
+        pruner=settings.pruner.name,
+        trials=tuple(_record_of_trial(trial, first_start) for trial in trials),
+        importances=_importances(study.study, settings),
+        best=tuple(trial.number for trial in study.best_trials),
     )
 
 
-def _importances(study: optuna.Study, asked: TuningSettings) -> dict[str, float]:
+def _record_of_trial(trial: FrozenTrial, first_start: datetime | None) -> TrialRecord:
+    def since_first(moment: datetime | None) -> float | None:
+        return None if moment is None or first_start is None else (moment - first_start).total_seconds()
+
+    return TrialRecord(
+        number=trial.number,
+        state=trial.state.name,
+        values=dict(trial.params),
+        scores=tuple(trial.values or ()) if trial.state == TrialState.COMPLETE else (),
+        reported=tuple(sorted(trial.intermediate_values.items())),
+        began=since_first(trial.datetime_start),
+        ended=since_first(trial.datetime_complete),
+        epochs=int(trial.user_attrs.get("epochs", 0)),
+        seconds=float(trial.user_attrs.get("seconds", 0.0)),
+        run_id=str(trial.user_attrs.get("mlflow_run_id", "")),
+        reason=str(trial.user_attrs.get("reason", "")),
+    )
+
+
+def _importances(study: optuna.Study, settings: TuningSettings) -> dict[str, float]:
     """Optuna's default evaluator on the first score; empty with one key, few trials or scores that do not vary."""
-    complete = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
-    if len(asked.space) < 2 or len(complete) < 4:
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(settings.space) < 2 or len(complete) < 4:
         return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[0])
+            shares = optuna.importance.get_param_importances(study, target=lambda trial: trial.values[0])
     except (RuntimeError, ValueError):
         return {}
-    return {key: float(value) for key, value in found.items() if math.isfinite(value)}
-
-
-def one_per_arm(runs: Sequence[Run]) -> list[Run]:
-    """One run per task, data and framework: a study does not depend on the report's seeds."""
-    return list({arm_of(run): run for run in runs}.values())
-
-
-def arm_of(run: Run) -> str:
-    """Name of what is tuned together: the task and data in one framework, whatever the seed."""
-    return fingerprint_of({"task": plain(run.task), "data": run.data_fingerprint, "framework": run.framework})
+    return {key: float(share) for key, share in shares.items() if math.isfinite(share)}
