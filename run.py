@@ -112,11 +112,11 @@ def report_again(jobs: list[Job], console: Console) -> ExitCode:
     job = jobs[0]
     store = Store(job.tracking.uri)
     experiment_id = store.experiment(job.task.name, description=job.description)
-    sweep_ids = list(dict.fromkeys(store.find_sweep(experiment_id, each.sweep) for each in jobs))
-    record = store.read_sweep(sweep_ids[0])
+    sweep_ids = list(dict.fromkeys(store.reader.find_sweep(experiment_id, each.sweep) for each in jobs))
+    record = store.reader.read_sweep(sweep_ids[0])
     if len(sweep_ids) > 1:
         together = store.open_report(experiment_id, sweep_ids)
-        record = records.merged([store.read_sweep(each) for each in sweep_ids], sweep_id=together)
+        record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
     report.publish(record, store=store, folder=Path(job.output) / "reports" / record.sweep_id, console=console)
     return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
 

@@ -18,7 +18,7 @@ from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Ru
 from experiments.fingerprint import plain
 from experiments.records import Outcome, StudyRecord, TunedValue
 from experiments.sweep import Sweep
-from experiments.tracking.store import Store
+from experiments.tracking.protocol import SweepStore
 
 
 @dataclass(kw_only=True)
@@ -49,7 +49,7 @@ class RunRecorder:
     """Has runs trained and records their events in the store and on the screen."""
 
     sweep: Sweep
-    store: Store
+    store: SweepStore
     experiment_id: str
     sweep_id: str
     load: Load
@@ -114,7 +114,7 @@ class RunRecorder:
     def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
         if not self.sweep.reuse:
             return {}
-        found = {run.fingerprint: self.store.find_finished(self.experiment_id, run.fingerprint) for run in runs}
+        found = {run.fingerprint: self.store.reader.find_finished(self.experiment_id, run.fingerprint) for run in runs}
         return {name: run_id for name, run_id in found.items() if run_id is not None}
 
     def save_manifest(self) -> None:

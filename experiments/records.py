@@ -47,6 +47,11 @@ class RunRecord:
         return self.outcome == "running" or self.facts.get("killed") == "yes"
 
 
+def is_per_epoch(metric: str) -> bool:
+    """Whether a metric is told after each epoch, so that a record holds its curve."""
+    return metric.startswith(("train/", "val/")) or metric in ("time/epoch", "time/trained", "step")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TunedValue:
     """What a search found for one key, for the runs of one group; `value` is None where no trial came to its end.

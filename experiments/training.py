@@ -15,10 +15,10 @@ from experiments.recording import RunRecorder
 from experiments.records import SweepRecord
 from experiments.sweep import Sweep
 from experiments.task.keys import describe_choice
-from experiments.tracking.store import Store
+from experiments.tracking.protocol import SweepStore
 
 
-def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> SweepRecord:
+def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) -> SweepRecord:
     """Train what is not done yet and keep it; return the whole sweep as the store has it.
 
     Raises:
@@ -41,7 +41,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
     )
     status = "KILLED"
-    if not store.has_sweep(sweep_id):
+    if not store.reader.has_sweep(sweep_id):
         recorder.save_manifest()  # so that there is a report to make, whatever happens
     try:
         recorder.runs = named(_search(recorder), folder=sweep.folder / "runs")
@@ -54,7 +54,7 @@ def carry_out(sweep: Sweep, *, store: Store, load: Load, console: Console) -> Sw
         if recorder.run_ids:  # what an earlier attempt knew is never replaced by nothing
             recorder.save_manifest()
         store.end_sweep(sweep_id, status=status)
-    return store.read_sweep(sweep_id)
+    return store.reader.read_sweep(sweep_id)
 
 
 def _search(recorder: RunRecorder) -> Sequence[Run]:

@@ -50,7 +50,7 @@ class OneCertificate:
 
 def sentence(content) -> str:
     record: SweepRecord = sweep(*BOTH)
-    (found,) = of_sweep(record, store=OneCertificate(content), experiment_id="0")
+    (found,) = of_sweep(record, reader=OneCertificate(content), experiment_id="0")
     return found.sentence
 
 
@@ -72,7 +72,7 @@ def test_a_report_says_whether_its_task_is_certified_and_why_not(content, said):
 
 def test_one_framework_has_nothing_to_certify():
     record = sweep(*[run for run in BOTH if run.framework == "keras"])
-    assert of_sweep(record, store=OneCertificate(None), experiment_id="0") == ()
+    assert of_sweep(record, reader=OneCertificate(None), experiment_id="0") == ()
 
 
 def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database):

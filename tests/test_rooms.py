@@ -12,7 +12,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"torch", "pytorch_lightning", "lightning", "tensorflow", "keras", "jax", "torchmetrics"}
 ONLY_IN = {  # a file, or a room and all that is in it
-    "mlflow": {"experiments/tracking/store.py"},
+    "mlflow": {f"experiments/tracking/{name}.py" for name in ("client", "reader", "store")},
     "optuna": {"experiments/tuning/"},
     "tensorboardX": {"experiments/tracking/tensorboard.py"},
     "omegaconf": {"experiments/settings.py", "experiments/composition.py", "run.py"},
@@ -209,11 +209,15 @@ BEHIND_THE_REPORT = (
     "experiments.execution",
     "experiments.preparation",
     "experiments.recording",
+    "experiments.recording",
     "experiments.settings",
     "experiments.sweep",
     "experiments.training",
     "experiments.tuning",
+    "experiments.tracking.client",
+    "experiments.tracking.reader",
     "experiments.tracking.store",
+    "experiments.training",
     "frameworks",
 )
 

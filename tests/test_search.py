@@ -196,7 +196,7 @@ def test_studies_trials_and_choices_are_read_back_from_the_store_as_they_were(wh
     lab, all_jobs, record = whole
     asked = all_jobs[0].tuning
     tuner = open_tuner(asked, lab.plan(all_jobs).runs, experiment=record.experiment)
-    again = lab.store.read_sweep(record.sweep_id)
+    again = lab.store.reader.read_sweep(record.sweep_id)
     assert list(again.studies) == list(record.studies) == tuner.records()
     assert list(again.tuned_values) == list(record.tuned_values) == tuned_values(tuner)
     assert [(trial.run_id, trial.name) for trial in again.trials] == [
@@ -396,7 +396,7 @@ def test_what_an_earlier_attempt_knew_is_not_replaced_by_nothing(laboratory, sma
     study.set_user_attr("owner", init.tag)  # a living process
     with pytest.raises(Locked, match="process 1 on"):
         laboratory.carry_out(all_jobs)
-    kept = laboratory.store.read_sweep(record.sweep_id)
+    kept = laboratory.store.reader.read_sweep(record.sweep_id)
     assert (kept.runs, kept.trials, kept.tuned_values) == (record.runs, record.trials, record.tuned_values)
     assert kept.runs
 
@@ -407,7 +407,7 @@ def test_a_search_that_never_came_to_a_run_has_a_report_to_make(laboratory, smal
         with pytest.raises(KeyboardInterrupt):
             laboratory.carry_out(jobs(small, laboratory.folder, search(trials=4)))
     (parent,) = all_runs(laboratory.store.client, "tags.`tandem.kind` = 'sweep'")
-    record = laboratory.store.read_sweep(parent.info.run_id)
+    record = laboratory.store.reader.read_sweep(parent.info.run_id)
     assert (record.runs, record.is_partial) == ((), True)
 
 
@@ -474,7 +474,7 @@ def assert_whole_and_right(folder, cache, client):
     assert not query(folder, "select * from trials where state in ('RUNNING', 'WAITING')")
     (parent,) = all_runs(client, "tags.`tandem.kind` = 'sweep'")
     assert parent.info.status == "FINISHED"
-    kept = Store(f"sqlite:///{folder}/mlflow.db").read_sweep(parent.info.run_id)
+    kept = Store(f"sqlite:///{folder}/mlflow.db").reader.read_sweep(parent.info.run_id)
     assert [len(study.trials) for study in kept.studies] == [6, 6]
     assert "6 trials (" in done.stdout
     return states

@@ -92,7 +92,7 @@ def test_the_store_holds_what_mlflow_users_expect(local, quick, tmp_path, cache,
     assert run.inputs.dataset_inputs[0].dataset.digest == record.runs[0].facts["data"].rpartition(" ")[2]
     paths = {artifact.path for artifact in store.client.list_artifacts(record.runs[0].run_id)}
     assert {"config.yaml", "model", "test_logits.npz", "worker.log"} <= paths
-    logits = np.load(store.artifact(record.runs[0].run_id, "test_logits.npz"))
+    logits = np.load(store.client.download_artifacts(record.runs[0].run_id, "test_logits.npz"))
     share = np.mean(logits["logits"].argmax(axis=1) == logits["targets"])
     assert share == pytest.approx(record.runs[0].metrics["test/accuracy"], abs=1e-12)
 

@@ -17,11 +17,11 @@ from experiments.fingerprint import plain
 from experiments.parity import certify
 from experiments.parity.certificate import Certificate, as_markdown, cells, fingerprint, verdict
 from experiments.sweep import Sweep
-from experiments.tracking.store import Store
+from experiments.tracking.protocol import CertificateStore
 
 
 def carry_out(
-    sweep: Sweep, *, frameworks: Mapping[str, FrameworkSpec], store: Store, load: Load, console: Console
+    sweep: Sweep, *, frameworks: Mapping[str, FrameworkSpec], store: CertificateStore, load: Load, console: Console
 ) -> list[Certificate]:
     """A certificate for each task of the sweep, its first two frameworks compared.
 

@@ -118,7 +118,7 @@ def as_markdown(certificate: Certificate) -> str:
     return f"{verdict(certificate)}\n\n{head}" + "\n".join(lines) + "\n"
 
 
-def of_sweep(record: SweepRecord, *, store: CertificateReader, experiment_id: str) -> tuple[CertificateRecord, ...]:
+def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: str) -> tuple[CertificateRecord, ...]:
     """For each task of a sweep and its first two frameworks: its certificate, or why there is none."""
     frameworks = sorted({run.framework for run in record.runs})
     if len(frameworks) < 2:
@@ -128,7 +128,7 @@ def of_sweep(record: SweepRecord, *, store: CertificateReader, experiment_id: st
     for run in record.runs:
         name = fingerprint(run.config, data_fingerprint=run.facts.get("data_fingerprint", ""), frameworks=pair)
         if name not in found:
-            kept = store.certificate(experiment_id, name)
+            kept = reader.certificate(experiment_id, name)
             found[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))
     return tuple(found.values())
 

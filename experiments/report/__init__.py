@@ -37,7 +37,7 @@ def publish(
             mistakes are taken from them and kept, so that later reports need no data.
     """
     experiment_id = store.experiment(record.experiment, description="")
-    certificates = certificate.of_sweep(record, store=store, experiment_id=experiment_id)
+    certificates = certificate.of_sweep(record, reader=store.reader, experiment_id=experiment_id)
     analysis = analyse(dataclasses.replace(record, certificates=certificates))
     analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
     path = files.write(analysis, folder)
@@ -53,7 +53,7 @@ def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping
         return analysis
     first, second = analysis.shown
     found = predictions.predictions_of(
-        first, second, class_names=record.class_names, margin=record.margins["accuracy"], read=store.logits
+        first, second, class_names=record.class_names, margin=record.margins["accuracy"], read=store.reader.logits
     )
     if found is None:
         return analysis

@@ -1,12 +1,17 @@
-"""What others need of a store, each no more than it uses. A store of one's own has these methods and no base class."""
+"""What others need of a store, each no more than it uses. A store has these methods and no base class.
+
+`store.Store` keeps everything in MLflow; the tests have a second one that keeps it in memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
+
+from experiments.records import Outcome, RunRecord, SweepRecord
 
 
 class CertificateReader(Protocol):
@@ -16,21 +21,170 @@ class CertificateReader(Protocol):
         """The newest certificate under that fingerprint, or None."""
 
 
-class ReportStore(CertificateReader, Protocol):
-    """Where a report finds what no record holds, and where it is kept."""
+class CertificateStore(Protocol):
+    """Where certificates are kept."""
+
+    def experiment(self, name: str, *, description: str) -> str:
+        """Identifier of the experiment of that name, made if need be."""
+
+    def log_certificate(
+        self, experiment_id: str, *, name: str, fingerprint: str, passed: bool, content: Mapping[str, Any], text: str
+    ) -> str:
+        """Keep a certificate and return its identifier.
+
+        Args:
+            experiment_id: The experiment it belongs to.
+            name: What a person reads.
+            fingerprint: Of what it certifies; the newest one under it counts.
+            passed: How it came out.
+            content: The certificate in JSON types.
+            text: The certificate in Markdown.
+        """
+
+
+class ReportReader(CertificateReader, Protocol):
+    """Where a report finds what no record holds."""
+
+    def logits(self, run_id: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+        """Test logits (n, n_outputs) and targets of a finished run; None where it left none."""
+
+
+class ReportStore(Protocol):
+    """Where a report is kept."""
 
     @property
     def uri(self) -> str:
         """Where it is, as `mlflow ui --backend-store-uri` takes it."""
 
+    @property
+    def reader(self) -> ReportReader:
+        """What is kept already."""
+
     def experiment(self, name: str, *, description: str) -> str:
         """Identifier of the experiment of that name, made if need be."""
-
-    def logits(self, run_id: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
-        """Test logits (n, n_outputs) and targets of a finished run; None where it left none."""
 
     def log_pictures(self, sweep_id: str, pictures: Mapping[int, NDArray[Any]]) -> None:
         """Keep pictures of the test set, example -> (h, w, channels), so that the next report needs no data."""
 
     def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:
-        """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags."""
+        """Keep the report's files, its first page as the sweep's note, its verdicts as tags."""
+
+
+class SweepReader(Protocol):
+    """Where a sweep and its search find what was done before."""
+
+    def has_sweep(self, sweep_id: str) -> bool:
+        """Whether it was written down what the sweep consists of."""
+
+    def read_sweep(self, sweep_id: str) -> SweepRecord:
+        """Everything the report needs, from the store alone."""
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run is kept here: Optuna's storage may be older, or shared with another store."""
+
+    def finished_run(self, run_id: str) -> RunRecord | None:
+        """A run that came to its end, whatever the end; None if it was cut short or there is none."""
+
+    def find_finished(self, experiment_id: str, fingerprint: str) -> str | None:
+        """Identifier of a run that has its result under that fingerprint."""
+
+
+class SweepStore(Protocol):
+    """Where a sweep, its runs, its studies and their trials are kept while they happen."""
+
+    @property
+    def reader(self) -> SweepReader:
+        """What is kept already."""
+
+    def experiment(self, name: str, *, description: str) -> str:
+        """Identifier of the experiment of that name, made if need be."""
+
+    def open_sweep(
+        self, experiment_id: str, *, name: str, fingerprint: str, command: str, description: str, reuse: bool
+    ) -> str:
+        """Open the sweep that asked for the same runs before, or a new one; return its identifier.
+
+        Args:
+            experiment_id: The experiment it belongs to.
+            name: What a person reads.
+            fingerprint: Of what is asked for.
+            command: As it was typed.
+            description: What a person reads until there is a report.
+            reuse: Whether an earlier sweep with that fingerprint goes on.
+
+        Raises:
+            Locked: If another living process has it open.
+        """
+
+    def write_sweep(self, sweep_id: str, content: Mapping[str, Any]) -> None:
+        """Write down what the sweep consists of, as far as it is known; `read_sweep` reads it."""
+
+    def end_sweep(self, sweep_id: str, *, status: str) -> None:
+        """Close the sweep as FINISHED or KILLED."""
+
+    def open_study(self, experiment_id: str, *, sweep_id: str, name: str) -> str:
+        """Identifier of what holds a study's trials: a child of the sweep, made once."""
+
+    def end_study(self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any]) -> None:
+        """Its best values and score, its budget, its end."""
+
+    def start_run(
+        self,
+        experiment_id: str,
+        *,
+        parent_id: str,
+        kind: Literal["run", "trial"],
+        name: str,
+        fingerprint: str,
+        config: Mapping[str, Any],
+        facts: Mapping[str, str],
+        dataset: Mapping[str, str],
+    ) -> str:
+        """Open the record of a run or trial; return its identifier.
+
+        Args:
+            experiment_id: The experiment it belongs to.
+            parent_id: The sweep of a run, the study of a trial.
+            kind: A run has a result; a trial is but a step of a search.
+            name: What a person reads.
+            fingerprint: What it is found under again, once it is finished.
+            config: The task and who trains it, nested, in JSON types.
+            facts: Machine, versions, data, ...: name -> value.
+            dataset: Its `name`, `digest` and `origin`.
+        """
+
+    def log_epoch(self, run_id: str, metrics: Mapping[str, float], *, epoch: int, step: int) -> None:
+        """Metrics of epoch 1, 2, ...; `step` counts optimizer steps so far."""
+
+    def log_facts(self, run_id: str, facts: Mapping[str, str]) -> None:
+        """More facts of a run."""
+
+    def end_run(
+        self,
+        run_id: str,
+        *,
+        outcome: Outcome,
+        reason: str,
+        metrics: Mapping[str, float],
+        step: int,
+        folder: Path,
+    ) -> None:
+        """Close the record of a run.
+
+        Args:
+            run_id: Which.
+            outcome: How it ended.
+            reason: Why it did not finish, else empty.
+            metrics: The final ones.
+            step: The epoch they belong to.
+            folder: Whose files are kept with the run; made if need be.
+        """
+
+    def mark_as_attempt(self, run_id: str) -> None:
+        """A trial that was cut short is trained again under its number: this one was but an attempt."""
+
+    def close_orphans(self, experiment_id: str) -> int:
+        """Close runs that dead processes left open; return how many."""
+
+    def kill_open_runs(self, experiment_id: str, sweep_id: str, reason: str) -> None:
+        """Close the sweep's runs that are open, and its studies'."""

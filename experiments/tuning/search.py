@@ -45,7 +45,7 @@ def run_search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]
         loop.close()
     finally:
         tuner.release()
-    recorder.trials = [(run_id, run) for run_id, run in tuner.finished_runs() if recorder.store.has_run(run_id)]
+    recorder.trials = [(run_id, run) for run_id, run in tuner.finished_runs() if recorder.store.reader.has_run(run_id)]
     recorder.studies, recorder.tuned_values = tuner.records(), tuned_values(tuner)
     names = write_best(tuner, folder=sweep.output / "tuned", experiment=sweep.name)
     for study in tuner.studies:
@@ -104,7 +104,7 @@ class _TrialLoop:
     def next_run(self) -> tuple[Run, str] | None:
         """The next trial to train; one that had come to its end when a fault struck is only told to Optuna."""
         while (trial := self.tuner.ask()) is not None:
-            earlier = self.recorder.store.finished_run(trial.earlier_run_id) if trial.earlier_run_id else None
+            earlier = self.recorder.store.reader.finished_run(trial.earlier_run_id) if trial.earlier_run_id else None
             if earlier is None:
                 self.active.append(trial)
                 name = f"{trial.study.arm} · trial {trial.number}"
@@ -153,7 +153,7 @@ class _TrialLoop:
         for study in self.tuner.studies:
             for trial in study.finished_trials:
                 run_id = str(trial.user_attrs.get("mlflow_run_id", ""))
-                if store.has_run(run_id):
+                if store.reader.has_run(run_id):
                     epochs = str(trial.user_attrs.get("epochs", 0))
                     store.log_facts(run_id, {"trial_state": trial.state.name, "trial_epochs": epochs})
             cost = {

@@ -1,0 +1,73 @@
+"""What a sweep consists of, as JSON: the store's `sweep.json`, read back as records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
+
+
+def sweep_from(
+    manifest: Mapping[str, Any],
+    *,
+    read_run: Callable[[str], RunRecord],
+    sweep_id: str,
+    experiment: str,
+    description: str,
+    command: str,
+    pictures: dict[int, NDArray[Any]],
+    control: str,
+) -> SweepRecord:
+    """The record of a sweep.
+
+    Args:
+        manifest: The content of `sweep.json`.
+        read_run: Brings a run by its identifier.
+        sweep_id: The sweep's own identifier.
+        experiment: Name of its experiment.
+        description: What its experiment is about.
+        command: What was typed.
+        pictures: Example of the test set -> picture as bytes, shape (h, w, channels).
+        control: What the last control before it found, or empty.
+    """
+
+    def run_from(entry: Mapping[str, Any]) -> RunRecord:
+        """A run under the name and labels that it has in this sweep."""
+        names = {"name": entry["name"], "labels": entry["labels"], "overrides": tuple(entry["overrides"])}
+        return replace(read_run(entry["id"]), **names)
+
+    return SweepRecord(
+        sweep_id=sweep_id,
+        experiment=experiment,
+        description=description,
+        command=command,
+        n_planned=manifest["n_planned"],
+        margins=manifest["margins"],
+        chance=manifest["chance"],
+        comparison=manifest["comparison"],
+        class_names=tuple(manifest["class_names"]),
+        tuned_values=tuple(TunedValue(**each) for each in manifest["choices"]),
+        studies=tuple(study_from(study) for study in manifest["studies"]),
+        runs=tuple(run_from(entry) for entry in manifest["runs"]),
+        trials=tuple(run_from(entry) for entry in manifest["trials"]),
+        pictures=pictures,
+        control=control,
+    )
+
+
+def study_from(content: Mapping[str, Any]) -> StudyRecord:
+    """A study from JSON, which knows no tuples."""
+    trials = tuple(
+        TrialRecord(**{
+            **trial,
+            "scores": tuple(trial["scores"]),
+            "reported": tuple((int(epoch), float(score)) for epoch, score in trial["reported"]),
+        })
+        for trial in content["trials"]
+    )  # fmt: skip
+    objectives = tuple((metric, direction) for metric, direction in content["objectives"])
+    return StudyRecord(**{**content, "trials": trials, "objectives": objectives, "best": tuple(content["best"])})
