@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CONF = Path(__file__).resolve().parent / "conf"
+COLOURS = {name: known.colour for name, known in frameworks.FRAMEWORKS.items()}
 COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
 
 
@@ -100,7 +101,7 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
     record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
-    report.publish(record, store=store, folder=sweep.folder / "report", console=console, inputs=inputs)
+    report.publish(record, store=store, folder=sweep.folder / "report", console=console, colours=COLOURS, inputs=inputs)
     return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
 
 
@@ -117,7 +118,8 @@ def report_again(jobs: list[Job], console: Console) -> ExitCode:
     if len(sweep_ids) > 1:
         together = store.open_report(experiment_id, sweep_ids)
         record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
-    report.publish(record, store=store, folder=Path(job.output) / "reports" / record.sweep_id, console=console)
+    folder = Path(job.output) / "reports" / record.sweep_id
+    report.publish(record, store=store, folder=folder, console=console, colours=COLOURS)
     return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.records import RunRecord, SweepRecord, TunedValue
+from experiments.report import files
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.figures import confusion, curves, panels, style
@@ -395,7 +396,8 @@ def test_ten_choices_stand_in_rows_and_the_title_says_what_is_left_out():
     assert len(figure.axes) == 16
     assert figure.get_suptitle() == "Loss (first 8 of 10)"
     colours = {line.get_color() for axes in figure.axes for line in axes.lines}
-    assert colours == {style.colour_of("keras"), style.colour_of("lightning")}
+    assert colours == set(style.colours_of(["keras", "lightning"]).values())
+    assert len(colours) == 2
 
 
 def test_long_curves_keep_their_extremes_and_their_end():
@@ -418,6 +420,27 @@ def test_the_colour_is_the_framework_and_the_dash_the_rest():
     assert looks["keras · adam"]["color"] == looks["keras · adamw"]["color"] != looks["lightning · adam"]["color"]
     assert looks["keras · adam"]["linestyle"] == looks["lightning · adam"]["linestyle"]
     assert looks["keras · adam"]["linestyle"] != looks["keras · adamw"]["linestyle"]
+
+
+def test_a_known_colour_is_kept_and_others_are_free_ones_in_order():
+    first, second, third, *_ = style.COLOURS
+    assert style.colours_of(["b", "a", "b"]) == {"b": first, "a": second}
+    assert style.colours_of(["c", "b", "a"], {"a": first}) == {"c": second, "b": third, "a": first}
+    many = style.colours_of(map(str, range(20)), {"0": "#123456"})
+    assert many["0"] == "#123456"
+    assert set(many.values()) == {"#123456", *style.COLOURS}
+
+
+def test_a_report_paints_a_framework_in_its_colour_wherever_it_stands(tmp_path):
+    runs = [replace(each, framework={"keras": "b", "lightning": "a"}[each.framework]) for each in runs_of(3)]
+    files.write(analyse(sweep(*runs)), tmp_path, colours={"b": "#123456"})
+    drawn = {path.stem: path.read_text() for path in (tmp_path / "figures").glob("*.svg")}
+    for name in ("val-loss", "speed", "gaps"):
+        assert "#123456" in drawn[name], name
+        assert style.COLOURS[0].lower() in drawn[name], name  # the first that is free: a's
+    trials, choices = search()
+    figure = sensitivity.search_sensitivity(trials, choices, margin=0.02, colours={"keras": "#123456"})
+    assert {line.get_color() for line in lines(figure, "trials keras")} == {"#123456"}
 
 
 def points(figure, marker, panel=0):

@@ -146,7 +146,7 @@ def whole(local, small, tmp_path_factory, cache, empty_database):
     all_jobs = jobs(small, lab.folder, asked, names=("lightning", "keras"))
     record = lab.carry_out(all_jobs)
     console = Console(file=(lab.folder / "report.txt").open("w"), width=120)
-    report.publish(record, store=lab.store, folder=lab.folder / "report", console=console)
+    report.publish(record, store=lab.store, folder=lab.folder / "report", console=console, colours={})
     return lab, all_jobs, record
 
 

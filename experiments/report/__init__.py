@@ -24,6 +24,7 @@ def publish(
     store: ReportStore,
     folder: Path,
     console: Console,
+    colours: Mapping[str, str],
     inputs: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
     """Write the report into `folder`, keep it in the store under the sweep, show its first page; return report.html.
@@ -33,6 +34,7 @@ def publish(
         store: Where logits are read from and the report is kept.
         folder: Where the files go.
         console: Where the first page goes.
+        colours: Framework -> its colour, "#rrggbb"; one that is not named gets a colour that is free.
         inputs: Fingerprint of a dataset -> its test inputs, where they are at hand; the pictures of the worst
             mistakes are taken from them and kept, so that later reports need no data.
     """
@@ -40,7 +42,7 @@ def publish(
     certificates = certificate.of_sweep(record, reader=store.reader, experiment_id=experiment_id)
     analysis = analyse(dataclasses.replace(record, certificates=certificates))
     analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
-    path = files.write(analysis, folder)
+    path = files.write(analysis, folder, colours=colours)
     store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags)
     screen.show(analysis, console=console, report=path, store_uri=store.uri)
     return path

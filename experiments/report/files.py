@@ -22,15 +22,16 @@ from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import Arm
 from experiments.report.effects import Gap
 from experiments.report.figures import style
+from experiments.report.figures.style import NO_COLOURS, Colours
 from experiments.report.sections import sections_of
 
 SCHEMA_VERSION = 2
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write(analysis: Analysis, folder: Path) -> Path:
-    """Write everything below `folder`; return report.html."""
-    sections = sections_of(analysis)
+def write(analysis: Analysis, folder: Path, *, colours: Colours = NO_COLOURS) -> Path:
+    """Write everything below `folder`, frameworks in their `colours`; return report.html."""
+    sections = sections_of(analysis, colours=colours)
     content = model(analysis)
     _put(folder / "report.html", page.html(analysis, sections, model=content))
     _put(folder / "report.md", page.note(analysis) + "\n")

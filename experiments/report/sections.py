@@ -11,6 +11,7 @@ from experiments import metrics
 from experiments.report import formatting, methods, tables
 from experiments.report.analysis import Analysis
 from experiments.report.figures import confusion, curves, panels, style
+from experiments.report.figures.style import NO_COLOURS, Colours, colours_of
 from experiments.report.predictions import RULE, Predictions
 from experiments.report.section import Drawn, Section
 from experiments.report.studies import sensitivity
@@ -24,7 +25,7 @@ CURVES = ("val/loss", "val/accuracy", "train/loss")
 
 @dataclass(kw_only=True)
 class _Builder:
-    analysis: Analysis
+    colours: Colours
     found: list[Section] = field(default_factory=list)
 
     def add(self, name: str, title: str, **content: Sequence[object]) -> None:
@@ -33,9 +34,11 @@ class _Builder:
             self.found.append(Section(name=name, title=title, **content))  # type: ignore[arg-type]
 
 
-def sections_of(analysis: Analysis) -> list[Section]:
-    """Every section that has something to say."""
-    builder = _Builder(analysis=analysis)
+def sections_of(analysis: Analysis, *, colours: Colours = NO_COLOURS) -> list[Section]:
+    """Every section that has something to say; `colours` are those of the frameworks that are known."""
+    record = analysis.record
+    drawn = [*(run.framework for run in (*record.runs, *record.trials)), *(study.framework for study in record.studies)]
+    builder = _Builder(colours=colours_of(drawn, colours))
     steps: list[Callable[[_Builder, Analysis], None]] = [
         _differences, _results, _search, _curves, _effects, _gaps, _speed, _predictions, _parity, _runs,
     ]  # fmt: skip
@@ -108,7 +111,7 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
         edges = sum(choice.at_edge for choice in record.tuned_values)
         drawn = _drawn(
             "search-sensitivity",
-            sensitivity.search_sensitivity(record.trials, record.tuned_values, margin=margin),
+            sensitivity.search_sensitivity(record.trials, record.tuned_values, margin=margin, colours=builder.colours),
             title=f"{len(record.tuned_values)} searches over {key}; "
             + (f"{edges} end at the edge of the space" if edges else "no choice lies at the edge of the space"),
             caption="A dot per trial; cross at the upper edge: diverged or failed; triangle: beyond the axis; line: "
@@ -118,7 +121,7 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
             table=tables.trials(analysis),
         )
     if len(record.studies) <= MANY_STUDIES:
-        drawn = [*drawn, *sections_of_studies(record.studies)]
+        drawn = [*drawn, *sections_of_studies(record.studies, builder.colours)]
     builder.add(
         "search",
         "Search",
@@ -139,7 +142,7 @@ def _curves(builder: _Builder, analysis: Analysis) -> None:
         title = metrics.metric_of(metric).title.capitalize()
         drawn += _drawn(
             metric.replace("/", "-"),
-            curves.learning_curves(analysis.arms, metric, title=title, unit=title.lower()),
+            curves.learning_curves(analysis.arms, metric, title=title, unit=title.lower(), colours=builder.colours),
             title=title,
             caption="Left: against optimizer steps; right: against seconds of training, evaluation left out. Thin "
             "lines: seeds; thick line: mean over all seeds, evaluations marked; band: pointwise 95 % t interval "
@@ -164,7 +167,7 @@ def _effects(builder: _Builder, analysis: Analysis) -> None:
         "What matters",
         figures=_drawn(
             "effects",
-            panels.effects(found),
+            panels.effects(found, colours=builder.colours),
             title=title,
             caption=f"Upright bars: effect of each level on {formatting.in_words(found.metric)}, others held equal; "
             "horizontal bars: shares of the variance of all runs, by factor and by pair of factors (interaction). "
@@ -186,7 +189,7 @@ def _gaps(builder: _Builder, analysis: Analysis) -> None:
         leaf = analysis.dose.factor.rpartition(".")[2]
         drawn += _drawn(
             "dose-response",
-            panels.dose_response(analysis.dose, analysis.gaps, metric=analysis.metric),
+            panels.dose_response(analysis.dose, analysis.gaps, metric=analysis.metric, colours=builder.colours),
             title=analysis.dose.sentences[0] if analysis.dose.sentences else f"Response to {leaf}",
             caption=f"Test score, training loss, test loss and gap against {leaf}, at a fixed learning rate; bands: "
             "95 % t intervals. Losses in evaluation mode on the weights of the end.",
@@ -196,7 +199,7 @@ def _gaps(builder: _Builder, analysis: Analysis) -> None:
     else:
         drawn += _drawn(
             "gaps",
-            panels.gaps(analysis.gaps, factor=analysis.factor),
+            panels.gaps(analysis.gaps, factor=analysis.factor, colours=builder.colours),
             title="Loss on training examples, on the test set, and the gap between them",
             caption="Evaluation mode, the weights of the end; bars: 95 % t intervals.",
             how="A gap that narrows because training got worse is no gain: look at all three.",
@@ -227,7 +230,7 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
         texts=texts,
         figures=_drawn(
             "speed",
-            panels.speed(analysis.pairs, analysis.arms),
+            panels.speed(analysis.pairs, analysis.arms, colours=builder.colours),
             title="Where the seconds go",
             caption="Each part on its own, from zero; bars: mean, whiskers: 95 % t interval over seeds (processes). "
             "The first step holds compilation; the steady step is the median of the others.",

@@ -19,8 +19,10 @@ from experiments.report.arms import Arm
 from experiments.report.figures.style import (
     DASHES,
     MARKERS,
+    NO_COLOURS,
     WIDTH,
-    colour_of,
+    Colours,
+    colours_of,
     looks,
     plain_log,
     settled,
@@ -60,8 +62,17 @@ class Series:
     lines: tuple[Line, ...]
 
 
-def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) -> Figure | None:
+def learning_curves(
+    arms: Sequence[Arm], metric: str, *, title: str, unit: str, colours: Colours = NO_COLOURS
+) -> Figure | None:
     """Twin panels, steps and seconds; up to five arms in one pair, else a pair for each choice beside the framework.
+
+    Args:
+        arms: Whose curves are drawn.
+        metric: Of which metric.
+        title: Of the figure.
+        unit: Beside the upright axis.
+        colours: Framework -> colour.
 
     Returns:
         The figure, or None where no run has a finite value of `metric`.
@@ -73,7 +84,7 @@ def learning_curves(arms: Sequence[Arm], metric: str, *, title: str, unit: str) 
     rows = _rows(found)
     name = clean(title, 80) + (f" (first {ROWS} of {len(rows)})" if len(rows) > ROWS else "")
     with styled():
-        return settled(_draw(rows[:ROWS], metric=metric, title=name, unit=unit))
+        return settled(_draw(rows[:ROWS], metric=metric, title=name, unit=unit, colours=colours))
 
 
 def _lines(arm: Arm, metric: str) -> tuple[Line, ...]:
@@ -109,7 +120,7 @@ def _rows(found: Sequence[Series]) -> list[list[Series]]:
     return [[series for series in found if series.arm.rest == rest] for rest in rests]
 
 
-def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: str) -> Figure:
+def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: str, colours: Colours) -> Figure:
     everything = [series for row in rows for series in row]
     lines = [line for series in everything for line in series.lines]
     has_steps, has_seconds = (
@@ -119,7 +130,8 @@ def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: st
     is_single = len(rows) == 1
     figure = Figure(figsize=(WIDTH, 3.6 if is_single else 0.8 + 1.6 * len(rows)))
     panels = figure.subplots(len(rows), 2 if has_seconds else 1, sharey=True, sharex="col", squeeze=False)
-    styles = looks([series.arm for series in everything]) if is_single else _by_framework(everything)
+    colours = colours_of((series.arm.framework for series in everything), colours)
+    styles = looks([series.arm for series in everything], colours) if is_single else _by_framework(everything, colours)
     for row, (left, *right) in zip(rows, panels, strict=True):
         for number, series in enumerate(row):
             width = width_of(number, n=len(row))
@@ -139,10 +151,10 @@ def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: st
     return figure
 
 
-def _by_framework(found: Sequence[Series]) -> Looks:
+def _by_framework(found: Sequence[Series], colours: Colours) -> Looks:
     """Looks where rows tell apart what is not the framework."""
     return {
-        s.arm.name: {"color": colour_of(s.arm.framework), "linestyle": DASHES[0], "marker": MARKERS[0]} for s in found
+        s.arm.name: {"color": colours[s.arm.framework], "linestyle": DASHES[0], "marker": MARKERS[0]} for s in found
     }
 
 

@@ -18,11 +18,12 @@ from experiments.report import formatting
 from experiments.report.arms import Arm, in_order
 from experiments.report.effects import Dose, Effects, Gap
 from experiments.report.figures.style import (
-    FRAMEWORK_COLOURS,
     NEUTRAL,
+    NO_COLOURS,
     SMALL,
     WIDTH,
-    colour_of,
+    Colours,
+    colours_of,
     look,
     plain_log,
     settled,
@@ -41,21 +42,22 @@ LEVELS_BESIDE = 8  # of all factors together; with more, effects stand above the
 SPEED = tuple(name for name in metrics.COSTS if name not in ("time/steady_epoch", "time/fit"))  # they hold others
 
 
-def speed(pairs: Sequence[Pair], arms: Sequence[Arm]) -> Figure | None:
+def speed(pairs: Sequence[Pair], arms: Sequence[Arm], *, colours: Colours = NO_COLOURS) -> Figure | None:
     """Seconds and memory of two arms, a panel for each part, all bars from zero; None where nothing was timed."""
     compared = next(((pair.first, pair.second) for pair in pairs if pair.speed is not None), None)
     timed = [arm for arm in arms if any(arm.scores(metric) for metric in SPEED if metric.startswith("time/"))]
     shown = list(compared or timed[:2])
-    metrics = [metric for metric in SPEED if any(arm.scores(metric) for arm in shown)]
-    if not metrics:
+    parts = [metric for metric in SPEED if any(arm.scores(metric) for arm in shown)]
+    if not parts:
         return None
+    paint = colours_of((arm.framework for arm in shown), colours)
     with styled():
-        rows = math.ceil(len(metrics) / COLUMNS)
+        rows = math.ceil(len(parts) / COLUMNS)
         figure = Figure(figsize=(WIDTH, 1.0 + 1.5 * rows))
         panels = figure.subplots(rows, COLUMNS, squeeze=False)
-        for axes, metric in zip(panels.flat, metrics, strict=False):
-            _draw_speed(axes, [arm.interval(metric) for arm in shown], shown, metric)
-        for axes in panels.flat[len(metrics) :]:
+        for axes, metric in zip(panels.flat, parts, strict=False):
+            _draw_speed(axes, shown, metric, paint)
+        for axes in panels.flat[len(parts) :]:
             axes.set_axis_off()
         figure.suptitle("Times and memory")
         bars = panels[0, 0].patches
@@ -66,12 +68,13 @@ def speed(pairs: Sequence[Pair], arms: Sequence[Arm]) -> Figure | None:
         return settled(figure)
 
 
-def _draw_speed(axes: Axes, estimates: Sequence[Estimate | None], arms: Sequence[Arm], metric: str) -> None:
+def _draw_speed(axes: Axes, arms: Sequence[Arm], metric: str, colours: Colours) -> None:
+    estimates = [arm.interval(metric) for arm in arms]
     values = [estimate.value if estimate is not None else 0.0 for estimate in estimates]
     factor, unit = _unit(metric, largest=max(values))
     for place, (arm, estimate) in enumerate(zip(arms, estimates, strict=True)):
         is_like_first = place > 0 and arm.framework == arms[0].framework
-        axes.bar(place, values[place] * factor, width=0.6, color=colour_of(arm.framework),
+        axes.bar(place, values[place] * factor, width=0.6, color=colours[arm.framework],
                  hatch="//" if is_like_first else None, edgecolor="white", linewidth=0)  # fmt: skip
         if estimate is not None and estimate.low is not None and estimate.high is not None:
             low, high = factor * estimate.low, factor * estimate.high
@@ -93,18 +96,19 @@ def _unit(metric: str, *, largest: float) -> tuple[float, str]:
     return (1.0, "s") if largest >= 1 else (1e3, "ms")
 
 
-def gaps(gaps: Sequence[Gap], *, factor: str) -> Figure | None:
+def gaps(gaps: Sequence[Gap], *, factor: str, colours: Colours = NO_COLOURS) -> Figure | None:
     """Training loss, test loss and the gap between them, a row for each arm; None where no arm has a gap."""
     if not gaps:
         return None
     shown = list(reversed(gaps[:GAPS]))
+    paint = colours_of((each.arm.framework for each in gaps), colours)
     with styled():
         figure = Figure(figsize=(WIDTH, 1.3 + 0.28 * len(shown)))
         panels = figure.subplots(1, 3, sharey=True)
         for axes, (part, title) in zip(panels, PARTS.items(), strict=True):
             estimates = [getattr(each, part) for each in shown]
             for row, (each, estimate) in enumerate(zip(shown, estimates, strict=True)):
-                _draw_estimate(axes, row, estimate, colour_of(each.arm.framework))
+                _draw_estimate(axes, row, estimate, paint[each.arm.framework])
             values = [estimate.value for estimate in estimates]
             axes.xaxis.set_major_locator(MaxNLocator(4))
             if part != "gap" and min(values) > 0 and max(values) / min(values) > 50:
@@ -126,8 +130,15 @@ def _draw_estimate(axes: Axes, row: int, estimate: Estimate, colour: str) -> Non
     axes.plot(estimate.value, row, "o", markersize=4.5, color=colour)
 
 
-def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str) -> Figure:
-    """The score, both losses and the gap against the dose, below each other; a line for each of the other choices."""
+def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str, colours: Colours = NO_COLOURS) -> Figure:
+    """The score, both losses and the gap against the dose, below each other; a line for each of the other choices.
+
+    Args:
+        dose: Levels, and the arms at each.
+        gaps: Of those arms that have one.
+        metric: The score.
+        colours: Framework -> colour.
+    """
     by_arm = {each.arm.name: each for each in gaps}
     parts: dict[str, Callable[[Arm], Estimate | None]] = {}
     if metric != metrics.LOSS:
@@ -139,7 +150,7 @@ def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str) -> Figure:
         parts["gap (loss)"] = lambda arm: by_arm[arm.name].gap if arm.name in by_arm else None
     groups = _columns(dose)
     shown = dict(list(groups.items())[:COLUMNS])
-    styles = _dose_looks(dose, is_single=len(groups) == 1)
+    styles = _dose_looks(dose, colours, is_single=len(groups) == 1)
     with styled():
         figure = Figure(figsize=(WIDTH, 1.2 + 1.45 * len(parts)))
         panels = figure.subplots(len(parts), len(shown), sharex=True, sharey="row", squeeze=False)
@@ -185,10 +196,11 @@ def _rest(name: str) -> str:
     return name.partition(" · ")[2]
 
 
-def _dose_looks(dose: Dose, *, is_single: bool) -> dict[str, dict[str, Any]]:
+def _dose_looks(dose: Dose, colours: Colours, *, is_single: bool) -> dict[str, dict[str, Any]]:
+    colours = colours_of((arms[0].framework for arms in dose.curves.values()), colours)
     rests = in_order(_rest(name) for name in dose.curves)
     return {
-        name: look(arms[0].framework, rests.index(_rest(name)) if is_single else 0)
+        name: look(colours[arms[0].framework], rests.index(_rest(name)) if is_single else 0)
         for name, arms in dose.curves.items()
     }
 
@@ -230,7 +242,7 @@ def _dose_legend(figure: Figure, panels: Sequence[Axes], *, is_single: bool) -> 
     figure.legend(list(names.values()), list(names), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def effects(found: Effects) -> Figure:
+def effects(found: Effects, *, colours: Colours = NO_COLOURS) -> Figure:
     """Effect of each level of each factor, and shares of the variance."""
     main = found.main or {}
     bars, columns = 1.0 + 0.3 * len(found.shares), 3.2  # inches
@@ -245,22 +257,22 @@ def effects(found: Effects) -> Figure:
         else:
             figure = Figure(figsize=(WIDTH, columns + bars))
             parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[columns, bars])
-        _draw_main(parts.flat[0], main, found.metric)
+        _draw_main(parts.flat[0], main, found.metric, colours)
         _draw_shares(parts.flat[1].subplots(), found)
         return settled(figure)
 
 
-def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric: str) -> None:
+def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric: str, colours: Colours) -> None:
     known = metrics.metric_of(metric)
     panels = part.subplots(
         1, len(main), sharey=True, squeeze=False, width_ratios=[len(each) + 1 for each in main.values()]
     )
     for axes, (factor, levels) in zip(panels[0], main.items(), strict=True):
         ordered = in_order(levels)
+        paint = colours_of(ordered, colours) if factor == "framework" else {}
         for place, level in enumerate(ordered):
             height = known.factor * levels[level]
-            colour = FRAMEWORK_COLOURS.get(level, NEUTRAL) if factor == "framework" else NEUTRAL
-            axes.bar(place, height, width=0.6, color=colour)
+            axes.bar(place, height, width=0.6, color=paint.get(level, NEUTRAL))
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_xticks(range(len(levels)), [clean(level, 16) for level in ordered], rotation=90)
         axes.set_xlim(-0.7, len(levels) - 0.3)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -31,9 +33,10 @@ LABEL_WIDTH = 34  # characters of a row label that leave the plot enough room
 # Okabe-Ito colours with at least 3:1 contrast on white; from six series on: small multiples, not more colours.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 NEUTRAL = "#555555"
+Colours = Mapping[str, str]  # framework -> colour
+NO_COLOURS: Colours = MappingProxyType({})  # known: each framework gets the next one
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "^", "D", "v", "P")  # the square is kept for runs that stopped early
-FRAMEWORK_COLOURS = {"lightning": COLOURS[0], "keras": COLOURS[1], "numpy": COLOURS[2]}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tandem",
@@ -123,16 +126,17 @@ def save_png(figure: Figure, path: Path) -> None:
         figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
 
 
-def looks(arms: Sequence[Arm]) -> Mapping[str, dict[str, Any]]:
+def looks(arms: Sequence[Arm], colours: Colours = NO_COLOURS) -> Mapping[str, dict[str, Any]]:
     """Arm -> colour by framework, dash and marker by what else differs."""
+    colours = colours_of((arm.framework for arm in arms), colours)
     rests = sorted({arm.rest for arm in arms})
-    return {arm.name: look(arm.framework, rests.index(arm.rest)) for arm in arms}
+    return {arm.name: look(colours[arm.framework], rests.index(arm.rest)) for arm in arms}
 
 
-def look(framework: str, number: int) -> dict[str, Any]:
-    """Colour by framework, dash and marker by the number of what else differs."""
+def look(colour: str, number: int) -> dict[str, Any]:
+    """Colour, and dash and marker by the number of what else differs."""
     return {
-        "color": colour_of(framework),
+        "color": colour,
         "linestyle": DASHES[number % len(DASHES)],
         "marker": MARKERS[number % len(MARKERS)],
     }
@@ -143,9 +147,10 @@ def width_of(number: int, *, n: int) -> float:
     return 1.4 + (n - 1 - number) * min(1.2, 3.2 / n)
 
 
-def colour_of(framework: str) -> str:
-    """The framework's colour, the same in all figures."""
-    return FRAMEWORK_COLOURS.get(framework, COLOURS[4])
+def colours_of(frameworks: Iterable[str], known: Colours = NO_COLOURS) -> dict[str, str]:
+    """A colour for each framework: the one that is known, else the next that none of the known ones has."""
+    free = itertools.cycle([colour for colour in COLOURS if colour not in known.values()] or [NEUTRAL])
+    return {name: known[name] if name in known else next(free) for name in dict.fromkeys(frameworks)}
 
 
 def plain_log(axis: Axis, *, subs: Sequence[float] = (1, 2, 5)) -> None:

@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from experiments.records import StudyRecord, TrialRecord
-from experiments.report.figures.style import NEUTRAL, SMALL, WIDTH, colour_of, look, settled, styled, width_of
+from experiments.report.figures.style import NEUTRAL, NO_COLOURS, SMALL, WIDTH, Colours, look, settled, styled, width_of
 from experiments.report.sanitize import clean
 from experiments.report.studies import facts as found
 from experiments.report.studies.facts import (
@@ -46,11 +46,17 @@ from experiments.report.studies.marks import (
     draw_ring,
     first_of,
     folded,
+    has_complete,
+    has_front,
+    has_importances,
+    has_reports,
     has_state,
+    has_times,
     has_tried,
     if_complete,
     keys_in,
     multiples,
+    paint_by_framework,
     paint_of,
     plane_of,
     reports_of,
@@ -63,6 +69,7 @@ from experiments.report.studies.marks import (
     shades_of,
     state_handles,
     studies_with,
+    studies_with_plane,
     ticks_of,
     times_of,
 )
@@ -83,8 +90,9 @@ BAR_WORDS = {
 }
 
 
-def history(studies: Studies) -> Figure | None:
+def history(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """The score of every trial against its number, and the best so far as a step line."""
+    colours = paint_by_framework(studies, colours)
     shown = studies_with(studies, lambda study: any(fate(trial) in MARKERS for trial in study.trials))
 
     def draw(axes: Axes, study: StudyRecord) -> None:
@@ -92,7 +100,7 @@ def history(studies: Studies) -> Figure | None:
         for state in MARKERS:
             own = [trial for trial in ordered(study) if fate(trial) == state]
             places = [scale.place(score(trial)) for trial in own]
-            draw_points(axes, [trial.number for trial in own], places, state, colour_of(study.framework))
+            draw_points(axes, [trial.number for trial in own], places, state, colours[study.framework])
         if done := complete(study):
             numbers = [*(trial.number for trial in done), max(trial.number for trial in study.trials)]
             line = [scale.place(value) for value in found.best_so_far(study)]
@@ -104,20 +112,21 @@ def history(studies: Studies) -> Figure | None:
         axes.set_xlim(min(numbers) - air, max(numbers) + air)
 
     legend = [
-        *state_handles(shown),
+        *state_handles(shown, colours),
         *if_complete(shown, Line2D([], [], color="black", linewidth=1.2, label="best so far")),
     ]
     return multiples(shown, draw, title="Score of every trial", x="trial", y=score_label, legend=legend)
 
 
-def importances(studies: Studies) -> Figure | None:
+def importances(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """Share of each key in the importance, a bar each."""
-    shown = studies_with(studies, lambda study: bool(study.importances))
+    colours = paint_by_framework(studies, colours)
+    shown = studies_with(studies, has_importances)
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         keys = sorted(study.importances, key=lambda key: (-study.importances[key], key))[:BARS]
         shares = [100 * study.importances[key] for key in keys]
-        axes.barh(range(len(keys)), shares, height=0.6, color=colour_of(study.framework))
+        axes.barh(range(len(keys)), shares, height=0.6, color=colours[study.framework])
         for place, share in enumerate(shares):
             axes.annotate(
                 f"{share:.0f}", (share, place), (3, 0), textcoords="offset points", va="center", fontsize=SMALL
@@ -137,8 +146,9 @@ def importances(studies: Studies) -> Figure | None:
                      height=0.95 + 0.19 * bars)  # fmt: skip
 
 
-def slices(studies: Studies) -> Figure | None:
+def slices(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """Score against each of the four most important keys, a row for each study."""
+    colours = paint_by_framework(studies, colours)
     every = studies_with(studies, has_tried)
     shown = every[:PANELS]
     if not shown:
@@ -168,7 +178,7 @@ def slices(studies: Studies) -> Figure | None:
             row[0].set_ylabel(textwrap.fill(objective(study)[0], 16))
         set_whole_ticks(colour_bar(figure, numbers, list(panels.flat), "trial").ax.yaxis)
         figure.suptitle(f"Score against each key{first_of(every, PANELS)}")
-        add_legend(figure, [*state_handles(shown), *if_complete(shown, ring_handle())])
+        add_legend(figure, [*state_handles(shown, colours), *if_complete(shown, ring_handle())])
         return settled(figure)
 
 
@@ -192,8 +202,8 @@ def _axes_of(study: StudyRecord, keys: Sequence[str]) -> list[KeyAxis]:
     return [axis_of(study, key) for key in keys]
 
 
-def parallel_coordinates(studies: Studies) -> Figure | None:
-    """Each trial as a line over the keys to its score."""
+def parallel_coordinates(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
+    """Each trial as a line over the keys to its score, whose colour is the score's and no framework's."""
     shown = studies_with(studies, has_tried)
 
     def draw(axes: Axes, study: StudyRecord) -> None:
@@ -271,10 +281,11 @@ def _draw_uprights(axes: Axes, dimensions: Sequence[KeyAxis], study: StudyRecord
     axes.grid(visible=False)
 
 
-def pair_map(studies: Studies) -> Figure | None:
+def pair_map(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """Trials over the plane of the two most important numeric keys that vary."""
+    colours = paint_by_framework(studies, colours)
     ranking = keys_of(studies)
-    shown = studies_with(studies, lambda study: len(plane_of(study, ranking)) == 2)
+    shown = studies_with_plane(studies)
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         scale = shades_of(shown[:PANELS], study)
@@ -291,20 +302,21 @@ def pair_map(studies: Studies) -> Figure | None:
         axes.set_xlabel(across.name)
         axes.set_ylabel(textwrap.fill(up.name, 18))
 
-    legend = [*state_handles(shown), *if_complete(shown, ring_handle())]
+    legend = [*state_handles(shown, colours), *if_complete(shown, ring_handle())]
     title = "Score over two keys"
     return multiples(shown, draw, title=title, height=2.2, legend=legend, is_coloured=True)
 
 
-def intermediate(studies: Studies) -> Figure | None:
+def intermediate(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """What each trial reported while it trained."""
-    shown = studies_with(studies, lambda study: any(reports_of(trial) for trial in study.trials))
+    colours = paint_by_framework(studies, colours)
+    shown = studies_with(studies, has_reports)
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         same = [other for other in shown if objective(other) == objective(study)]
         values = [[value for trial in other.trials for _, value in reports_of(trial)] for other in same]
         scale = scale_from(values, is_maximized=objective(study)[1], reach=6.0)
-        best, colour = best_of(study), colour_of(study.framework)
+        best, colour = best_of(study), colours[study.framework]
         for trial in ordered(study):
             curve = reports_of(trial)
             if curve and trial is not best:
@@ -334,9 +346,10 @@ def _draw_reports(axes: Axes, curve: Sequence[tuple[int, float]], state: str, co
         draw_points(axes, [curve[-1][0]], [curve[-1][1]], state, paint)
 
 
-def budget_curve(studies: Studies) -> Figure | None:
+def budget_curve(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """The best score to expect of b complete trials; where trials depend on each other, the one path that was seen."""
-    shown = studies_with(studies, lambda study: bool(complete(study)))
+    colours = paint_by_framework(studies, colours)
+    shown = studies_with(studies, has_complete)
     is_single = len(shown) <= LINES
     groups: dict[tuple[Any, ...], list[StudyRecord]] = {}
     for study in shown:
@@ -350,11 +363,12 @@ def budget_curve(studies: Studies) -> Figure | None:
         for number, study in enumerate(own):
             name = label_of(study, studies) if is_single else found.one_line(study.arm.partition(" · ")[0])
             width, curve = width_of(number, n=len(own)), budgets[id(study)]
+            number_of_rest = rests.index(_rest(study, studies)) if is_single else 0
             word = ", expected" if found.is_independent(study) else ", one observed path"
             axes.plot(range(1, len(curve) + 1), curve, linewidth=width, markersize=2.5 + width / 2,
                       markevery=max(1, len(curve) // 12), label=name + word * (len(kinds) > 1),
                       drawstyle="default" if found.is_independent(study) else "steps-post",
-                      **look(study.framework, rests.index(_rest(study, studies)) if is_single else 0))  # fmt: skip
+                      **look(colours[study.framework], number_of_rest))  # fmt: skip
         set_whole_ticks(axes.xaxis)
         axes.set_title("" if is_single else found.one_line(_rest(first, studies)), loc="left", fontsize=SMALL)
         same = [budgets[id(study)] for study in shown if objective(study) == objective(first)]
@@ -377,9 +391,10 @@ def _budget(study: StudyRecord) -> list[float]:
     return found.expected_best(study) if found.is_independent(study) else found.best_so_far(study)
 
 
-def timeline(studies: Studies) -> Figure | None:
+def timeline(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """When each trial began and ended."""
-    shown = studies_with(studies, lambda study: any(times_of(trial, study) for trial in study.trials))
+    colours = paint_by_framework(studies, colours)
+    shown = studies_with(studies, has_times)
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         for trial in ordered(study):
@@ -388,7 +403,7 @@ def timeline(studies: Studies) -> Figure | None:
                 continue
             state, (began, ended) = fate(trial), times
             axes.barh(trial.number, ended - began, left=began, height=0.75, label=f"_{state}",
-                      **_bar_look(state, colour_of(study.framework)))  # fmt: skip
+                      **_bar_look(state, colours[study.framework]))  # fmt: skip
             if state == "FAIL" or (state == "PRUNED" and len(study.trials) <= CROWD):
                 draw_points(axes, [ended], [trial.number], state, "black")
         numbers = [trial.number for trial in study.trials]
@@ -411,13 +426,14 @@ def _bar_look(state: str, colour: str) -> dict[str, Any]:
     return {"color": LOST if state == "FAIL" else colour, "alpha": 0.35 if state == "PRUNED" else 1.0, "linewidth": 0}
 
 
-def pareto(studies: Studies) -> Figure | None:
+def pareto(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
     """Complete trials over the plane of two objectives, their front connected; None unless there are two."""
-    shown = studies_with(studies, lambda study: len(study.objectives) == 2 and bool(complete(study)))
+    colours = paint_by_framework(studies, colours)
+    shown = studies_with(studies, has_front)
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         across, up = (scale_of(shown, study, index, states=("COMPLETE",)) for index in (0, 1))
-        front, colour = found.front_of(study), colour_of(study.framework)
+        front, colour = found.front_of(study), colours[study.framework]
         points = np.array([trial.scores for trial in complete(study)])
         draw_points(axes, list(map(across.place, points[:, 0])), list(map(up.place, points[:, 1])), "COMPLETE", colour)
         places = [(across.place(trial.scores[0]), up.place(trial.scores[1])) for trial in front]
@@ -431,6 +447,6 @@ def pareto(studies: Studies) -> Figure | None:
         axes.set_xlabel(folded(score_label(study), 40))
         axes.set_ylabel(folded(score_label(study, 1), 26))
 
-    legend = [*state_handles(shown, states=("COMPLETE",)), ring_handle("on the front")]
+    legend = [*state_handles(shown, colours, states=("COMPLETE",)), ring_handle("on the front")]
     legend.append(Line2D([], [], color="black", linewidth=1.2, label="front"))
     return multiples(shown, draw, title="Two objectives", height=2.5, legend=legend)

@@ -19,13 +19,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from experiments.records import StudyRecord, TrialRecord
-from experiments.report.figures.style import NEUTRAL, SMALL, WIDTH, colour_of, plain_log, settled, styled
+from experiments.report.figures.style import (
+    NEUTRAL,
+    SMALL,
+    WIDTH,
+    Colours,
+    colours_of,
+    plain_log,
+    settled,
+    styled,
+)
 from experiments.report.studies import facts as found
 from experiments.report.studies.facts import (
     KeyAxis,
     axis_of,
     complete,
     fate,
+    keys_of,
     label_of,
     objective,
     ordered,
@@ -200,16 +210,21 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
         figure.legend(handles=list(handles), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def state_handles(studies: Studies, states: Sequence[str] = tuple(MARKERS)) -> list[Artist]:
+def paint_by_framework(studies: Studies, colours: Colours) -> dict[str, str]:
+    """Framework -> colour, of all that the studies tuned."""
+    return colours_of((study.framework for study in studies), colours)
+
+
+def state_handles(studies: Studies, colours: Colours, states: Sequence[str] = tuple(MARKERS)) -> list[Artist]:
     """Legend entries for those of the states that occur, in the colour of their framework."""
-    colours = {colour_of(study.framework) for study in studies}
-    colour = colours.pop() if len(colours) == 1 else NEUTRAL
+    paints = {colours[study.framework] for study in studies}
+    colour = paints.pop() if len(paints) == 1 else NEUTRAL
     return [Line2D([], [], linestyle="", label=WORDS[s], **_symbol(s, colour)) for s in states if has_state(studies, s)]
 
 
 def if_complete(studies: Studies, handle: Artist) -> list[Artist]:
     """A legend entry that is there only if any trial is complete."""
-    return [handle] if any(complete(study) for study in studies) else []
+    return [handle] if any(map(has_complete, studies)) else []
 
 
 def ring_handle(label: str = "best") -> Artist:
@@ -318,6 +333,42 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 def studies_with(studies: Studies, has_content: Callable[[StudyRecord], bool]) -> list[StudyRecord]:
     """The studies that have what a figure shows."""
     return [study for study in studies if has_content(study)]
+
+
+def studies_with_plane(studies: Studies) -> list[StudyRecord]:
+    """The studies in which two numeric keys varied."""
+    ranking = keys_of(studies)
+    return studies_with(studies, lambda study: len(plane_of(study, ranking)) == 2)
+
+
+def has_trials(study: StudyRecord) -> bool:
+    """Whether it has any trial, in whatever state."""
+    return bool(study.trials)
+
+
+def has_complete(study: StudyRecord) -> bool:
+    """Whether any trial came to its end."""
+    return bool(complete(study))
+
+
+def has_importances(study: StudyRecord) -> bool:
+    """Whether Optuna could tell how much its keys matter."""
+    return bool(study.importances)
+
+
+def has_reports(study: StudyRecord) -> bool:
+    """Whether any trial reported a finite score while it trained."""
+    return any(map(reports_of, study.trials))
+
+
+def has_times(study: StudyRecord) -> bool:
+    """Whether it is known of any trial when it ran."""
+    return any(times_of(trial, study) for trial in study.trials)
+
+
+def has_front(study: StudyRecord) -> bool:
+    """Whether it has two objectives and a complete trial."""
+    return len(study.objectives) == 2 and has_complete(study)
 
 
 def has_tried(study: StudyRecord) -> bool:

@@ -15,7 +15,18 @@ from matplotlib.transforms import offset_copy
 from experiments.records import RunRecord, TunedValue
 from experiments.report import formatting
 from experiments.report.arms import as_number, choice, varying_keys
-from experiments.report.figures.style import COLOURS, NEUTRAL, SMALL, WIDTH, colour_of, plain_log, settled, styled
+from experiments.report.figures.style import (
+    COLOURS,
+    NEUTRAL,
+    NO_COLOURS,
+    SMALL,
+    WIDTH,
+    Colours,
+    colours_of,
+    plain_log,
+    settled,
+    styled,
+)
 from experiments.report.sanitize import clean
 
 LOST = "#B2182B"  # red: a trial that diverged or failed, whatever its framework
@@ -23,7 +34,7 @@ SEARCHES = 24
 
 
 def search_sensitivity(
-    trials: Sequence[RunRecord], choices: Sequence[TunedValue], *, margin: float | None
+    trials: Sequence[RunRecord], choices: Sequence[TunedValue], *, margin: float | None, colours: Colours = NO_COLOURS
 ) -> Figure | None:
     """Score of every trial against the value it tried, a panel for each choice but the framework's.
 
@@ -31,6 +42,7 @@ def search_sensitivity(
         trials: Runs of the search, finished or not; those lost to the machine are left out.
         choices: What the search chose; its metric is better lower.
         margin: The largest difference in the metric that does not matter, if one was declared.
+        colours: Framework -> colour.
 
     Returns:
         The figure, or None where no trial belongs to a choice.
@@ -41,6 +53,8 @@ def search_sensitivity(
     if not groups:
         return None
     shown = groups[:SEARCHES]
+    drawn = [trial for _, members in shown for trial in members]
+    paint = colours_of((trial.framework for trial in drawn), colours)
     with styled():
         columns = min(3, len(shown))
         rows = math.ceil(len(shown) / columns)
@@ -49,7 +63,7 @@ def search_sensitivity(
         top = _robust_top([scores for each, members in shown if (scores := _finite_scores(each, members))])
         for axes, (each, members) in zip(panels.flat, shown, strict=False):
             same = [other for other in choices if _group(other.labels, other.key) == _group(each.labels, each.key)]
-            _draw_search(axes, each, members, same=same, margin=margin, top=top)
+            _draw_search(axes, each, members, same=same, margin=margin, top=top, colours=paint)
             axes.set_title(_title_of(each, choices), loc="left", fontsize=SMALL)
         for axes in panels.flat[len(shown) :]:
             axes.set_axis_off()
@@ -61,7 +75,7 @@ def search_sensitivity(
             axes.set_xlabel(clean(choices[0].key, 60 // columns + 6))
         more = f" (first {SEARCHES} of {len(groups)})" if len(groups) > SEARCHES else ""
         figure.suptitle(f"{score} of every trial{more}")
-        _search_legend(figure, [trial for _, members in shown for trial in members])
+        _search_legend(figure, drawn, paint)
         return settled(figure)
 
 
@@ -123,6 +137,7 @@ def _draw_search(
     same: Sequence[TunedValue],
     margin: float | None,
     top: float,
+    colours: Colours,
 ) -> None:
     by_value: dict[float, list[float]] = {}
     for trial in members:
@@ -136,7 +151,7 @@ def _draw_search(
         _shade_good(axes, by_value, margin)
     best = [min((score for score in scores if math.isfinite(score)), default=math.nan) for scores in by_value.values()]
     axes.plot(values, best, color=NEUTRAL, linewidth=1.0, label="best")
-    _draw_trials(axes, each, members, top=top)
+    _draw_trials(axes, each, members, top=top, colours=colours)
     for value in sorted({other.value for other in same if other.value is not None}):
         axes.axvline(value, color="black", linestyle="--", linewidth=0.9, label="chosen", zorder=1.5)
     if each.value is not None and each.at_edge:
@@ -175,7 +190,7 @@ def _shade_good(axes: Axes, by_value: Mapping[float, Sequence[float]], margin: f
     axes.axvspan(float(back(left)), float(back(right)), color=COLOURS[2], alpha=0.15, linewidth=0, label="good")
 
 
-def _draw_trials(axes: Axes, each: TunedValue, members: Sequence[RunRecord], *, top: float) -> None:
+def _draw_trials(axes: Axes, each: TunedValue, members: Sequence[RunRecord], *, top: float, colours: Colours) -> None:
     """Dots; at the upper edge a triangle for a score beyond it, a cross for a trial without one."""
     frameworks = sorted({trial.framework for trial in members})
     for number, framework in enumerate(frameworks):
@@ -186,7 +201,7 @@ def _draw_trials(axes: Axes, each: TunedValue, members: Sequence[RunRecord], *, 
         figure = axes.get_figure(root=True)
         inside = offset_copy(axes.transData, figure, x=shift, units="points")
         edge = offset_copy(axes.get_xaxis_transform(), figure, x=shift, units="points")
-        colour = colour_of(framework)
+        colour = colours[framework]
         axes.plot(values[scores <= top], scores[scores <= top], "o", markersize=4, color=colour, alpha=0.8,
                   markeredgewidth=0, transform=inside, label=f"trials {framework}")  # fmt: skip
         for mask, marker, paint in ((scores > top, "^", colour), (np.isnan(scores), "x", LOST)):
@@ -195,9 +210,9 @@ def _draw_trials(axes: Axes, each: TunedValue, members: Sequence[RunRecord], *, 
                           markeredgewidth=1.6 if marker == "x" else 0, clip_on=False)  # fmt: skip
 
 
-def _search_legend(figure: Figure, trials: Sequence[RunRecord]) -> None:
+def _search_legend(figure: Figure, trials: Sequence[RunRecord], colours: Colours) -> None:
     frameworks = sorted({trial.framework for trial in trials})
-    handles = [_mark("o", colour_of(framework), clean(framework, 30)) for framework in frameworks]
+    handles = [_mark("o", colours[framework], clean(framework, 30)) for framework in frameworks]
     handles += [_mark("x", LOST, "diverged or failed"), _mark("^", NEUTRAL, "beyond the axis")]
     handles.append(Line2D([], [], color=NEUTRAL, linewidth=1.0, label="best at each value"))
     handles.append(Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="chosen"))
