@@ -64,14 +64,14 @@ class RunRecorder:
     _executor: LocalExecutor = field(init=False)
 
     def train(self, runs: Sequence[Run], *, executor: LocalExecutor) -> None:
-        """Train those of `runs` that are not done yet."""
-        done = self._find_done(runs)
-        self.run_ids |= done
-        if done:
+        """Train those of `runs` that have no result yet."""
+        finished = self._find_finished(runs)
+        self.run_ids |= finished
+        if finished:
             hint = "tracking.reuse=false trains them again"
-            self.console.print(f"{len(done)} of {len(runs)} runs are done already ({hint}).")
+            self.console.print(f"{len(finished)} of {len(runs)} runs are done already ({hint}).")
         self.save_manifest()
-        missing = [run for run in runs if run.fingerprint not in done]
+        missing = [run for run in runs if run.fingerprint not in finished]
         waiting = iter([(run, self.sweep_id) for run in missing])
         self.train_each(lambda: next(waiting, None), executor=executor, n_runs=len(missing))
 
@@ -111,11 +111,11 @@ class RunRecorder:
                 if on_event(index, event, self._active[index]):
                     executor.stop(index)
 
-    def _find_done(self, runs: Sequence[Run]) -> dict[str, str]:
+    def _find_finished(self, runs: Sequence[Run]) -> dict[str, str]:
         if not self.sweep.reuse:
             return {}
-        found = {run.fingerprint: self.store.reader.find_finished(self.experiment_id, run.fingerprint) for run in runs}
-        return {name: run_id for name, run_id in found.items() if run_id is not None}
+        kept = {run.fingerprint: self.store.reader.find_finished(self.experiment_id, run.fingerprint) for run in runs}
+        return {name: run_id for name, run_id in kept.items() if run_id is not None}
 
     def save_manifest(self) -> None:
         """Keep what the sweep consists of, so that a report can be made even if this process is killed."""

@@ -1,4 +1,4 @@
-"""`action=train`: a search where one is asked for, then the report's runs; only what is not done yet is trained."""
+"""`action=train`: a search where one is asked for, then the report's runs; what has its result is not trained again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from experiments.tracking.protocol import SweepStore
 
 
 def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) -> SweepRecord:
-    """Train what is not done yet and keep it; return the whole sweep as the store has it.
+    """Train what has no result yet and keep it; return the whole sweep as the store has it.
 
     Raises:
         Locked: If another process works on the same sweep or study.

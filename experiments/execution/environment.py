@@ -56,5 +56,5 @@ def process_start(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        asked = ["ps", "-o", "lstart=", "-p", str(pid)]  # macOS has no /proc
-        return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+        command = ["ps", "-o", "lstart=", "-p", str(pid)]  # macOS has no /proc
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,4 +1,4 @@
-"""Who works on what: owners that can be told to be dead, and the lock under which a database in a file is made."""
+"""Who works on what, and whether the owner is still alive; the lock under which a database in a file is made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SQLITE = "sqlite:///"
 
 @dataclass(frozen=True, kw_only=True)
 class Owner:
-    """A process, named so that its death can be told from a new process under the same number."""
+    """A process, named so that a new process under the same number is not taken for it."""
 
     host: str
     boot: str
