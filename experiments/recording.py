@@ -14,7 +14,8 @@ from experiments.data.catalog import SOURCES
 from experiments.execution import environment
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.execution.progress import Display
-from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started, train
+from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started
+from experiments.execution.worker import train
 from experiments.fingerprint import plain
 from experiments.records import Outcome, StudyRecord, TunedValue
 from experiments.sweep import Sweep

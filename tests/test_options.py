@@ -12,7 +12,8 @@ from rich.console import Console
 import frameworks
 from experiments import preparation, training
 from experiments.errors import SettingsError
-from experiments.execution.run import Diverged, EpochEnded, Finished, Run, train
+from experiments.execution.run import Diverged, EpochEnded, Finished, Run
+from experiments.execution.worker import train
 from experiments.job import ExecutorSettings, TrackingSettings
 from experiments.task import Task
 

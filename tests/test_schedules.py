@@ -52,5 +52,5 @@ def test_a_warm_up_that_leaves_no_step_is_refused():
 def test_early_stopping_counts_epochs_without_improvement(patience, min_delta, stops_after):
     losses = [1.0, 0.9, 0.95, 0.8, 0.85, 0.8, 0.7]
     rule = Patience(settings=EarlyStopping(patience=patience, min_delta=min_delta))
-    stopped = next((epoch for epoch, loss in enumerate(losses, start=1) if rule.is_over(loss)), None)
+    stopped = next((epoch for epoch, loss in enumerate(losses, start=1) if rule.should_stop(loss)), None)
     assert stopped == stops_after

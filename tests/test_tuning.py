@@ -23,7 +23,7 @@ from experiments.errors import Locked, SettingsError
 from experiments.execution.environment import process_start
 from experiments.execution.locks import Owner
 from experiments.execution.run import Finished, Run
-from experiments.execution.run import train as train_run
+from experiments.execution.worker import train as train_run
 from experiments.task import keys
 from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
 from experiments.tuning import studies

@@ -14,7 +14,8 @@ import upstream_quirks
 from cases import PROJECT
 
 import frameworks
-from experiments.execution.run import Diverged, Run, train
+from experiments.execution.run import Diverged, Run
+from experiments.execution.worker import train
 
 
 def test_tensorflow_embeddings_square_duplicate_rows_before_summing(in_worker):
@@ -51,7 +52,7 @@ def test_a_pydataset_hears_of_an_epoch_before_the_first(in_worker):
 
 
 def test_tensorflow_hides_nan_behind_a_fused_relu(in_worker):
-    """experiments/execution/run.py, _not_finite looks at the weights too: True would be right."""
+    """experiments/execution/worker.py, _not_finite looks at the weights too: True would be right."""
     is_shown, has_onednn = in_worker(upstream_quirks.nan_through_a_fused_relu, frameworks.load)
     if not has_onednn:
         assert is_shown

@@ -12,7 +12,7 @@ import numpy as np
 import frameworks
 from experiments import data
 from experiments.contract.plan import FixedPlan
-from experiments.execution.run import as_fed, build, plan_for
+from experiments.execution.worker import as_fed, build, plan_for
 from experiments.parity import probes as parity
 
 

@@ -16,7 +16,7 @@ class Patience:
     best: float = math.inf
     waited: int = 0
 
-    def is_over(self, loss: float) -> bool:
+    def should_stop(self, loss: float) -> bool:
         """Take the validation loss of one more evaluation; say whether to stop."""
         if loss < self.best - self.settings.min_delta:
             self.best, self.waited = loss, 0

@@ -20,7 +20,7 @@ from experiments import data
 from experiments.contract import Load, Model
 from experiments.contract.initialization import Weights
 from experiments.contract.plan import FixedPlan
-from experiments.execution.run import as_fed, build, plan_for
+from experiments.execution.worker import as_fed, build, plan_for
 from experiments.task import Task
 from experiments.task.networks import RnnSettings
 from experiments.task.optimizers import SgdSettings

@@ -1,0 +1,275 @@
+"""One run inside a worker: build, load weights, fit, time, score. The only clock."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments import data, metrics
+from experiments.contract import Framework, Load, Model
+from experiments.contract.initialization import Weights, initial_weights
+from experiments.contract.plan import BatchPlan, batches_of, require_equal_shares
+from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
+from experiments.execution.stopping import Patience
+from experiments.task import Task
+from experiments.task.schedules import learning_rates
+
+Array = NDArray[Any]
+GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the generalization gap
+
+
+def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
+    """Do one run and emit its events. Leaves test logits and the model in `run.folder`, unless it is a trial.
+
+    `emit` returns whether to stop, which only a trial obeys.
+    """
+    started = time.perf_counter()
+    framework = load(run.framework)
+    imported = time.perf_counter()
+    start_mib = _peak_mib()
+    dataset = data.read(run.data_path)
+    require_equal_shares(run.task, n_examples=len(dataset.y_train), devices=run.devices)
+    model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
+    plan = plan_for(run.task, dataset, seed=run.seed)
+    monitor = _FitMonitor(run=run, model=model, dataset=dataset, emit=emit)
+    built = time.perf_counter()
+    n_parameters = sum(weight.size for weight in model.weights().values())
+    emit(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
+    monitor.begin()
+    model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
+    if monitor.diverged:
+        return
+    if monitor.pruned_after is not None:
+        emit(Pruned(epoch=monitor.pruned_after))
+        return
+    kept = monitor.restore_best()
+    scores = monitor.last_scores if run.is_trial else monitor.final_scores() | kept
+    fitted = time.perf_counter()
+    if not run.is_trial:
+        (run.folder / "model").mkdir()
+        model.save(run.folder / "model")
+    ended = time.perf_counter()
+    ledger = monitor.ledger() | {
+        "time/import": imported - started,
+        "time/build": built - imported,
+        "time/checkpoint": ended - fitted,
+        "time/total": ended - started,
+        "memory/peak_mib": _peak_mib() - start_mib,
+        "memory/process_peak_mib": _peak_mib(),
+    }
+    emit(Finished(metrics=scores | ledger))
+
+
+def build(
+    task: Task, dataset: data.Dataset, *, framework: Framework, seed: int, device: str, devices: int = 1
+) -> Model:
+    """The framework's network with the seed's initial weights.
+
+    Args:
+        task: What is learned.
+        dataset: The examples, whose shapes the network gets.
+        framework: Who builds it.
+        seed: Of the initial weights.
+        device: "cpu" or "gpu".
+        devices: How many share each batch.
+    """
+    model = framework.build(
+        task,
+        input_shape=dataset.spec.input_shape,
+        n_outputs=dataset.spec.n_outputs,
+        seed=seed,
+        device=device,
+        devices=devices,
+    )
+    shapes = {name: weight.shape for name, weight in model.weights().items()}
+    dtype = task.training.dtype
+    model.load_weights(initial_weights(shapes, settings=task.network.initialization, seed=seed, dtype=dtype))
+    return model
+
+
+def as_fed(array: Array, dtype: str) -> Array:
+    """Numbers in the task's type; class numbers and tokens as they are."""
+    return array.astype(dtype, copy=False) if np.issubdtype(array.dtype, np.floating) else array
+
+
+def plan_for(task: Task, dataset: data.Dataset, *, seed: int) -> BatchPlan:
+    """The task's batches on the training part."""
+    training = task.training
+    n_batches = batches_of(len(dataset.y_train), batch_size=training.batch_size)
+    rates = learning_rates(
+        task.schedule,
+        learning_rate=task.optimizer.learning_rate,
+        epochs=training.epochs,
+        steps_per_epoch=n_batches // training.gradient_accumulation_steps,
+    )
+    return BatchPlan(
+        inputs=as_fed(dataset.x_train, training.dtype),
+        targets=as_fed(dataset.y_train, training.dtype),
+        batch_size=training.batch_size,
+        batches_per_step=training.gradient_accumulation_steps,
+        epochs=training.epochs,
+        seed=seed,
+        learning_rates=rates,
+        augmentation=task.regularization.augmentation,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Best:
+    epoch: int
+    loss: float
+    weights: Weights
+
+
+@dataclass(kw_only=True)
+class _FitMonitor:
+    """Listens to one fit: keeps the clock, scores each epoch, emits events."""
+
+    run: Run
+    model: Model
+    dataset: data.Dataset
+    emit: Callable[[Event], bool | None]
+    diverged: bool = False
+    pruned_after: int | None = None
+    last_scores: dict[str, float] = field(default_factory=dict)
+    best: _Best | None = None
+    epoch_seconds: list[float] = field(default_factory=list)
+    step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
+    evaluation_seconds: float = 0.0
+    logging_seconds: float = 0.0
+    _epoch_began: float = 0.0
+    _step_began: float = 0.0
+    _step: int = 0
+    _patience: Patience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._patience = Patience(settings=self.run.task.regularization.early_stopping)
+
+    def begin(self) -> None:
+        self.model.synchronize()
+        self._epoch_began = self._step_began = time.perf_counter()
+
+    def step_ended(self) -> None:
+        now = time.perf_counter()
+        self.step_seconds[-1].append(now - self._step_began)
+        self._step_began = now
+        self._step += 1
+
+    def epoch_ended(self, epoch: int, losses: Array) -> bool:
+        self.model.synchronize()
+        ended = time.perf_counter()
+        self.epoch_seconds.append(ended - self._epoch_began)
+        self.step_seconds.append([])
+        training = self.run.task.training
+        if (epoch + 1) % training.evaluate_every and epoch + 1 < training.epochs and np.isfinite(losses).all():
+            self.begin()
+            return False
+        reason = self._not_finite(losses)
+        if reason:
+            self.diverged = True
+            self.emit(Diverged(epoch=epoch + 1, reason=reason))
+            return True
+        scores = self._epoch_scores(losses)
+        scored = time.perf_counter()
+        self.evaluation_seconds += scored - ended
+        self.last_scores = scores
+        self._keep(epoch + 1, scores["val/loss"])
+        step = self._step // training.gradient_accumulation_steps
+        must_stop = self.emit(EpochEnded(epoch=epoch + 1, step=step, metrics=scores))
+        self.logging_seconds += time.perf_counter() - scored
+        self.begin()
+        if must_stop and self.run.is_trial:
+            self.pruned_after = epoch + 1
+            return True
+        return self._patience.should_stop(scores["val/loss"])
+
+    def _keep(self, epoch: int, loss: float) -> None:
+        """Remember the weights of the lowest validation loss, the first of equals, where they are to be kept."""
+        if self.run.task.training.keep == "best" and (self.best is None or loss < self.best.loss):
+            self.best = _Best(epoch=epoch, loss=loss, weights=self.model.weights())
+
+    def restore_best(self) -> dict[str, float]:
+        """Put the best weights back, where they are kept; return the epoch they are of."""
+        if self.best is None:
+            return {"kept_epoch": float(len(self.epoch_seconds))}
+        self.model.load_weights(self.best.weights)
+        return {"kept_epoch": float(self.best.epoch)}
+
+    def _not_finite(self, losses: Array) -> str:
+        """Why the run cannot go on, or nothing. TensorFlow's fused kernels can hide a NaN weight from the loss."""
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if bad.size:
+            return f"the training loss became {losses[bad[0]]} at step {self._step - len(losses) + int(bad[0]) + 1}"
+        lost = [name for name, weight in self.model.weights().items() if not np.isfinite(weight).all()]
+        return f"weights became not finite: {', '.join(lost)}" if lost else ""
+
+    def _epoch_scores(self, losses: Array) -> dict[str, float]:
+        batch_size, n_train = self.run.task.training.batch_size, len(self.dataset.y_train)
+        sizes = np.minimum(batch_size, n_train - batch_size * np.arange(len(losses)))
+        return {
+            "train/loss": float(np.average(losses.astype(np.float64), weights=sizes)),
+            "train/first_batch_loss": float(losses[0]),
+            "time/epoch": self.epoch_seconds[-1],
+            "time/trained": sum(self.epoch_seconds),
+        } | {f"val/{name}": value for name, value in self._score("validation").items()}
+
+    def _score(self, part: str, limit: int | None = None) -> dict[str, float]:
+        inputs, targets = getattr(self.dataset, f"x_{part}")[:limit], getattr(self.dataset, f"y_{part}")[:limit]
+        return self._evaluate(self.model.logits(as_fed(inputs, self.run.task.training.dtype)), inputs, targets)
+
+    def _evaluate(self, logits: Array, inputs: Array, targets: Array) -> dict[str, float]:
+        reference = metrics.REFERENCES[self.dataset.spec.reference](inputs)
+        spec = self.dataset.spec
+        return metrics.evaluate(
+            logits, targets, loss=self.run.task.training.loss, target_scale=spec.target_scale, reference=reference
+        )
+
+    def final_scores(self) -> dict[str, float]:
+        """Test scores (the test set is read here, once) and evaluation-mode scores on training examples."""
+        began = time.perf_counter()
+        logits = self.model.logits(as_fed(self.dataset.x_test, self.run.task.training.dtype))
+        np.savez_compressed(self.run.folder / "test_logits.npz", logits=logits, targets=self.dataset.y_test)
+        scores = {
+            f"test/{name}": value
+            for name, value in self._evaluate(logits, self.dataset.x_test, self.dataset.y_test).items()
+        }
+        train = {f"train_eval/{name}": value for name, value in self._score("train", GAP_EXAMPLES).items()}
+        self.evaluation_seconds += time.perf_counter() - began
+        return scores | train
+
+    def ledger(self) -> dict[str, float]:
+        """Seconds, never merged: the first step holds compilation, the steady step is the median of the others."""
+        steady = [seconds for epoch in self.step_seconds for seconds in epoch[1:]]
+        steady = steady or [seconds for epoch in self.step_seconds[1:] for seconds in epoch]
+        return {
+            "time/first_step": self.step_seconds[0][0],
+            "time/steady_step": statistics.median(steady) if steady else self.step_seconds[0][0],
+            "time/step_spread": _relative_spread(steady),
+            "time/steady_epoch": statistics.median(self.epoch_seconds[1:] or self.epoch_seconds),
+            "time/fit": sum(self.epoch_seconds),
+            "time/evaluation": self.evaluation_seconds,
+            "time/logging": self.logging_seconds,
+        }
+
+
+def _relative_spread(seconds: list[float]) -> float:
+    """Robust coefficient of variation: interquartile range / 1.349 / median, which is sd / mean for normal times."""
+    if len(seconds) < 4:
+        return 0.0
+    low, middle, high = statistics.quantiles(seconds, n=4)
+    return (high - low) / 1.349 / middle
+
+
+def _peak_mib() -> float:
+    """Peak resident memory of this process so far, MiB (kilobytes on Linux, bytes on macOS)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
