@@ -26,7 +26,8 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {project!r}]
 import cases, frameworks
-from experiments import data, run
+from experiments import data
+from experiments.execution import run
 task = cases.task("experiment=mnist_cnn", "training.batch_size=64", "training.epochs=5", precision="float32")
 cache = Path({cache!r})
 path = data.write(data.load(task.data, cache=cache), cache / "prepared")

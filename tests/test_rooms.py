@@ -1,6 +1,7 @@
 """Who may import what: read from the source, so that a breach is red before it runs."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
@@ -260,3 +261,20 @@ def test_the_judge_does_not_know_the_contestants():
 
 def has_docstring(node: ast.AST) -> bool:
     return isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None
+
+
+SOMEBODY_ELSES = re.compile(r"tandem\[|pip install[^\n]*\btandem\b")  # a project of this name is on the index
+HINTS_IN = ("*.md", "*.toml", "run.py", "docs/*.md", "conf/**/*.yaml", "experiments/**/*.py", "frameworks/**/*.py")
+
+
+def test_no_hint_installs_what_is_somebody_elses():
+    paths = {path for pattern in HINTS_IN for path in PROJECT.glob(pattern)}
+    texts = {path: path.read_text() for path in paths}
+    assert sum('pip install -e ".[' in text for text in texts.values()) >= 3  # it does read the hints
+    assert [str(path) for path, text in texts.items() if SOMEBODY_ELSES.search(text)] == []
+
+
+@pytest.mark.parametrize("hint", ["pip install 'tandem[cmaes]'", "pip install tandem", 'pip install "tandem>=0.4"'])
+def test_a_hint_that_installs_what_is_somebody_elses_is_seen(hint):
+    assert SOMEBODY_ELSES.search(f"CmaEsSampler needs cmaes; {hint}")
+    assert not SOMEBODY_ELSES.search("cd tandem && pip install -e '.[cmaes]'")
