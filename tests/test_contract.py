@@ -12,6 +12,7 @@ from worker_calls import (
     saved,
     stopped_after_first_epoch,
     threads,
+    traced_steps,
     trained,
     weights_twice,
 )
@@ -95,6 +96,11 @@ def test_a_saved_model_is_in_the_frameworks_own_format_and_opens_again(in_worker
     names, expected, found = in_worker(saved, frameworks.load, name, asked, digits_path, str(folder))
     assert names == [{"lightning": "model.pt", "keras": "model.keras", "numpy": "model.npz"}[name]]
     np.testing.assert_array_equal(found, expected)
+
+
+def test_keras_traces_a_step_once(in_worker, task, digits_path):
+    """Of its own it makes the optimizer's variables in the first step, and TensorFlow traces such a step twice."""
+    assert in_worker(traced_steps, frameworks.load, task, digits_path) == 1
 
 
 @both_frameworks

@@ -104,6 +104,15 @@ def compiled_graphs(load, name, task, path, emit):
         emit(int(model.model.jit_compile))
 
 
+def traced_steps(load, task, path, emit):
+    """How often Keras turned the training step into a graph, in one epoch."""
+    model, dataset = _model(load, "keras", task, path)
+    step, traced = model.model.train_step, []
+    model.model.train_step = lambda batch: (traced.append(1), step(batch))[1]
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
+    emit(len(traced))
+
+
 def threads(load, name, emit):
     """How many threads the framework's kernels use."""
     load(name)

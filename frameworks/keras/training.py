@@ -164,6 +164,7 @@ def fit(
         model.compile(
             optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit
         )
+        optimizer.build(model.trainable_variables)  # made in the first step, they would have it traced twice
 
     def batches() -> Iterator[tuple[Array, ...]]:
         return planned_batches(plan, task.training.class_weights)
