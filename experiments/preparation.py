@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from experiments import data
 from experiments.contract import FrameworkSpec
-from experiments.contract.plan import require_equal_shares
+from experiments.contract.plan import require_equal_shards
 from experiments.data import fit
 from experiments.data.catalog import SOURCES
 from experiments.errors import SettingsError
@@ -130,7 +130,7 @@ def _check_fit(job: Job, dataset: data.Dataset, *, spec: FrameworkSpec, device: 
     problems = fit.check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
     problems += fit.check_examples(job.task, dataset.y_train)
     try:
-        require_equal_shares(job.task, n_examples=len(dataset.y_train), devices=devices)
+        require_equal_shards(job.task, n_examples=len(dataset.y_train), devices=devices)
     except ValueError as error:
         problems.append(str(error))
     problems += _beyond(spec, job, devices=devices)

@@ -73,7 +73,7 @@ def _coupled_decay():
     from frameworks.lightning import optimizers
 
     def before_step(task, network, *, rate):
-        for parameter in optimizers.unspared(task, network):
+        for parameter in optimizers.regularized(task, network):
             parameter.grad.add_(parameter.detach(), alpha=task.weight_decay)
 
     optimizers.before_step = torch.no_grad()(before_step)

@@ -24,7 +24,7 @@ from worker_calls import (
 
 import frameworks
 from experiments import data, preparation, training
-from experiments.contract.plan import require_equal_shares
+from experiments.contract.plan import require_equal_shards
 from experiments.errors import SettingsError
 from experiments.execution import executor
 from experiments.execution.run import Run
@@ -125,30 +125,30 @@ def is_alive(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
-def test_no_follower_outlives_a_worker_that_is_killed(local, exact, even_path, tmp_path):
+def test_no_replica_outlives_a_worker_that_is_killed(local, exact, even_path, tmp_path):
     work = executor.WorkItem(
         target=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path), log=tmp_path / "worker.log"
     )
     events = local.run([work])
-    _, (worker, followers) = next(events)
-    assert len(followers) == 1
-    assert all(map(is_alive, [worker, *followers]))
+    _, (worker, others) = next(events)
+    assert len(others) == 1
+    assert all(map(is_alive, [worker, *others]))
     os.kill(worker, signal.SIGKILL)
     assert isinstance(list(events)[-1][1], executor.Failed)
     give_up = time.monotonic() + 20
-    while any(map(is_alive, followers)):
-        assert time.monotonic() < give_up, "a follower lives on"
+    while any(map(is_alive, others)):
+        assert time.monotonic() < give_up, "a replica lives on"
         time.sleep(0.05)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
-def test_a_follower_that_is_killed_fails_the_run(local, exact, even_path, tmp_path):
+def test_a_replica_that_is_killed_fails_the_run(local, exact, even_path, tmp_path):
     work = executor.WorkItem(
         target=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path, 2.0), log=tmp_path / "worker.log"
     )
     events = local.run([work])
-    _, (_, followers) = next(events)
-    os.kill(followers[0], signal.SIGKILL)
+    _, (_, others) = next(events)
+    os.kill(others[0], signal.SIGKILL)
     began = time.monotonic()
     assert isinstance(list(events)[-1][1], executor.Failed)
     assert time.monotonic() - began < 60
@@ -166,14 +166,14 @@ REFUSED = {
 def test_what_several_devices_would_train_otherwise_is_refused(exact, parts, words):
     networks = {key: cases.task(f"network={name}").network for key, name in parts.items() if key == "network"}
     asked = change(exact, **parts | networks)
-    require_equal_shares(asked, n_examples=1272, devices=1)
+    require_equal_shards(asked, n_examples=1272, devices=1)
     with pytest.raises(ValueError, match=words):
-        require_equal_shares(asked, n_examples=1272, devices=2)
+        require_equal_shards(asked, n_examples=1272, devices=2)
 
 
 def test_examples_that_do_not_divide_are_refused_whatever_the_batch(exact):
     with pytest.raises(ValueError, match="1271 do not divide by 2: change data.validation_fraction"):
-        require_equal_shares(exact, n_examples=1271, devices=2)
+        require_equal_shards(exact, n_examples=1271, devices=2)
 
 
 TWO_DEVICES = dataclasses.replace(EXECUTOR, workers=1, devices=2)

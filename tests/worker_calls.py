@@ -215,7 +215,7 @@ def weights_replaced_on(devices, load, name, task, path, emit):
 
 
 def hung_on(devices, load, name, task, path, *seconds_and_emit):
-    """Emits its own and its followers' process numbers after an epoch, waits there (600 s, if not stated), goes on."""
+    """Emits its own and its replicas' process numbers after an epoch, waits there (600 s, if not stated), goes on."""
     *seconds, emit = seconds_and_emit
     model, dataset = _model(load, name, task, path, devices=devices)
 
@@ -246,7 +246,7 @@ def dropped_on_two(load, task, emit):
 
     from frameworks.keras import replicas
 
-    replicas.draw_apart(model.model)
+    replicas.reseed_per_replica(model.model)
     strategy = model.model.distribute_strategy
     dropout = model.model.get_layer("dropout1")
     kept = strategy.run(lambda: dropout(np.ones((4, 64), "float32"), training=True))

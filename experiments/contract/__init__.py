@@ -14,6 +14,7 @@ from experiments.contract.plan import Plan
 from experiments.task import Precision, Task
 
 Array = NDArray[Any]
+EVALUATION_BATCH_SIZE = 1000  # examples that `Model.logits` scores at once: memory, not a number of the task
 
 
 class Model(Protocol):
@@ -53,7 +54,7 @@ class Model(Protocol):
         """Let the task's optimizer, decay and clipping take one step per element of `gradients`; no data is seen."""
 
     def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
-        """From now on drop what `experiments.masks.keep_mask` says, for at most `n_steps` steps; for certificates."""
+        """From now on drop what `dropout_masks.keep_mask` says, for at most `n_steps` steps; for certificates."""
 
     def synchronize(self) -> None:
         """Return when queued device work is done, so that run.py can read its clock."""
@@ -78,7 +79,7 @@ class Framework(Protocol):
         """Build the task's network, compiled and ready to fit on `device` ("cpu" or "gpu").
 
         With `devices` > 1, `fit` takes an equal share of each batch on each of them and steps with the mean of their
-        gradients: the step of one device, up to rounding (`plan.require_equal_shares` says for which tasks). The plan's
+        gradients: the step of one device, up to rounding (`plan.require_equal_shards` says for which tasks). The plan's
         batch stays the whole one, and so do the losses that `on_epoch_end` gets.
 
         Raises:
@@ -108,3 +109,16 @@ class FrameworkSpec:
     colour: str
     max_devices: int | None = None
     precisions: tuple[Precision, ...] = get_args(Precision)
+
+
+def require_gpus(devices: int, *, seen: int, by: str) -> None:
+    """Refuse `device=gpu` where a library sees too few.
+
+    Raises:
+        RuntimeError: If `by`, such as "PyTorch", has `seen` fewer than `devices`.
+    """
+    if seen < devices:
+        raise RuntimeError(
+            f"`executor.device=gpu` needs a GPU that {by} sees for each of {devices} device(s), but it sees {seen}; "
+            "use executor.device=cpu"
+        )

@@ -117,12 +117,12 @@ def require_whole_steps(n_examples: int, *, batch_size: int, batches_per_step: i
     )
 
 
-def share_of(array: Array, replica: int, *, devices: int) -> Array:
+def shard_of(array: Array, replica: int, *, devices: int) -> Array:
     """The rows of a batch that replica 0, 1, ... of `devices` takes: every `devices`-th, (n / devices, ...)."""
     return np.ascontiguousarray(array[replica::devices])
 
 
-def require_equal_shares(task: Task, *, n_examples: int, devices: int) -> None:
+def require_equal_shards(task: Task, *, n_examples: int, devices: int) -> None:
     """Refuse a task whose step on several devices is not its step on one.
 
     The mean of the devices' gradients is the batch's gradient only where all shares count alike.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from experiments import data, metrics
 from experiments.contract import Framework, Load, Model
 from experiments.contract.initialization import Weights, initial_weights
-from experiments.contract.plan import BatchPlan, batches_of, require_equal_shares
+from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
 from experiments.task import Task
@@ -37,7 +37,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     imported = time.perf_counter()
     start_mib = _peak_mib()
     dataset = data.read(run.data_path)
-    require_equal_shares(run.task, n_examples=len(dataset.y_train), devices=run.devices)
+    require_equal_shards(run.task, n_examples=len(dataset.y_train), devices=run.devices)
     model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
     plan = plan_for(run.task, dataset, seed=run.seed)
     monitor = _FitMonitor(run=run, model=model, dataset=dataset, emit=emit)

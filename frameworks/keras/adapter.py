@@ -11,13 +11,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
 from experiments.contract.initialization import Weights
 from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.keras import layers, networks, optimizers, replicas, training, weights
 
 Array = NDArray[Any]
-EVALUATION_BATCH = 1000
 
 
 class KerasModel:
@@ -27,7 +27,9 @@ class KerasModel:
         self.model = model
         self.task = task
         self.device = device
-        self._on_first = tf.function(lambda inputs: self.model(inputs, training=False), reduce_retracing=True)
+        self._predict_on_one_replica = tf.function(
+            lambda inputs: self.model(inputs, training=False), reduce_retracing=True
+        )
 
     def weights(self) -> Weights:
         return weights.read(self.model)
@@ -37,13 +39,13 @@ class KerasModel:
 
     def logits(self, inputs: Array, /) -> Array:
         # Not `predict`: inside `fit` it would build a new input pipeline for every evaluation.
-        starts = range(0, len(inputs), EVALUATION_BATCH)
-        return np.concatenate([self._predict(inputs[at : at + EVALUATION_BATCH]) for at in starts])
+        starts = range(0, len(inputs), EVALUATION_BATCH_SIZE)
+        return np.concatenate([self._predict(inputs[at : at + EVALUATION_BATCH_SIZE]) for at in starts])
 
     def _predict(self, inputs: Array) -> Array:
         if self.model.distribute_strategy.num_replicas_in_sync == 1:
             return self.model.predict_on_batch(inputs)
-        return self._on_first(inputs).numpy()  # Keras would let every replica predict all of them
+        return self._predict_on_one_replica(inputs).numpy()  # Keras would let every replica predict all of them
 
     def fit(
         self,
@@ -97,12 +99,8 @@ class KerasFramework:
         device: str,
         devices: int = 1,
     ) -> KerasModel:
-        seen = len(tf.config.list_physical_devices("GPU"))
-        if device == "gpu" and seen < devices:
-            raise RuntimeError(
-                f"`executor.device=gpu` needs a GPU that TensorFlow sees for each of {devices} device(s), "
-                f"but it sees {seen}"
-            )
+        if device == "gpu":
+            require_gpus(devices, seen=len(tf.config.list_physical_devices("GPU")), by="TensorFlow")
         tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
         if not task.training.jit:  # Keras compiles nothing under it; on a CPU runs repeat bit for bit without it too
             tf.config.experimental.enable_op_determinism()

@@ -6,6 +6,8 @@ A layer `a_b` here is the layer `a.b` there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 from keras import layers
 
@@ -136,14 +138,14 @@ def rnn(network: RnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
     return keras.Sequential([*stack, logits(n_outputs)])
 
 
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "resnet": resnet,
+    "rnn": rnn,
+}
+
+
 def network(task: Task, *, input_shape: Shape, n_outputs: int) -> keras.Model:
     """The network that the task names."""
-    match task.network:
-        case MlpSettings():
-            return mlp(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
-        case CnnSettings():
-            return cnn(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
-        case ResnetSettings():
-            return resnet(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
-        case RnnSettings():
-            return rnn(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
+    return NETWORKS[task.network.kind](task.network, task, input_shape=input_shape, n_outputs=n_outputs)

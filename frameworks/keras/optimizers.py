@@ -7,7 +7,6 @@ Each is a subclass that changes the update rule and nothing else. Python numbers
 from __future__ import annotations
 
 import math
-from fnmatch import fnmatch
 from typing import Any
 
 import keras
@@ -15,8 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from experiments.task import Clip, Task
-from experiments.task import optimizers as words
+from experiments.task import Clip, Task, optimizers
 from frameworks.keras import replicas, weights
 
 Rate = keras.optimizers.schedules.LearningRateSchedule
@@ -24,7 +22,7 @@ CLIPS = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global_norm": 
 
 
 def optimizer(task: Task, model: keras.Model, rate: Rate, *, batches_per_step: int = 1) -> keras.optimizers.Optimizer:
-    """The task's optimizer at the plan's learning rates, with decoupled decay on the weights that it does not spare."""
+    """The task's optimizer at the plan's learning rates, with decoupled decay on the weights that are not excluded."""
     averaging = task.regularization.weight_averaging
     common = clipping(task.regularization.clip) | {
         "learning_rate": rate,
@@ -35,9 +33,10 @@ def optimizer(task: Task, model: keras.Model, rate: Rate, *, batches_per_step: i
     }
     names = {variable.path: name for name, variable in weights.variables(model).items()}
     made = _adapted(task.optimizer, common, names)
-    spared = [variable for variable in model.trainable_variables if task.regularization.excludes(names[variable.path])]
-    if task.weight_decay and spared:
-        made.exclude_from_weight_decay(var_list=spared)
+    excludes, variables = task.regularization.excludes, model.trainable_variables
+    excluded = [variable for variable in variables if excludes(names[variable.path])]
+    if task.weight_decay and excluded:
+        made.exclude_from_weight_decay(var_list=excluded)
     return made
 
 
@@ -47,26 +46,28 @@ def clipping(settings: Clip) -> dict[str, float]:
     return {} if keyword is None else {keyword: settings.limit}
 
 
-def _adapted(settings: words.Optimizer, common: dict[str, Any], names: dict[str, str]) -> keras.optimizers.Optimizer:
+def _adapted(
+    settings: optimizers.Optimizer, common: dict[str, Any], names: dict[str, str]
+) -> keras.optimizers.Optimizer:
     match settings:
-        case words.SgdSettings(momentum=momentum, nesterov=nesterov):
+        case optimizers.SgdSettings(momentum=momentum, nesterov=nesterov):
             return SGD(**common, momentum=momentum, nesterov=nesterov)
-        case words.RmspropSettings(rho=rho, epsilon=epsilon, momentum=momentum, centered=centered):
+        case optimizers.RmspropSettings(rho=rho, epsilon=epsilon, momentum=momentum, centered=centered):
             return RMSprop(**common, rho=rho, epsilon=epsilon, momentum=momentum, centered=centered)
-        case words.AdagradSettings(initial_accumulator=start, epsilon=epsilon):
+        case optimizers.AdagradSettings(initial_accumulator=start, epsilon=epsilon):
             return Adagrad(**common, initial_accumulator_value=start, epsilon=epsilon)
-        case words.AdadeltaSettings(rho=rho, epsilon=epsilon):
+        case optimizers.AdadeltaSettings(rho=rho, epsilon=epsilon):
             return Adadelta(**common, rho=rho, epsilon=epsilon)
-        case words.AdamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon, amsgrad=amsgrad):
+        case optimizers.AdamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon, amsgrad=amsgrad):
             return Adam(**common, beta_1=beta1, beta_2=beta2, epsilon=epsilon, amsgrad=amsgrad)
-        case words.AdamwSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case optimizers.AdamwSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
             # In Keras every optimizer decays decoupled: AdamW is Adam with weight_decay.
             return Adam(**common, beta_1=beta1, beta_2=beta2, epsilon=epsilon, amsgrad=False)
-        case words.AdamaxSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case optimizers.AdamaxSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
             return Adamax(**common, beta_1=beta1, beta_2=beta2, epsilon=epsilon)
-        case words.NadamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case optimizers.NadamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
             return Nadam(**common, beta_1=beta1, beta_2=beta2, epsilon=epsilon)
-        case words.AdafactorSettings(beta2_decay=decay, epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=clip):
+        case optimizers.AdafactorSettings(beta2_decay=decay, epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=clip):
             return Adafactor(
                 **common,
                 beta_2_decay=decay,
@@ -75,7 +76,7 @@ def _adapted(settings: words.Optimizer, common: dict[str, Any], names: dict[str,
                 clip_threshold=clip,
                 relative_step=True,
             )
-        case words.MuonSettings() as muon:
+        case optimizers.MuonSettings() as muon:
             return Muon(muon, names, **common)
 
 
@@ -101,7 +102,7 @@ class _Exact:
         devices = self._distribution_strategy.num_replicas_in_sync
         if devices > 1:
             summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
-            whole = [gradient * replicas.correction(devices) for gradient in summed]
+            whole = [gradient * replicas.loss_scale_correction(devices) for gradient in summed]
         super().apply(whole, trainable_variables)
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[keras.Variable], rate: Any) -> None:
@@ -315,7 +316,7 @@ class Adafactor(_Exact, keras.optimizers.Adafactor):
 class Muon(Adam):
     """Muon for named matrices, Adam for all else. Keras' own chooses by rank: it would take a gru's biases too."""
 
-    def __init__(self, settings: words.MuonSettings, names: dict[str, str], **common: Any) -> None:
+    def __init__(self, settings: optimizers.MuonSettings, names: dict[str, str], **common: Any) -> None:
         super().__init__(
             **common, beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon, amsgrad=False
         )
@@ -324,13 +325,10 @@ class Muon(Adam):
 
     def build(self, variables: list[keras.Variable]) -> None:
         super().build(variables)
-        patterns = self.settings.matrices
-        self._is_matrix = [
-            any(fnmatch(self.names[variable.path], pattern) for pattern in patterns) for variable in variables
-        ]
-        matrices = [variable for variable, chosen in zip(variables, self._is_matrix, strict=True) if chosen]
-        if not matrices or any(len(matrix.shape) != 2 for matrix in matrices):
-            raise ValueError(f"`optimizer.matrices` must name matrices, but got {self.settings.matrices}")
+        names = [self.names[variable.path] for variable in variables]
+        ranks = {name: len(variable.shape) for name, variable in zip(names, variables, strict=True)}
+        chosen = self.settings.select(ranks)
+        self._is_matrix = [name in chosen for name in names]
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         index = self._get_variable_index(variable)

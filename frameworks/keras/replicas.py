@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from experiments.contract.plan import share_of
+from experiments.contract.plan import shard_of
 
 Array = NDArray[Any]
 Batch = tuple[Array, ...]
@@ -39,26 +39,26 @@ def distributed(
     """`batches()` yields tuples of arrays; replica r of each gets the rows r, r + devices, ..."""
     devices = shared.num_replicas_in_sync
 
-    def shares() -> Iterator[Batch]:
+    def shards() -> Iterator[Batch]:
         for batch in batches():
             for replica in range(devices):
-                yield tuple(share_of(array, replica, devices=devices) for array in batch)
+                yield tuple(shard_of(array, replica, devices=devices) for array in batch)
 
     first = next(batches())
     signature = tuple(tf.TensorSpec((None, *array.shape[1:]), array.dtype) for array in first)
     # Elements go to the replicas in turn.
     return shared.distribute_datasets_from_function(
-        lambda _: tf.data.Dataset.from_generator(shares, output_signature=signature)
+        lambda _: tf.data.Dataset.from_generator(shards, output_signature=signature)
     )
 
 
-def correction(devices: int) -> float:
+def loss_scale_correction(devices: int) -> float:
     """What makes up for Keras' scaling of a loss: it rounds 1 / devices to float32. Exactly 1 for 1, 2, 4, ..."""
     return 1 / devices / float(np.float32(1 / devices))
 
 
-def draw_apart(model: keras.Model) -> None:
-    """Give each replica dropout masks of its own: Keras would draw the same for the rows of every share."""
+def reseed_per_replica(model: keras.Model) -> None:
+    """Give each replica dropout masks of its own: Keras would draw the same for the rows of every shard."""
     generators = [layer.seed_generator for layer in model.layers if hasattr(layer, "seed_generator")]
 
     @tf.function

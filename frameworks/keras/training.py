@@ -85,7 +85,7 @@ class StepLosses(keras.metrics.Metric):
     def __init__(self, loss: keras.losses.Loss, n_steps: int) -> None:
         super().__init__(name="step_losses")
         self.loss = loss
-        self.correction = replicas.correction(tf.distribute.get_strategy().num_replicas_in_sync)
+        self.correction = replicas.loss_scale_correction(tf.distribute.get_strategy().num_replicas_in_sync)
         self.losses = self.add_variable((n_steps,), initializer="zeros", name="losses")
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
@@ -135,7 +135,7 @@ def planned_batches(plan: Plan, class_weights: tuple[float, ...] | None) -> Iter
 
 
 def penalize(model: keras.Model, task: Task) -> None:
-    """Give every weight that is not spared its penalty; `fit` adds it to the loss."""
+    """Give every weight that is not excluded its penalty; `fit` adds it to the loss."""
     penalty = Penalty(l1=task.regularization.l1, l2=task.regularization.l2)
     if not (penalty.l1 or penalty.l2):
         return
@@ -170,7 +170,7 @@ def fit(
         return planned_batches(plan, task.training.class_weights)
 
     if shared.num_replicas_in_sync > 1:
-        replicas.draw_apart(model)
+        replicas.reseed_per_replica(model)
     model.fit(
         batches() if shared.num_replicas_in_sync == 1 else replicas.distributed(batches, shared),
         shuffle=False,

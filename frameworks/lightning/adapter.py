@@ -11,19 +11,19 @@ import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 
+from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
 from experiments.contract.initialization import Weights
 from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.lightning import layers, networks, optimizers, replicas, training, weights
 
 Array = NDArray[Any]
-EVALUATION_BATCH = 1000
 
 
 class LightningModel:
     """A network in a LightningModule."""
 
-    def __init__(self, module: training.Learner, *, seed: int, device: str, devices: int) -> None:
+    def __init__(self, module: training.TaskModule, *, seed: int, device: str, devices: int) -> None:
         self.module = module
         self.seed = seed
         self.device = torch.device("cuda" if device == "gpu" else "cpu")
@@ -39,7 +39,7 @@ class LightningModel:
         was_training = self.module.training
         self.module.eval()
         with torch.inference_mode(), training.autocast(self.module.task, self.device.type):
-            batches = torch.split(training.inputs_to_tensor(inputs), EVALUATION_BATCH)
+            batches = torch.split(training.inputs_to_tensor(inputs), EVALUATION_BATCH_SIZE)
             outputs = [self.module(batch.to(self.module.device)).cpu().numpy() for batch in batches]
         self.module.train(was_training)
         return np.concatenate(outputs)
@@ -52,7 +52,7 @@ class LightningModel:
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         accelerator = "gpu" if self.device.type == "cuda" else "cpu"
-        shared = replicas.followed(
+        group = replicas.replica_group(
             self.module.network,
             plan,
             task=self.module.task,
@@ -60,7 +60,7 @@ class LightningModel:
             device=accelerator,
             devices=self.devices,
         )
-        with shared:
+        with group:
             training.fit(
                 self.module,
                 plan,
@@ -115,19 +115,15 @@ class LightningFramework:
         device: str,
         devices: int = 1,
     ) -> LightningModel:
-        seen = torch.cuda.device_count()
-        if device == "gpu" and seen < devices:
-            raise RuntimeError(
-                f"`executor.device=gpu` needs a GPU that PyTorch sees for each of {devices} device(s), "
-                f"but it sees {seen}"
-            )
-        training.settle(task, seed=seed)
+        if device == "gpu":
+            require_gpus(devices, seen=torch.cuda.device_count(), by="PyTorch")
+        training.configure_process(task, seed=seed)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
         network = network.to(memory_format=torch.channels_last)
         weights.places(network)  # raises on anything unmapped
         if task.training.jit:
             training.compile_in_place(network)
-        return LightningModel(training.Learner(network, task), seed=seed, device=device, devices=devices)
+        return LightningModel(training.TaskModule(network, task), seed=seed, device=device, devices=devices)
 
     def versions(self) -> dict[str, str]:
         return {"pytorch-lightning": pl.__version__, "torch": torch.__version__}

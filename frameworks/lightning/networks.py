@@ -7,6 +7,7 @@ every output is logits. A layer `a.b` here is the layer `a_b` there.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -146,14 +147,14 @@ class Rnn(nn.Module):
         return self.logits(self.get_submodule(f"dropout{self.depth}")(last))
 
 
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "resnet": resnet,
+    "rnn": Rnn,
+}
+
+
 def network(task: Task, *, input_shape: Shape, n_outputs: int) -> nn.Module:
     """The network that the task names."""
-    match task.network:
-        case MlpSettings():
-            return mlp(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
-        case CnnSettings():
-            return cnn(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
-        case ResnetSettings():
-            return resnet(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
-        case RnnSettings():
-            return Rnn(task.network, task, input_shape=input_shape, n_outputs=n_outputs)
+    return NETWORKS[task.network.kind](task.network, task, input_shape=input_shape, n_outputs=n_outputs)

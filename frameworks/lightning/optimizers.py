@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatch
 
 import torch
 from torch import nn
 
-from experiments.task import Clip, Task
-from experiments.task import optimizers as words
+from experiments.task import Clip, Task, optimizers
 from frameworks.lightning import weights
 
 Parameters = list[nn.Parameter]
@@ -23,28 +21,28 @@ def optimizer(task: Task, network: nn.Module) -> torch.optim.Optimizer:
     named = weights.parameters(network)
     everything = [parameter for parameters in named.values() for parameter in parameters]
     match task.optimizer:
-        case words.SgdSettings(momentum=momentum, nesterov=nesterov):
+        case optimizers.SgdSettings(momentum=momentum, nesterov=nesterov):
             return torch.optim.SGD(everything, BASE_RATE, momentum=momentum, nesterov=nesterov, dampening=0.0)
-        case words.RmspropSettings(rho=rho, epsilon=epsilon, momentum=momentum, centered=centered):
+        case optimizers.RmspropSettings(rho=rho, epsilon=epsilon, momentum=momentum, centered=centered):
             return torch.optim.RMSprop(
                 everything, BASE_RATE, alpha=rho, eps=epsilon, momentum=momentum, centered=centered
             )
-        case words.AdagradSettings(initial_accumulator=start, epsilon=epsilon):
+        case optimizers.AdagradSettings(initial_accumulator=start, epsilon=epsilon):
             return torch.optim.Adagrad(everything, BASE_RATE, initial_accumulator_value=start, eps=epsilon)
-        case words.AdadeltaSettings(rho=rho, epsilon=epsilon):
+        case optimizers.AdadeltaSettings(rho=rho, epsilon=epsilon):
             return torch.optim.Adadelta(everything, BASE_RATE, rho=rho, eps=epsilon)
-        case words.AdamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon, amsgrad=amsgrad):
+        case optimizers.AdamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon, amsgrad=amsgrad):
             return torch.optim.Adam(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon, amsgrad=amsgrad)
-        case words.AdamwSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case optimizers.AdamwSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
             # `before_step` decays, as for every optimizer; AdamW's own decay is the same without exclusions.
             return torch.optim.AdamW(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon, weight_decay=0.0)
-        case words.AdamaxSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case optimizers.AdamaxSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
             return torch.optim.Adamax(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon)
-        case words.NadamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
+        case optimizers.NadamSettings(beta1=beta1, beta2=beta2, epsilon=epsilon):
             return torch.optim.NAdam(everything, BASE_RATE, betas=(beta1, beta2), eps=epsilon, momentum_decay=1.0)
-        case words.AdafactorSettings(beta2_decay=decay, epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=clip):
+        case optimizers.AdafactorSettings(beta2_decay=decay, epsilon1=epsilon1, epsilon2=epsilon2, clip_threshold=clip):
             return torch.optim.Adafactor(everything, BASE_RATE, beta2_decay=decay, eps=(epsilon1, epsilon2), d=clip)
-        case words.MuonSettings() as muon:
+        case optimizers.MuonSettings() as muon:
             return Muon(muon, named)
 
 
@@ -56,7 +54,7 @@ def before_step(task: Task, network: nn.Module, *, rate: float) -> None:
     """
     clip(task.regularization.clip, network.parameters())
     if task.weight_decay:
-        for parameter in unspared(task, network):
+        for parameter in regularized(task, network):
             parameter.mul_(1 - rate * task.weight_decay)
 
 
@@ -65,8 +63,8 @@ def is_finite(network: nn.Module) -> bool:
     return all(bool(each.grad.isfinite().all()) for each in network.parameters() if each.grad is not None)
 
 
-def unspared(task: Task, network: nn.Module) -> Parameters:
-    """The weights that decay and penalties do not leave alone."""
+def regularized(task: Task, network: nn.Module) -> Parameters:
+    """The weights that decay and penalties apply to."""
     return [
         parameter
         for name, parameters in weights.parameters(network).items()
@@ -78,12 +76,10 @@ def unspared(task: Task, network: nn.Module) -> Parameters:
 class Muon(torch.optim.Optimizer):
     """Muon in full precision (torch.optim.Muon computes in bfloat16) for named matrices, Adam for everything else."""
 
-    def __init__(self, settings: words.MuonSettings, named: dict[str, Parameters]) -> None:
-        chosen = {name for name in named if any(fnmatch(name, pattern) for pattern in settings.matrices)}
+    def __init__(self, settings: optimizers.MuonSettings, named: dict[str, Parameters]) -> None:
+        chosen = settings.select({name: parameters[0].ndim for name, parameters in named.items() if parameters})
         matrices = [parameter for name in named if name in chosen for parameter in named[name]]
         others = [parameter for name in named if name not in chosen for parameter in named[name]]
-        if not matrices or any(matrix.ndim != 2 for matrix in matrices):
-            raise ValueError(f"`optimizer.matrices` must name matrices, but {settings.matrices} names {sorted(chosen)}")
         super().__init__([{"params": matrices}, {"params": others}], {"lr": BASE_RATE})
         self.settings = settings
         self.adam = torch.optim.Adam(
@@ -141,8 +137,8 @@ def _shrink(norm: torch.Tensor, limit: float) -> torch.Tensor:
 
 
 def penalty(task: Task, network: nn.Module) -> torch.Tensor | float:
-    """l1 * sum(|w|) + l2 * sum(w^2) over the weights that are not spared."""
+    """l1 * sum(|w|) + l2 * sum(w^2) over the weights that are not excluded."""
     l1, l2 = task.regularization.l1, task.regularization.l2
     if not (l1 or l2):
         return 0.0
-    return sum(l1 * parameter.abs().sum() + l2 * parameter.square().sum() for parameter in unspared(task, network))
+    return sum(l1 * parameter.abs().sum() + l2 * parameter.square().sum() for parameter in regularized(task, network))

@@ -1,4 +1,4 @@
-"""Several devices that share one run, by DDP: a process each. The worker is replica 0; the others follow it.
+"""Several devices that share one run, by DDP: a process each. The worker is replica 0, and starts the others.
 
 Lightning's own launchers do not fit a worker: one runs the command again, the others lose what callbacks hold.
 """
@@ -25,14 +25,13 @@ from experiments.task import Task
 
 BACKENDS = {"cpu": "gloo", "gpu": "nccl"}
 HOST = "127.0.0.1"
-FOLLOW = "from frameworks.lightning.follower import follow; follow()"
-NO_LIMIT = timedelta(days=30)  # followers wait while replica 0 evaluates; the executor limits the time of a run
-GOODBYE_SECONDS = 30
+NO_LIMIT = timedelta(days=30)  # the others wait while replica 0 evaluates; the executor limits the time of a run
+EXIT_TIMEOUT_SECONDS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Share:
-    """What a follower is told: replica 1, 2, ... of `devices` trains `network` on its rows of the plan's batches."""
+class ReplicaJob:
+    """What replica 1, 2, ... of `devices` is sent: it trains `network` on its rows of the plan's batches."""
 
     task: Task
     network: nn.Module
@@ -70,21 +69,31 @@ def join(store: dist.TCPStore, *, device: str, devices: int, replica: int) -> No
 
 
 @contextmanager
-def followed(network: nn.Module, plan: Plan, *, task: Task, seed: int, device: str, devices: int) -> Iterator[None]:
+def replica_group(
+    network: nn.Module, plan: Plan, *, task: Task, seed: int, device: str, devices: int
+) -> Iterator[None]:
     """Within it, this process is replica 0 of `devices`, and the others train beside it; does nothing for one device.
 
+    Args:
+        network: Built, with the weights to begin with; each replica gets a copy.
+        plan: The whole batches; each replica takes its rows.
+        task: What the network was built for.
+        seed: The run's; each replica's dropout masks have a seed of their own, made from it.
+        device: "cpu" or "gpu".
+        devices: How many replicas there are.
+
     Raises:
-        RuntimeError: If a follower ends before training.
+        RuntimeError: If a replica ends before training.
     """
     if devices == 1:
         yield
         return
     store = dist.TCPStore(HOST, 0, devices, is_master=True, wait_for_workers=False)
-    followers: list[subprocess.Popen[bytes]] = []
+    others: list[subprocess.Popen[bytes]] = []
     try:
         for replica in range(1, devices):
-            followers.append(_start())
-            share = Share(
+            others.append(_start())
+            job = ReplicaJob(
                 task=task,
                 network=network,
                 plan=plan,
@@ -94,18 +103,18 @@ def followed(network: nn.Module, plan: Plan, *, task: Task, seed: int, device: s
                 replica=replica,
                 port=store.port,
             )
-            _tell(followers[-1], share)
-        while store.add("ready", 0) < len(followers):
-            _require_alive(followers)
+            _send(others[-1], job)
+        while store.add("ready", 0) < len(others):
+            _require_alive(others)
             time.sleep(0.02)
         join(store, device=device, devices=devices, replica=0)
         yield
-        for follower in followers:
-            follower.wait(GOODBYE_SECONDS)
+        for process in others:
+            process.wait(EXIT_TIMEOUT_SECONDS)
     finally:
-        for follower in followers:
-            follower.kill()
-            follower.wait()
+        for process in others:
+            process.kill()
+            process.wait()
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -113,23 +122,22 @@ def followed(network: nn.Module, plan: Plan, *, task: Task, seed: int, device: s
 def _start() -> subprocess.Popen[bytes]:
     """A fresh interpreter that imports what this one does: a fork would not survive a GPU that was touched."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen([sys.executable, "-P", "-c", FOLLOW], stdin=subprocess.PIPE, env=environment)
+    command = [sys.executable, "-P", "-m", "frameworks.lightning.replica_process"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
 
 
-def _tell(follower: subprocess.Popen[bytes], share: Share) -> None:
-    """Through a pipe that stays open: its end, whatever this process dies of, is the follower's."""
-    assert follower.stdin is not None
+def _send(process: subprocess.Popen[bytes], job: ReplicaJob) -> None:
+    """Through a pipe that stays open: its end, whatever this process dies of, is the other's."""
+    assert process.stdin is not None
     try:
-        pickle.dump(share, follower.stdin)
-        follower.stdin.flush()
+        pickle.dump(job, process.stdin)
+        process.stdin.flush()
     except BrokenPipeError:
-        follower.wait()
-        _require_alive([follower])
+        process.wait()
+        _require_alive([process])
 
 
-def _require_alive(followers: list[subprocess.Popen[bytes]]) -> None:
-    for replica, follower in enumerate(followers, start=1):
-        if follower.poll() is not None:
-            raise RuntimeError(
-                f"a follower (replica {replica}) ended with exit code {follower.returncode}; see the log"
-            )
+def _require_alive(others: list[subprocess.Popen[bytes]]) -> None:
+    for replica, process in enumerate(others, start=1):
+        if process.poll() is not None:
+            raise RuntimeError(f"replica {replica} ended with exit code {process.returncode}; see the log")

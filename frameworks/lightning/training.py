@@ -19,7 +19,7 @@ from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from experiments.contract.plan import Plan, share_of
+from experiments.contract.plan import Plan, shard_of
 from experiments.task import Task
 from frameworks.lightning import optimizers, replicas
 
@@ -33,7 +33,7 @@ PRECISIONS = {
 }
 
 
-def settle(task: Task, *, seed: int) -> None:
+def configure_process(task: Task, *, seed: int) -> None:
     """What holds for the whole process: exact products, the seed, and the type that optimizers keep scalars in."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     pl.seed_everything(seed, workers=True, verbose=False)
@@ -85,7 +85,7 @@ def loss(task: Task) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
             return lambda logits, targets: nn.functional.mse_loss(torch.sigmoid(logits), targets)
 
 
-class Learner(pl.LightningModule):
+class TaskModule(pl.LightningModule):
     """A network with the task's loss and optimizer; keeps the loss of each batch of the running epoch."""
 
     def __init__(self, network: nn.Module, task: Task) -> None:
@@ -118,7 +118,7 @@ class Learner(pl.LightningModule):
 
 
 class PlannedBatches(IterableDataset[Batch]):
-    """One epoch of a plan, whole batches at a time, or of each the replica's share."""
+    """One epoch of a plan, whole batches at a time, or of each the replica's shard."""
 
     def __init__(self, plan: Plan, epoch: int, *, devices: int, replica: int) -> None:
         self.plan = plan
@@ -131,7 +131,7 @@ class PlannedBatches(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         for batch in self.plan.batches(self.epoch):
-            inputs, targets = (share_of(array, self.replica, devices=self.devices) for array in batch)
+            inputs, targets = (shard_of(array, self.replica, devices=self.devices) for array in batch)
             yield inputs_to_tensor(inputs), torch.from_numpy(targets)
 
 
@@ -158,11 +158,11 @@ class Progress(pl.Callback):
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Learner, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: TaskModule, *_: Any) -> None:
         self.step_ended()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Learner) -> None:
-        losses = trainer.strategy.reduce(torch.stack(module.step_losses), reduce_op="mean")  # shares count alike
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: TaskModule) -> None:
+        losses = trainer.strategy.reduce(torch.stack(module.step_losses), reduce_op="mean")  # shards count alike
         module.step_losses.clear()
         stops = trainer.is_global_zero and self.epoch_ended(trainer.current_epoch, losses.cpu().numpy())
         trainer.should_stop = trainer.strategy.broadcast(stops)
@@ -181,7 +181,7 @@ def precision(task: Task) -> tuple[str | None, list[MixedPrecision]]:
 
 
 def fit(
-    module: Learner,
+    module: TaskModule,
     plan: Plan,
     *,
     device: str,
@@ -192,7 +192,7 @@ def fit(
 ) -> None:
     """Train `module` on the plan with a Trainer that does nothing else: no logger, checkpoint, bar or sanity check.
 
-    With several devices, `replica` of them trains here on its share of each batch; the group was joined before.
+    With several devices, `replica` of them trains here on its shard of each batch; the group was joined before.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     callbacks: list[pl.Callback] = [Progress(on_step_end, on_epoch_end)]
@@ -206,7 +206,7 @@ def fit(
             accelerator=device,
             devices=devices,
             strategy=replicas.strategy(device=device, replica=replica) if devices > 1 else "auto",
-            use_distributed_sampler=False,  # the plan is cut into shares here
+            use_distributed_sampler=False,  # the plan is cut into shards here
             precision=name,
             plugins=plugins or None,
             max_epochs=plan.epochs,

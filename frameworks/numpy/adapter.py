@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.contract import require_gpus
 from experiments.contract.initialization import Weights
 from experiments.contract.plan import Plan
 from experiments.task import Clip, Regularization, Task
@@ -85,7 +86,7 @@ class NumpyFramework:
         devices: int = 1,
     ) -> NumpyModel:
         if device == "gpu":
-            raise RuntimeError("`executor.device=gpu` needs a GPU that NumPy sees, but it sees none; use device=cpu")
+            require_gpus(devices, seen=0, by="NumPy")
         if devices > 1:
             raise ValueError(f"`framework=numpy` computes on one device, but got executor.devices={devices}; set 1")
         refuse_unknown_words(task)
