@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from experiments.contract.arrays import Array
+
 Array64 = NDArray[np.float64]
 
 

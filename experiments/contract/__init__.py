@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Protocol, get_args
 
-from numpy.typing import NDArray
-
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
 from experiments.task import Precision, Task
 
-Array = NDArray[Any]
 EVALUATION_BATCH_SIZE = 1000  # examples that `Model.logits` scores at once: memory, not a number of the task
 
 

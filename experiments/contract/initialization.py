@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.contract.arrays import Weights
 from experiments.task.networks import Initialization
 
-Weights = dict[str, NDArray[Any]]
 ONES = ("gamma", "moving_variance")
 ZEROS = ("beta", "moving_mean")
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.task import Augmentation, Task
 
-Array = NDArray[Any]
 AUGMENTATION_STREAM = 2**32  # keeps these draws apart from those of the order, which use the epoch's number
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.data.catalog import SOURCES
 from experiments.data.spec import ExampleSpec, write_npz
 from experiments.fingerprint import fingerprint_of_arrays, plain
 from experiments.task import DataSettings
 
-Array = NDArray[Any]
 PARTS = ("train", "validation", "test")
 
 

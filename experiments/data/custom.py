@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.data.pictures import RULES, read_folder
 from experiments.data.spec import Arrays, ExampleSpec, RawData, Source
 from experiments.task import DataSettings
 from experiments.task.checks import require
 
-Array = NDArray[Any]
 Inputs = Literal["images", "features", "sequences", "tokens"]
 
 ARRAYS = ("x_train", "y_train", "x_test", "y_test", "lengths_train", "lengths_test", "class_names")

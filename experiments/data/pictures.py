@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from experiments.data.spec import Arrays, ExampleSpec
 
-Array = NDArray[Any]
-
 RULES = "docs/custom-data.md says what it must hold"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no EPS: Pillow would start another program for it

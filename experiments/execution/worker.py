@@ -9,21 +9,19 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments import data, metrics
 from experiments.contract import Framework, Load, Model
-from experiments.contract.initialization import Weights, initial_weights
+from experiments.contract.arrays import Array, Weights
+from experiments.contract.initialization import initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
 from experiments.task import Task
 from experiments.task.schedules import learning_rates
 
-Array = NDArray[Any]
 GAP_EXAMPLES = 10_000  # training examples scored in evaluation mode, for the generalization gap
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.contract import Load
+from experiments.contract.arrays import Array
 from experiments.errors import ProbeFailed
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.fingerprint import plain
@@ -26,7 +26,6 @@ from experiments.parity.probes import FreeRun, Subject
 from experiments.task import Precision, Task
 
 Result = Any
-Array = NDArray[Any]
 FLOOR_STARTS = 3
 SPREAD_STARTS = 6
 

@@ -11,14 +11,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Array, Weights
 from experiments.parity.certificate import Row
 from experiments.parity.probes import NOT_TRAINED, is_smooth
 from experiments.task import Task
 
-Array = NDArray[Any]
 FIRST_STEPS = 5
 # Mixed precision: one rounding to bfloat16 is up to 2**-9 = 2e-3 of the value, and frameworks round at other places.
 MIXED_BOUND = 5e-2

@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments import data
 from experiments.contract import Load, Model
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import FixedPlan
 from experiments.execution.worker import as_fed, build, plan_for
 from experiments.task import Task
 from experiments.task.networks import RnnSettings
 from experiments.task.optimizers import SgdSettings
 
-Array = NDArray[Any]
 FREE_STEPS = 200
 CHECKPOINT_EVERY = 10
 STREAM_STEPS = 300

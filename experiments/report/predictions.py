@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments import metrics, statistics
+from experiments.contract.arrays import Array
 from experiments.report import formatting
 from experiments.report.arms import Arm
 from experiments.statistics import Agreement, Verdict
 
-Array = NDArray[Any]
 ReadLogits = Callable[[str], tuple[Array, Array] | None]
 MISTAKES_PER_KIND = 8
 RULE = (

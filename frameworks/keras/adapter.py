@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.keras import layers, networks, optimizers, replicas, training, weights
-
-Array = NDArray[Any]
 
 
 class KerasModel:

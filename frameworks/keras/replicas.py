@@ -8,11 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.contract.plan import shard_of
 
-Array = NDArray[Any]
 Batch = tuple[Array, ...]
 
 

@@ -9,14 +9,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.contract.plan import Plan
 from experiments.task import Task
 from frameworks.keras import optimizers, replicas, weights
 from frameworks.keras.layers import Penalty
-
-Array = NDArray[Any]
 
 
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):

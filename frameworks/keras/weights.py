@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Weights
 from frameworks.keras.layers import FixedDropout
 
 RECURRENT = (layers.SimpleRNN, layers.LSTM, layers.GRU)

@@ -13,17 +13,16 @@ import pytorch_lightning as pl
 import torch
 import torch._inductor.config
 import torch.distributed as dist
-from numpy.typing import NDArray
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from experiments.contract.arrays import Array
 from experiments.contract.plan import Plan, shard_of
 from experiments.task import Task
 from frameworks.lightning import optimizers, replicas
 
-Array = NDArray[Any]
 Batch = tuple[torch.Tensor, torch.Tensor]
 PRECISIONS = {
     "float32": "32-true",

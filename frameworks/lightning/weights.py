@@ -11,12 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Array, Weights
 
-Array = NDArray[Any]
 Tensors = dict[str, torch.Tensor]
 GRU_ORDER = (1, 0, 2)  # PyTorch: reset, update, candidate; canonical: update, reset, candidate; its own inverse
 

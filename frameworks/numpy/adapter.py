@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from experiments.contract import require_gpus
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
 from experiments.task import Clip, Regularization, Task
 from experiments.task.networks import MlpSettings
 from frameworks.numpy import networks, training
 
-Array = NDArray[Any]
 DONE_BY_OTHERS = {"early_stopping", "augmentation"}  # the harness stops a training, the plan changes the images
 NO_SWITCH = {"exclude"}  # says where l1, l2 and weight_decay apply, which are refused themselves
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.contract.initialization import Weights, initial_weights
+from experiments.contract.arrays import Weights
+from experiments.contract.initialization import initial_weights
 from experiments.task import Task
 from experiments.task.networks import MlpSettings
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.contract.initialization import Weights
+from experiments.contract.arrays import Weights
 from experiments.contract.plan import Plan
 from experiments.task import Task
 from experiments.task.optimizers import AdamSettings, SgdSettings

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.report.figures.style import SMALL, WIDTH, settled, styled
 from experiments.report.predictions import Mistake, Predictions
 from experiments.report.sanitize import clean
 
-Array = NDArray[Any]
 COLUMNS = 4
 CLASSES = 30
 CLASSES_WITH_COUNTS = 12
