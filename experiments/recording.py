@@ -128,6 +128,7 @@ class RunRecorder:
             self.sweep_id,
             {
                 "n_planned": max(len(self.runs), len(sweep.runs)),
+                "seeds": sorted({run.seed for run in sweep.runs}),
                 "margins": plain(task.margins),
                 "chance": plain(task.chance),
                 "comparison": plain(sweep.comparison),

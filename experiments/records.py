@@ -146,6 +146,8 @@ class SweepRecord:
     """All runs that one command asked for, in its order; some may be reused from earlier sweeps.
 
     Attributes:
+        n_planned: Runs that were asked for, all arms together.
+        seeds: The seeds that each arm was to be trained with.
         margins: Metric -> the largest difference that does not matter; null where the task has no such metric.
         chance: Metric -> what guessing scores.
         comparison: What the report compares, as `settings.ComparisonSettings`.
@@ -163,6 +165,7 @@ class SweepRecord:
     description: str
     command: str
     n_planned: int
+    seeds: tuple[int, ...]
     margins: dict[str, float | None]
     runs: tuple[RunRecord, ...]
     chance: dict[str, float | None] = field(default_factory=dict)
@@ -199,6 +202,7 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
         sweep_id=sweep_id,
         command="; ".join(dict.fromkeys(record.command for record in records)),
         n_planned=len(runs) + missing,
+        seeds=tuple(sorted({seed for record in records for seed in record.seeds})),
         runs=tuple(runs.values()),
         trials=tuple({run.run_id: run for record in records for run in record.trials}.values()),
         tuned_values=tuple(

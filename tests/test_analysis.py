@@ -49,13 +49,14 @@ def run(framework, seed, accuracy=0.95, *, outcome="finished", labels=None, fact
     )
 
 
-def sweep(runs, *, factor="framework", baseline=None, n_planned=None, **others):
+def sweep(runs, *, factor="framework", baseline=None, n_planned=None, seeds=None, **others):
     return SweepRecord(
         sweep_id="s",
         experiment="e",
         description="d",
         command="c",
         n_planned=len(runs) if n_planned is None else n_planned,
+        seeds=tuple(sorted({run.seed for run in runs}) if seeds is None else seeds),
         margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
         chance={"accuracy": 0.1, "loss": 2.3},
         runs=tuple(runs),
@@ -555,7 +556,9 @@ def test_no_run_at_all_is_an_analysis():
 
 def test_a_single_seed_is_not_assessed():
     analysis = analyse(sweep(grid(seeds=[0])))
-    assert "Not assessed: 1 paired run; at least 3 are needed" in analysis.sentences[0]
+    few = "Not assessed: 1 paired run; at least 3 are needed for any interval, 1 is planned."
+    assert analysis.sentences[0].endswith(few)
+    assert {verdict.n_planned for verdict in analysis.verdicts} == {1}
 
 
 def test_when_all_diverge_nothing_is_called_equal():
@@ -580,9 +583,22 @@ def test_any_margin_that_settings_allow_gives_a_report():
 
 def test_a_partial_sweep_says_how_much_there_is():
     runs = [*grid(seeds=[0, 1]), replace(run("keras", 2), outcome="running", metrics={})]
-    analysis = analyse(sweep(runs, n_planned=20))
+    analysis = analyse(sweep(runs, n_planned=20, seeds=range(10)))
     assert "partial: 4 of 20 runs" in analysis.warnings
-    assert "Not assessed: 2 paired runs" in analysis.sentences[0]
+    few = "Not assessed: 2 paired runs; at least 3 are needed for any interval, 10 are planned."
+    assert analysis.sentences[0].endswith(few)
+
+
+def test_what_is_planned_is_the_seeds_of_each_arm_and_half_of_them_for_a_control():
+    runs = [replace(one, metrics=one.metrics | {"time/steady_step": 0.1}) for one in grid(optimizer=("adam", "sgd"))]
+    for factor, n in (("framework", 5), ("optimizer", 5), ("seed", 2)):
+        analysis = analyse(sweep(runs[:8], factor=factor, n_planned=20, seeds=range(5)))
+        assert {verdict.n_planned for verdict in analysis.verdicts} == {n}
+    speeds = [pair.speed.sentence for pair in analyse(sweep(runs[:8], n_planned=20, seeds=range(5))).pairs]
+    assert speeds == ["Not assessed: 2 interleaved process pairs; at least 3 are needed for any interval, 5 are "
+                      "planned."] * 2  # fmt: skip
+    parts = [sweep(runs[:8], seeds=range(2)), sweep(runs[8:], seeds=range(1, 4))]
+    assert {verdict.n_planned for verdict in analyse(merged(parts, sweep_id="x")).verdicts} == {4}
 
 
 def chosen(**values):
@@ -690,7 +706,9 @@ def predicted(first, second, *, read=None, class_names=("a", "b")):
         for framework, each in (("keras", first), ("lightning", second))
         for seed, given in each.items()
     ]
-    return predictions_of(*arms_of(runs), class_names=class_names, margin=0.01, read=read or reads(first, second))
+    return predictions_of(
+        *arms_of(runs), class_names=class_names, margin=0.01, n_planned=3, read=read or reads(first, second)
+    )
 
 
 def test_answers_are_counted_by_true_class_and_averaged_over_seeds():
@@ -726,7 +744,9 @@ def test_of_each_kind_the_worst_few_are_kept():
     targets, given = np.zeros(n, dtype=int), np.ones(n, dtype=int)
     logits = logits_for(given) * (1 + np.arange(n))[:, None]  # the later the surer, and the more wrong
     arms = arms_of([run("keras", 0), run("lightning", 0)])
-    found = predictions_of(*arms, class_names=("a", "b"), margin=0.01, read=lambda run_id: (logits, targets))
+    found = predictions_of(
+        *arms, class_names=("a", "b"), margin=0.01, n_planned=3, read=lambda run_id: (logits, targets)
+    )
     assert [each.index for each in found.mistakes] == list(range(n - 1, 2, -1))
 
 
@@ -763,7 +783,7 @@ def test_new_data_is_not_claimed_from_the_seeds_that_went_well():
     for lost in (0, 6):  # keras loses seed 0, lightning seed 1: equally many are left
         runs[lost] = replace(runs[lost], outcome="diverged", metrics={})
     arms, right = arms_of(runs), answers(*[[]] * 5)
-    found = predictions_of(*arms, class_names=("a", "b"), margin=0.01, read=reads(right, right))
+    found = predictions_of(*arms, class_names=("a", "b"), margin=0.01, n_planned=3, read=reads(right, right))
     assert found.n_seeds == 3
     assert found.new_data is None
 

@@ -79,6 +79,7 @@ def sweep(*runs, factor="framework", **changes):
         description="d",
         command="c",
         n_planned=len(runs),
+        seeds=tuple(sorted({run.seed for run in runs})),
         margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
         runs=runs,
         comparison={"name": "n", "factor": factor},
@@ -142,7 +143,7 @@ def predicted(n_classes, *, n=200, n_seeds=3, channels=1, names=None):
     for one in (*first.runs, *second.runs):
         logits[one.run_id] = (shared + 0.3 * rng.normal(size=shared.shape), targets)
     class_names = names or [f"class {number}" for number in range(n_classes)]
-    found = predictions_of(first, second, class_names=class_names, margin=0.01, read=logits.get)
+    found = predictions_of(first, second, class_names=class_names, margin=0.01, n_planned=3, read=logits.get)
     pictures = {index: rng.integers(256, size=(28, 28, channels)).astype(np.uint8) for index in range(n)}
     return with_pictures(found, pictures)
 

@@ -232,6 +232,7 @@ def a_sweep(zeros):
         description="d",
         command="c",
         n_planned=len(runs),
+        seeds=tuple(sorted({run.seed for run in runs})),
         margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
         runs=tuple(runs),
     )

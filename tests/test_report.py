@@ -52,6 +52,7 @@ def sweep(*runs, n_planned=None):
         description="d",
         command="c",
         n_planned=n_planned or len(runs),
+        seeds=tuple(sorted({run.seed for run in runs})),
         margins={"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05},
         runs=runs,
     )

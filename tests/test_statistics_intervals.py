@@ -213,7 +213,7 @@ def test_only_the_crossed_interval_covers_the_difference_on_new_data():
         first, second = rng.random((6, 250)) > hard, rng.random((6, 250)) > other
         truth = TRUE_DIFFERENCE
         means, error = (first.mean(axis=1), second.mean(axis=1)), crossed_error(first, second)
-        wide = verdict(*means, margin=None, higher_is_better=True, new_data=error).ci95
+        wide = verdict(*means, margin=None, higher_is_better=True, n_planned=6, new_data=error).ci95
         narrow = mean_interval(means[0] - means[1])
         crossed += wide[0] <= truth <= wide[1]
         seeds_only += narrow.low <= truth <= narrow.high

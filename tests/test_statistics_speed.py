@@ -140,6 +140,10 @@ def blocks(logs):
     return first, first * np.exp(logs)
 
 
+def compared(first, second, **settings):
+    return compare_speed(first, second, **{"n_planned": 10} | settings)
+
+
 def spread(center, half_width, n=10):
     noise = np.random.default_rng(1).normal(size=n)
     noise = (noise - noise.mean()) / noise.std(ddof=1)
@@ -148,7 +152,7 @@ def spread(center, half_width, n=10):
 
 def test_the_speed_sentence_of_the_protocol():
     logs = spread(np.log(1.102), np.log(1.115 / 1.102))
-    found = compare_speed(*blocks(logs), names=("Lightning", "Keras"), conditions="CPU 2 threads")
+    found = compared(*blocks(logs), names=("Lightning", "Keras"), conditions="CPU 2 threads")
     assert found.id == "A_better_practical"
     assert found.ratio == pytest.approx(1.102)
     assert found.sentence == (
@@ -159,7 +163,7 @@ def test_the_speed_sentence_of_the_protocol():
 
 def test_swapping_the_arms_inverts_the_ratio_and_names_the_same_slower_arm():
     first, second = blocks(spread(np.log(1.102), np.log(1.115 / 1.102)))
-    there, back = compare_speed(first, second), compare_speed(second, first, names=("B", "A"))
+    there, back = compared(first, second), compared(second, first, names=("B", "A"))
     assert back.ratio == pytest.approx(1 / there.ratio)
     assert back.p_difference == pytest.approx(there.p_difference)
     assert back.sentence == there.sentence
@@ -176,15 +180,15 @@ def test_swapping_the_arms_inverts_the_ratio_and_names_the_same_slower_arm():
     ],
 )
 def test_every_outcome_of_speed_has_its_sentence(center, half_width, outcome, words):
-    found = compare_speed(*blocks(spread(center, half_width)))
+    found = compared(*blocks(spread(center, half_width)))
     assert found.id == outcome
     assert words in found.sentence
 
 
 def test_the_margin_is_one_on_the_log_scale():
     # 1 / 1.05 = .9524, so that swapping the arms cannot change the verdict; 1 - .05 would be .95
-    assert compare_speed(*blocks(spread(np.log(0.9535), 0.0005))).id == "equivalent_nonzero"
-    assert compare_speed(*blocks(spread(np.log(0.9512), 0.0005))).id == "B_better_practical"
+    assert compared(*blocks(spread(np.log(0.9535), 0.0005))).id == "equivalent_nonzero"
+    assert compared(*blocks(spread(np.log(0.9512), 0.0005))).id == "B_better_practical"
 
 
 @pytest.mark.parametrize(
@@ -196,14 +200,16 @@ def test_the_margin_is_one_on_the_log_scale():
     ],
 )
 def test_a_disturbed_machine_gets_no_verdict(settings, words):
-    found = compare_speed(*blocks(spread(0.1, 0.01)), **settings)
+    found = compared(*blocks(spread(0.1, 0.01)), **settings)
     assert (found.id, found.ratio) == ("not_assessed", None)
     assert words in found.sentence
 
 
 def test_two_blocks_get_no_verdict_and_equal_ratios_a_doubt():
-    assert compare_speed(*blocks([0.1, 0.2])).sentence.startswith("Not assessed: 2 interleaved process pairs; at least")
-    found = compare_speed(np.ones(5), np.full(5, 1.5))
+    assert compared(*blocks([0.1, 0.2]), n_planned=4).sentence == (
+        "Not assessed: 2 interleaved process pairs; at least 3 are needed for any interval, 4 are planned."
+    )
+    found = compared(np.ones(5), np.full(5, 1.5))
     assert (found.id, found.p_difference) == ("constant_difference", None)
     assert "check the clock" in found.sentence
 
@@ -212,7 +218,7 @@ def test_process_pairs_cover_and_steps_of_one_process_do_not():
     rng, by_process, by_step = np.random.default_rng(6), 0, 0
     for _ in range(400):  # process sd 3 %, step sd 5 %: the truth is a ratio of 1
         process = np.exp(rng.normal(0, 0.03, (2, 10)))
-        found = compare_speed(process[0], process[1])
+        found = compared(process[0], process[1])
         by_process += found.ci95[0] <= 1 <= found.ci95[1]
         logs = np.log(process[1, 0] / process[0, 0]) + rng.normal(0, 0.05 * np.sqrt(2), 500)
         by_step += abs(logs.mean()) < 1.96 * logs.std(ddof=1) / np.sqrt(500)
@@ -223,8 +229,8 @@ def test_process_pairs_cover_and_steps_of_one_process_do_not():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: compare_speed(np.ones(3), np.ones(4)), r"1-D of one length, but got \(3,\) and \(4,\)"),
-        (lambda: compare_speed(np.ones(3), np.zeros(3)), "`seconds > 0` must hold"),
+        (lambda: compared(np.ones(3), np.ones(4)), r"1-D of one length, but got \(3,\) and \(4,\)"),
+        (lambda: compared(np.ones(3), np.zeros(3)), "`seconds > 0` must hold"),
         (lambda: time_ratios(np.array([[0.0, 1.0]])), r"all > 0, but got shape \(1, 2\)"),
         (lambda: median_best([[]]), r"at least 1 trial each, but got \[0\]"),
         (lambda: TargetTimes(np.array([1.0]), np.array([True, False])), r"one length, times >= 0, but got"),

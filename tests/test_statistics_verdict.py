@@ -21,7 +21,7 @@ BANNED = ("significant", "proves", "wins", "no difference between", "the same")
 
 
 def points(first=FIRST, second=SECOND, **settings):
-    given = {"margin": 0.2, "higher_is_better": True, "unit": "pp", "metric": "accuracy"} | settings
+    given = {"margin": 0.2, "higher_is_better": True, "n_planned": 10, "unit": "pp", "metric": "accuracy"} | settings
     return verdict(first, second, **given)
 
 
@@ -72,7 +72,7 @@ def test_the_demonstration_shifted_by_thirty_points_is_better_beyond_the_margin(
 def test_the_toster_case_has_its_published_p_values_and_intervals():
     n, margin = 65, 0.350782  # R3: means 5.83 and 5.75, sd 1.17 and 1.29, r = .75
     sd = math.sqrt(1.17**2 + 1.29**2 - 2 * 0.75 * 1.17 * 1.29)
-    found = verdict(*with_figures(mean=0.08, sd=sd, n=n), margin=margin, higher_is_better=True)
+    found = verdict(*with_figures(mean=0.08, sd=sd, n=n), margin=margin, higher_is_better=True, n_planned=n)
     assert found.p_equivalence == pytest.approx(0.00770235, abs=1e-4)
     assert found.ci90 == pytest.approx((-0.1015433, 0.2615433), abs=1e-4)
     assert found.ci95 == pytest.approx((-0.1372988, 0.2972988), abs=1e-4)
@@ -123,7 +123,9 @@ def test_two_pairs_are_refused_an_interval_and_three_are_not():
     found = points(FIRST[:2], SECOND[:2])
     assert (found.id, found.ci95, found.p_difference) == ("not_assessed", None, None)
     assert statement(found) == ("Not assessed: 2 paired runs; at least 3 are needed for any interval, 10 are planned.")
-    assert points(FIRST[:1], SECOND[:1]).sentence.startswith("accuracy on this test set: Not assessed: 1 paired run;")
+    assert points(FIRST[:1], SECOND[:1], n_planned=1).sentence == (
+        "accuracy on this test set: Not assessed: 1 paired run; at least 3 are needed for any interval, 1 is planned."
+    )
     assert points(FIRST[:3], SECOND[:3]).ci95 is not None
 
 
@@ -161,6 +163,7 @@ def test_a_loss_prints_without_a_unit_and_lower_is_better():
         {0: 0.70, 1: 0.73, 2: 0.70, 3: 0.69},
         margin=0.05,
         higher_is_better=False,
+        n_planned=4,
         names=("Lightning", "Keras"),
         metric="test loss",
     )
@@ -222,7 +225,7 @@ def test_every_sentence_is_free_of_the_banned_words():
 def test_float_noise_does_not_make_a_constant_difference_vary():
     first, second = np.array([0.3, 0.2, 0.9]), np.array([0.2, 0.1, 0.8])
     assert len(set(first - second)) > 1  # the trap is there
-    assert verdict(first, second, margin=None, higher_is_better=True).id == "constant_difference"
+    assert verdict(first, second, margin=None, higher_is_better=True, n_planned=3).id == "constant_difference"
 
 
 def test_a_margin_in_points_for_accuracies_as_fractions_is_refused():
@@ -394,7 +397,7 @@ def outcomes(n_reports, *, n, seed, shift=0.0, sd=1.0, correlation=0.0, **settin
     shared = rng.normal(size=(n_reports, n)) * math.sqrt(correlation)
     own = rng.normal(size=(2, n_reports, n)) * math.sqrt(1 - correlation)
     first, second = sd * (shared + own) + np.array([shift, 0.0])[:, np.newaxis, np.newaxis]
-    given = {"margin": None, "higher_is_better": True} | settings
+    given = {"margin": None, "higher_is_better": True, "n_planned": n} | settings
     return [verdict(a, b, **given) for a, b in zip(first, second, strict=True)]
 
 

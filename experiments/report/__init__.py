@@ -55,7 +55,12 @@ def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping
         return analysis
     first, second = analysis.shown
     found = predictions.predictions_of(
-        first, second, class_names=record.class_names, margin=record.margins["accuracy"], read=store.reader.logits
+        first,
+        second,
+        class_names=record.class_names,
+        margin=record.margins["accuracy"],
+        n_planned=len(record.seeds),
+        read=store.reader.logits,
     )
     if found is None:
         return analysis

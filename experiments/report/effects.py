@@ -144,7 +144,7 @@ def _best(name: str, arms: Sequence[Arm], *, metric: str, factor: str, leaf: str
     best, highest = max(scored, key=lambda each: sign * math.fsum(each[1].values()) / len(each[1]))
     others = [arm for arm, _ in scored if arm is not best]
     verdicts = [
-        statistics.verdict(found, highest, margin=None, higher_is_better=sign > 0)
+        statistics.verdict(found, highest, margin=None, higher_is_better=sign > 0, n_planned=len(highest))
         for arm, found in scored
         if arm is not best
     ]

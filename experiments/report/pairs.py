@@ -74,12 +74,13 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
     has_loss = metric != metrics.LOSS and n_pairs <= MOST_WITH_LOSSES
     n_claims = n_pairs * (1 + has_loss)
     are_frameworks = first.framework != second.framework
+    time_margin = record.margins.get("time_ratio") or 0.05
     return Pair(
         first=first,
         second=second,
         score=_verdict(first, second, record, metric=metric, n_claims=n_claims),
         loss=_verdict(first, second, record, metric=metrics.LOSS, n_claims=n_claims) if has_loss else None,
-        speed=_speed(first, second, margin=record.margins.get("time_ratio") or 0.05) if are_frameworks else None,
+        speed=_speed(first, second, margin=time_margin, n_planned=len(record.seeds)) if are_frameworks else None,
         memory=_difference(first, second, metrics.MEMORY) if are_frameworks else None,
     )
 
@@ -120,6 +121,7 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
         second.counted(metric),
         margin=record.margins[metric.rpartition("/")[2]],
         failure_score=record.chance.get(metric.rpartition("/")[2]),
+        n_planned=len(record.seeds),
         names=(first.name, second.name),
         n_claims=n_claims,
         n_looks=record.looks,
@@ -127,7 +129,7 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
     )
 
 
-def _speed(first: Arm, second: Arm, *, margin: float) -> SpeedComparison | None:
+def _speed(first: Arm, second: Arm, *, margin: float, n_planned: int) -> SpeedComparison | None:
     """Steady step times, a pair of processes per seed."""
     times = [arm.scores("time/steady_step") for arm in (first, second)]
     seeds = [seed for seed in times[0] if seed in times[1]]
@@ -137,6 +139,7 @@ def _speed(first: Arm, second: Arm, *, margin: float) -> SpeedComparison | None:
     return statistics.compare_speed(
         np.array([times[0][seed] for seed in seeds]),
         np.array([times[1][seed] for seed in seeds]),
+        n_planned=n_planned,
         names=(first.name, second.name),
         conditions=_conditions(runs),
         margin=margin,
@@ -234,6 +237,7 @@ def _control_pair(first: Arm, second: Arm, record: SweepRecord, *, metric: str, 
         np.array(list(second.counted(metric).values())),
         margin=record.margins[metric.rpartition("/")[2]],
         failure_score=record.chance.get(metric.rpartition("/")[2]),
+        n_planned=len(record.seeds) // 2,
         names=(first.name, second.name),
         n_claims=n_claims,
         alpha=CONTROL_ALPHA,

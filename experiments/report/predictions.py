@@ -64,9 +64,18 @@ class Predictions:
 
 
 def predictions_of(
-    first: Arm, second: Arm, *, class_names: Sequence[str], margin: float | None, read: ReadLogits
+    first: Arm, second: Arm, *, class_names: Sequence[str], margin: float | None, n_planned: int, read: ReadLogits
 ) -> Predictions | None:
-    """Compare two arms on the logits of the seeds that both finished; None where there are none, or no classes."""
+    """Compare two arms on the logits of the seeds that both finished; None where there are none, or no classes.
+
+    Args:
+        first: One arm, of one framework.
+        second: Another, on the same data.
+        class_names: Of the test set; empty where its targets are values.
+        margin: The largest difference in accuracy that does not matter, if one was declared.
+        n_planned: Seeds that each arm was to be trained with.
+        read: Identifier of a run -> its test logits (n, n_classes) and targets (n,), or None.
+    """
     runs = {run.seed: run for run in second.finished}
     pairs = [(run, runs[run.seed]) for run in first.finished if run.seed in runs]
     kept = [(one.seed, read(one.run_id), read(other.run_id)) for one, other in pairs]
@@ -89,7 +98,7 @@ def predictions_of(
         n_examples=len(targets),
         seed=whole[0][0],
         agreement=statistics.agreement(logits[0][0], logits[1][0], labels=targets),
-        new_data=_on_new_data(first, second, logits, targets, margin=margin),
+        new_data=_on_new_data(first, second, logits, targets, margin=margin, n_planned=n_planned),
         mistakes=_mistakes(first, second, logits, targets, class_names=class_names),
     )
 
@@ -104,7 +113,7 @@ def _confusion(logits: Array, targets: Array) -> Array:
 
 
 def _on_new_data(
-    first: Arm, second: Arm, logits: Sequence[Array], targets: Array, *, margin: float | None
+    first: Arm, second: Arm, logits: Sequence[Array], targets: Array, *, margin: float | None, n_planned: int
 ) -> Verdict | None:
     right = [each.argmax(axis=2) == targets for each in logits]
     is_whole = first.n_lost == second.n_lost == 0 and len(first.runs) == len(second.runs) == len(right[0])
@@ -115,6 +124,7 @@ def _on_new_data(
         {seed: float(np.mean(right[0][seed])) for seed in seeds},
         {seed: float(np.mean(right[1][seed])) for seed in seeds},
         margin=margin,
+        n_planned=n_planned,
         names=(first.name, second.name),
         **formatting.of_verdict(metrics.ACCURACY),
         new_data=statistics.crossed_error(right[0], right[1]),

@@ -14,10 +14,9 @@ from experiments.statistics.multiplicity import simultaneous_levels
 from experiments.statistics.outcome import Interval, Outcome, decide, decide_without_spread
 from experiments.statistics.pairing import mean, standard_deviation
 from experiments.statistics.verdict import tost_p
-from experiments.statistics.wording import known, p_text, percent
+from experiments.statistics.wording import known, p_text, percent, planned
 
 LARGEST_CV = 0.30
-PLANNED_BLOCKS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +50,7 @@ def compare_speed(
     first_seconds: Array,
     second_seconds: Array,
     *,
+    n_planned: int,
     names: tuple[str, str] = ("A", "B"),
     what: str = "per step",
     conditions: str = "",
@@ -65,6 +65,7 @@ def compare_speed(
     Args:
         first_seconds: Median steady step seconds of arm A, one for each block, shape (n_blocks,).
         second_seconds: The same for arm B; row b ran next to row b of A.
+        n_planned: Blocks in the plan, as printed when there are too few.
         names: Names of the arms, as printed.
         what: What was timed, as printed.
         conditions: Machine and threads, as printed, such as "CPU 2 threads".
@@ -98,7 +99,7 @@ def compare_speed(
         disturbance=disturbance or _disturbance(largest_cv),
     )
     record = _assess(record, np.log(second_seconds / first_seconds))
-    return replace(record, sentence=_sentence(record))
+    return replace(record, sentence=_sentence(record, n_planned=n_planned))
 
 
 def _assess(record: SpeedComparison, logs: Array) -> SpeedComparison:
@@ -123,13 +124,13 @@ def _assess(record: SpeedComparison, logs: Array) -> SpeedComparison:
     )
 
 
-def _sentence(record: SpeedComparison) -> str:
+def _sentence(record: SpeedComparison, *, n_planned: int) -> str:
     if record.disturbance:
         return f"Not assessed: {record.disturbance}, so times {record.what} cannot be compared."
     if record.id == "not_assessed":
         return (
             f"Not assessed: {record.n} interleaved process pairs; at least {MINIMUM_RUNS} are needed for any interval, "
-            f"{PLANNED_BLOCKS} are planned."
+            f"{planned(n_planned)}."
         )
     if record.id in ("identical", "constant_difference"):
         return f"Exactly the same ratio {known(record.ratio):.6g} in all {record.n} process pairs: check the clock."

@@ -30,6 +30,7 @@ def verdict(
     *,
     margin: float | None,
     higher_is_better: bool,
+    n_planned: int,
     names: tuple[str, str] = ("A", "B"),
     metric: str = "score",
     unit: str = "",
@@ -39,7 +40,6 @@ def verdict(
     new_data: CrossedError | None = None,
     n_claims: int = 1,
     n_looks: int = 1,
-    n_planned: int = 10,
     alpha: float = 0.05,
 ) -> Verdict:
     """Say what the paired runs of two arms show: better, equivalent, or neither.
@@ -53,6 +53,7 @@ def verdict(
         margin: Equivalence and practical margin m, in the unit of the scores, from the task's config; one computed
             from the observed spread is not a margin. None: only a difference can be shown.
         higher_is_better: False for losses and times.
+        n_planned: Pairs in the plan, as printed when there are too few.
         names: Names of the two arms, as printed.
         metric: Name of the metric, as printed.
         unit: Unit as printed, such as "pp"; empty for losses.
@@ -62,7 +63,6 @@ def verdict(
         new_data: Crossed error of the same runs, to widen the scope from this test set to new data.
         n_claims: Size K of the family of primary claims; intervals become simultaneous: alpha / K.
         n_looks: How often this comparison is looked at while seeds are added; divides alpha once more.
-        n_planned: Seeds in the plan, as printed when there are too few.
         alpha: Level; .01 for the control of an arm against itself.
 
     Returns:

@@ -59,6 +59,11 @@ def percent(level: float) -> str:
     return f"{100 * level:.4g} %"
 
 
+def planned(n: int) -> str:
+    """Write how many pairs the plan has."""
+    return "1 is planned" if n == 1 else f"{n} are planned"
+
+
 def decimals_for(bounds: Interval, *, margin: float | None) -> int:
     """Decimals that show the half-width and the margin, and never round a bound onto the mark that it clears."""
     half_width = (bounds[1] - bounds[0]) / 2
@@ -103,9 +108,7 @@ def _not_assessed(verdict: Verdict) -> str:
     if verdict.every_run_failed:
         return "Not assessed: every run failed."
     pairs = "1 paired run" if verdict.n == 1 else f"{verdict.n} paired runs"
-    return (
-        f"Not assessed: {pairs}; at least {MINIMUM_RUNS} are needed for any interval, {verdict.n_planned} are planned."
-    )
+    return f"Not assessed: {pairs}; at least {MINIMUM_RUNS} are needed for any interval, {planned(verdict.n_planned)}."
 
 
 def _better(verdict: Verdict) -> str:

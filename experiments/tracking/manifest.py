@@ -40,19 +40,21 @@ def sweep_from(
         names = {"name": entry["name"], "labels": entry["labels"], "overrides": tuple(entry["overrides"])}
         return replace(read_run(entry["id"]), **names)
 
+    runs = tuple(run_from(entry) for entry in manifest["runs"])
     return SweepRecord(
         sweep_id=sweep_id,
         experiment=experiment,
         description=description,
         command=command,
         n_planned=manifest["n_planned"],
+        seeds=tuple(manifest.get("seeds") or sorted({run.seed for run in runs})),  # older sweeps kept no plan
         margins=manifest["margins"],
         chance=manifest["chance"],
         comparison=manifest["comparison"],
         class_names=tuple(manifest["class_names"]),
         tuned_values=tuple(TunedValue(**each) for each in manifest["choices"]),
         studies=tuple(study_from(study) for study in manifest["studies"]),
-        runs=tuple(run_from(entry) for entry in manifest["runs"]),
+        runs=runs,
         trials=tuple(run_from(entry) for entry in manifest["trials"]),
         pictures=pictures,
         control=control,
