@@ -18,7 +18,7 @@ from experiments.records import RunRecord
 from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.best import tuned_values, with_best_values, write_best
-from experiments.tuning.studies import Study
+from experiments.tuning.studies import Study, run_id_of
 from experiments.tuning.tuner import ActiveTrial, Tuner, open_tuner
 
 
@@ -152,7 +152,7 @@ class _TrialLoop:
         store, settings = self.recorder.store, self.tuner.settings
         for study in self.tuner.studies:
             for trial in study.finished_trials:
-                run_id = str(trial.user_attrs.get("mlflow_run_id", ""))
+                run_id = run_id_of(trial)
                 if store.reader.has_run(run_id):
                     epochs = str(trial.user_attrs.get("epochs", 0))
                     store.log_facts(run_id, {"trial_state": trial.state.name, "trial_epochs": epochs})

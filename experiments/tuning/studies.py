@@ -185,6 +185,11 @@ def _require_within_budget(study: Study, settings: TuningSettings) -> None:
         )
 
 
+def run_id_of(trial: FrozenTrial | optuna.trial.Trial) -> str:
+    """The run that keeps a trial in the store, or ""."""
+    return str(trial.user_attrs.get("mlflow_run_id", ""))
+
+
 def record_of(study: Study, settings: TuningSettings) -> StudyRecord:
     """A study as the report reads it."""
     trials = study.study.get_trials(deepcopy=False)
@@ -217,7 +222,7 @@ def _record_of_trial(trial: FrozenTrial, first_start: datetime | None) -> TrialR
         ended=since_first(trial.datetime_complete),
         epochs=int(trial.user_attrs.get("epochs", 0)),
         seconds=float(trial.user_attrs.get("seconds", 0.0)),
-        run_id=str(trial.user_attrs.get("mlflow_run_id", "")),
+        run_id=run_id_of(trial),
         reason=str(trial.user_attrs.get("reason", "")),
     )
 

@@ -21,7 +21,7 @@ from experiments.execution.run import Run
 from experiments.records import StudyRecord
 from experiments.task.search_space import INDEPENDENT, TuningSettings
 from experiments.tuning.points import as_trial, make_sampler, own_values, shared_points, suggest, task_with
-from experiments.tuning.studies import Study, open_studies, record_of
+from experiments.tuning.studies import Study, open_studies, record_of, run_id_of
 
 TRIES = 2  # of a trial whose worker was killed
 
@@ -42,7 +42,7 @@ class ActiveTrial:
     @property
     def earlier_run_id(self) -> str:
         """The store's run of an earlier try of the same trial, or ""."""
-        return str(self.trial.user_attrs.get("mlflow_run_id", ""))
+        return run_id_of(self.trial)
 
 
 @dataclass(kw_only=True)
@@ -182,7 +182,7 @@ class Tuner:
         """Identifier in the store and run of every finished trial, by study and number."""
         return [
             (
-                str(trial.user_attrs.get("mlflow_run_id", "")),
+                run_id_of(trial),
                 dataclasses.replace(
                     as_trial(study.template, trial.params, seed=self.settings.seed),
                     name=f"{study.arm} · trial {trial.number}",
