@@ -14,6 +14,16 @@ from experiments import data, job
 from experiments.execution import executor
 
 
+def pytest_xdist_auto_num_workers(config):
+    """A process per core for a whole suite, at most 4; this one alone for what is picked.
+
+    Every process imports all of it and warms a forkserver of its own, of 2 GB together, so that a single file is done
+    sooner without; and a debugger or `-s` needs this one. Every process pins its frameworks to one thread.
+    """
+    is_whole = config.args == config.getini("testpaths") and not config.option.keyword
+    return min(4, executor.available_cores()) if is_whole and config.option.capture != "no" else 0
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
