@@ -18,7 +18,8 @@ from experiments.contract.plan import require_equal_shards
 from experiments.data import fit
 from experiments.data.catalog import SOURCES
 from experiments.errors import SettingsError
-from experiments.execution.executor import LocalExecutor, check_share, choose_device, gpu_groups
+from experiments.execution.devices import check_share, choose_device, gpu_groups
+from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Run
 from experiments.fingerprint import fingerprint_of, slug
 from experiments.job import ComparisonSettings, ExecutorSettings, Job

@@ -26,7 +26,7 @@ import frameworks
 from experiments import data, preparation, training
 from experiments.contract.plan import require_equal_shards
 from experiments.errors import SettingsError
-from experiments.execution import executor
+from experiments.execution import devices, executor
 from experiments.execution.run import Run
 from experiments.task import Augmentation, Clip
 
@@ -212,7 +212,7 @@ def test_fewer_gpus_than_devices_are_refused(exact, cache, tmp_path, monkeypatch
 
 def test_gpus_are_handed_out_in_groups(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,1,2,9")
-    assert executor.gpu_groups(1) == ["4", "7", "1", "2", "9"]
+    assert devices.gpu_groups(1) == ["4", "7", "1", "2", "9"]
     settings = dataclasses.replace(EXECUTOR, start_method="auto", devices=2)
     pairs = executor.LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
     works = [executor.WorkItem(target=environment, arguments=(), log=tmp_path / "worker.log") for _ in range(2)]

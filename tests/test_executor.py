@@ -10,7 +10,8 @@ from worker_calls import chatter, complain, die, environment, run_out_of_memory,
 
 from experiments.errors import SettingsError
 from experiments.execution import executor
-from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem, check_share, choose_device
+from experiments.execution.devices import check_share, choose_device
+from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 
 
 def items(tmp_path, *calls):

@@ -412,7 +412,7 @@ def test_a_search_that_never_came_to_a_run_has_a_report_to_make(laboratory, smal
 
 
 def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, monkeypatch):
-    monkeypatch.setattr("experiments.execution.executor.available_cores", lambda: 6)
+    monkeypatch.setattr("experiments.execution.devices.available_cores", lambda: 6)
     executor = LocalExecutor(settings=ALONE, device="cpu", preload=[], folder=tmp_path)
     timed = search(objectives=(Objective(metric="time/fit", direction="minimize"),))
     assert executor_for(search(), executor).settings.workers == 6
@@ -423,7 +423,7 @@ def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, 
 
 
 def test_two_workers_try_the_same_points_as_one(laboratory, small, monkeypatch):
-    monkeypatch.setattr("experiments.execution.executor.available_cores", lambda: 2)
+    monkeypatch.setattr("experiments.execution.devices.available_cores", lambda: 2)
     sampler = dataclasses.replace(search().sampler, name="QMCSampler")
     found = []
     for workers in (1, 2):

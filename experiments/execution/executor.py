@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import math
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -23,13 +22,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import SettingsError
+from experiments.execution import devices
 from experiments.execution.environment import PROJECT
 from experiments.execution.preload_log import PRELOAD_LOG
 from experiments.job import ExecutorSettings
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,65 +54,6 @@ class Failed:
 @dataclass(frozen=True, kw_only=True)
 class Completed:
     """A work item that came to its end."""
-
-
-def visible_gpus() -> list[str]:
-    """Identifiers for CUDA_VISIBLE_DEVICES, found without importing a framework or touching a device."""
-    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if stated is not None:
-        return [gpu for gpu in stated.split(",") if gpu.strip() not in ("", "-1")]
-    return [str(index) for index, _ in enumerate(sorted(NVIDIA_DEVICES.glob("*")))]
-
-
-def choose_device(requested: str) -> str:
-    """Resolve "auto", "gpu" or "cpu" to "gpu" or "cpu".
-
-    Raises:
-        SettingsError: If a GPU is asked for and there is none.
-    """
-    if requested == "gpu" and not visible_gpus():
-        raise SettingsError(
-            "`executor.device=gpu` needs a GPU, but none is visible; use executor.device=auto, or check "
-            "nvidia-smi and CUDA_VISIBLE_DEVICES"
-        )
-    return "gpu" if requested != "cpu" and visible_gpus() else "cpu"
-
-
-def gpu_groups(devices: int) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each run: the visible GPUs in groups of `devices`; an incomplete group stays idle.
-
-    Raises:
-        SettingsError: If not even one group is complete.
-    """
-    gpus = visible_gpus()
-    if len(gpus) < devices:
-        raise SettingsError(
-            f"`executor.devices <= visible GPUs` must hold, but got {devices} devices and {len(gpus)} GPUs; lower "
-            "executor.devices, or check nvidia-smi and CUDA_VISIBLE_DEVICES"
-        )
-    starts = range(0, len(gpus) - devices + 1, devices)
-    return [",".join(gpus[start : start + devices]) for start in starts]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_share(settings: ExecutorSettings) -> None:
-    """Refuse more threads than cores: they would spin against each other, ten times slower.
-
-    Raises:
-        SettingsError: If workers * threads * devices exceeds the cores this process may use.
-    """
-    cores = available_cores()
-    names = ["workers", "threads", *(["devices"] if settings.devices > 1 else [])]
-    counts = [getattr(settings, name) for name in names]
-    if math.prod(counts) > cores:
-        raise SettingsError(
-            f"`{' * '.join(f'executor.{name}' for name in names)} <= {cores} cores` must hold, but got "
-            f"{' * '.join(map(str, counts))}; lower one of them"
-        )
 
 
 @dataclass(kw_only=True)
@@ -194,7 +133,7 @@ class LocalExecutor:
         """
         indices = itertools.count()
         on_gpu = self.device == "gpu"
-        free_gpus = deque(gpu_groups(self.settings.devices) if on_gpu else [None] * self.settings.workers)
+        free_gpus = deque(devices.gpu_groups(self.settings.devices) if on_gpu else [None] * self.settings.workers)
         active: list[_Process] = []
         try:
             while True:
@@ -252,7 +191,7 @@ class LocalExecutor:
 
 def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
     """The same with as many workers as there are cores: for work that is not timed."""
-    workers = max(1, available_cores() // (executor.settings.threads * executor.settings.devices))
+    workers = max(1, devices.available_cores() // (executor.settings.threads * executor.settings.devices))
     return dataclasses.replace(executor, settings=dataclasses.replace(executor.settings, workers=workers))
 
 

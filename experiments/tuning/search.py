@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from optuna.trial import FrozenTrial
 from rich.markup import escape
 
-from experiments.execution.executor import Completed, Failed, LocalExecutor, check_share, on_all_cores
+from experiments.execution.devices import check_share
+from experiments.execution.executor import Completed, Failed, LocalExecutor, on_all_cores
 from experiments.execution.run import EpochEnded, Run, Started
 from experiments.fingerprint import slug
 from experiments.recording import ActiveRun, RunRecorder
