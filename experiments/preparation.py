@@ -124,6 +124,13 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
 def _check_fit(job: Job, dataset: data.Dataset, *, spec: FrameworkSpec, device: str, devices: int) -> None:
     """What can be checked only once the data and the device are known.
 
+    Args:
+        job: What is asked for.
+        dataset: Its examples.
+        spec: What its framework can do.
+        device: "cpu" or "gpu".
+        devices: How many share a run.
+
     Raises:
         SettingsError: If network, loss or batches do not fit the data, the precision the device, or the task several.
     """

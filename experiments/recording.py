@@ -47,7 +47,21 @@ class ActiveRun:
 
 @dataclass(kw_only=True)
 class RunRecorder:
-    """Has runs trained and records their events in the store and on the screen."""
+    """Has runs trained and records their events in the store and on the screen.
+
+    Attributes:
+        sweep: What is asked for.
+        store: Where runs are kept.
+        experiment_id: Identifier in the store of the sweep's experiment.
+        sweep_id: Identifier in the store of the sweep.
+        load: `frameworks.load`, called in workers.
+        console: Where progress is shown.
+        run_ids: Fingerprint of a run of the report -> its identifier in the store, once it is kept there.
+        runs: The report's, once a search is over.
+        trials: Those of a search, each with its identifier in the store.
+        tuned_values: What a search found, by arm and key.
+        studies: A search's, as a report reads them.
+    """
 
     sweep: Sweep
     store: SweepStore
@@ -55,9 +69,9 @@ class RunRecorder:
     sweep_id: str
     load: Load
     console: Console
-    run_ids: dict[str, str] = field(default_factory=dict)  # fingerprint of a run -> identifier in the store
+    run_ids: dict[str, str] = field(default_factory=dict)
     runs: Sequence[Run] = ()
-    trials: list[tuple[str, Run]] = field(default_factory=list)  # identifier in the store, run
+    trials: list[tuple[str, Run]] = field(default_factory=list)
     tuned_values: Sequence[TunedValue] = ()
     studies: Sequence[StudyRecord] = ()
     _active: list[ActiveRun] = field(init=False)

@@ -21,6 +21,12 @@ from experiments.tracking.protocol import SweepStore
 def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) -> SweepRecord:
     """Train what has no result yet and keep it; return the whole sweep as the store has it.
 
+    Args:
+        sweep: What is asked for, from `preparation.prepare`.
+        store: Where runs are kept, and found again.
+        load: `frameworks.load`, called in workers.
+        console: Where progress is shown.
+
     Raises:
         Locked: If another process works on the same sweep or study.
         KeyboardInterrupt: As it came; runs are closed and the same command goes on.
