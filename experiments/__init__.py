@@ -1,1 +1,16 @@
-"""The same whatever the framework: tasks, data, plans, runs, records, statistics and reports."""
+"""The same whatever the framework. Which question is answered where:
+
+task          what is learned, in words no framework owns
+data          on which examples
+contract      what a framework is given, and what it must offer
+execution     where and how a run happens
+tracking      where it is kept
+tuning        which setting is best
+parity        is it the same
+statistics    how sure are we
+report        how is it said
+
+settings (conf -> job), preparation (jobs -> sweep), training (the runs of a sweep) and recording (events -> store and
+screen) join the rooms; records is what is kept of a run, metrics what is measured, fingerprint how things are named,
+errors what can go wrong. ARCHITECTURE.md says who may import whom.
+"""
