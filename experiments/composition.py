@@ -81,8 +81,10 @@ def explain(error: Exception, *, folders: Sequence[Path]) -> str:
         group, _, choice = name.rpartition("/")
         return f"{group}: {unknown_name(choice, _choices(folders, group))}" if group else message
     if key := _first(r"Could not override '([^']+)'", message):
-        group, _, leaf = key.rpartition(".")
-        near = difflib.get_close_matches(key, _known_keys(folders), n=1, cutoff=0.5)
+        known = _known_keys(folders)
+        if key in known:
+            return f"{key}: is no setting of what was chosen, but of {', '.join(sorted(known[key]))}; see --cfg job"
+        near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
         return f"{key}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "; see --cfg job")
     return message.splitlines()[0] if message else type(error).__name__
 
@@ -96,14 +98,15 @@ def _choices(folders: Sequence[Path], group: str) -> list[str]:
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def _known_keys(folders: Sequence[Path]) -> list[str]:
-    """Every key that some file states, dotted."""
-    keys = set()
+def _known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
+    """Every key that some file states, dotted, with the choices that state it: {"data.length": {"data=imdb"}}."""
+    keys: dict[str, set[str]] = {}
     stated = [(path, path.parent.relative_to(folder).parts) for folder in folders for path in folder.rglob("*.yaml")]
     for path, group in stated:
         prefix = ".".join(group) + "." if group and group[0] != "experiment" else ""
         content = OmegaConf.to_container(OmegaConf.load(path))
         for key, value in content.items() if isinstance(content, dict) else ():
-            keys.add(f"{prefix}{key!s}")
-            keys |= {f"{prefix}{key!s}.{leaf}" for leaf in value} if isinstance(value, dict) else set()
-    return sorted(keys)
+            leaves = [f"{key!s}.{leaf!s}" for leaf in value] if isinstance(value, dict) else []
+            for dotted in (f"{key!s}", *leaves):
+                keys.setdefault(prefix + dotted, set()).add(f"{'/'.join(group)}={path.stem}")
+    return keys

@@ -31,10 +31,11 @@ def fingerprint_of_arrays(arrays: dict[str, NDArray[Any]], /) -> str:
 
 
 def plain(content: Any, /) -> Any:
-    """Dataclasses as dicts with their `kind`, tuples as lists: what JSON and YAML can hold."""
+    """Dataclasses as dicts with their `kind` or `source`, tuples as lists: what JSON and YAML can hold."""
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
-        kind = {"kind": content.kind} if hasattr(content, "kind") else {}
-        return kind | {field.name: plain(getattr(content, field.name)) for field in dataclasses.fields(content)}
+        tag = tag_of(content)
+        tagged = {tag: getattr(content, tag)} if tag else {}
+        return tagged | {field.name: plain(getattr(content, field.name)) for field in dataclasses.fields(content)}
     if isinstance(content, dict):
         return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):
@@ -51,3 +52,8 @@ def slug(name: str, /, *, limit: int | None = 80) -> str:
 def hyphenated(name: str, /) -> str:
     """A hyphen for each character that is no ASCII letter or digit."""
     return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+
+
+def tag_of(content: Any, /) -> str:
+    """The name under which a dataclass, or one of its kind, says which of several it is; empty where it is no such."""
+    return next((name for name in ("kind", "source") if hasattr(content, name)), "")

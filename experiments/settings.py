@@ -21,16 +21,16 @@ from experiments import task as words
 from experiments.data.catalog import SOURCES
 from experiments.data.fit import check_fit
 from experiments.errors import SettingsError
-from experiments.fingerprint import plain
+from experiments.fingerprint import plain, tag_of
 from experiments.job import Job
 from experiments.task import Task
 from experiments.task.checks import unknown_name
 from experiments.task.search_space import Dimension
 
 TUNED = Path("outputs/tuned")  # where a search leaves its best settings; +tuned=NAME takes one
-DATA_OPTIONS = ("length", "vocabulary", "image_size")
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
 KINDS: dict[str, dict[str, type]] = {
+    "data": dict(words.DATASETS),
     "network": dict(words.NETWORKS),
     "optimizer": dict(words.OPTIMIZERS),
     "schedule": dict(words.SCHEDULES),
@@ -127,20 +127,9 @@ def with_values(task: Task, values: Mapping[str, Any]) -> Task:
 
 def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
     problems = []
-    source = SOURCES.get(job.task.data.source)
-    if source is None:
-        problems.append(f"data.source: {unknown_name(job.task.data.source, SOURCES)}")
-    else:
-        options = {name: getattr(job.task.data, name) for name in DATA_OPTIONS}
-        problems += [
-            f"data.{name}: {source.title} needs one, but got null"
-            if value is None
-            else f"data.{name}: {source.title} takes none, but got {value!r}; set data.{name}=null"
-            for name, value in options.items()
-            if (value is None) == (name in source.options) and not (value is None and name == "image_size")
-        ]
-        if source.spec is not None and not problems:
-            problems += check_fit(job.task, source.spec(job.task.data), title=source.title)
+    source = SOURCES[job.task.data.source]
+    if source.spec is not None:
+        problems += check_fit(job.task, source.spec(job.task.data), title=source.title)
     if job.framework.name not in frameworks:
         problems.append(f"framework.name: {unknown_name(job.framework.name, frameworks)}")
     if not 0 <= job.seed < 2**32:
@@ -153,12 +142,14 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
     if not isinstance(content, dict):
         problems.append(f"{path}: must be a group of settings, but got {content!r}")
         return None
-    content = {key: value for key, value in content.items() if not (key == "kind" and hasattr(cls, "kind"))}
+    tag = tag_of(cls)
+    content = {key: value for key, value in content.items() if key != tag}
     hints = typing.get_type_hints(cls)
     names = _fields(cls)
     before = len(problems)
     prefix = f"{path}." if path else ""
-    problems += [f"{prefix}{unknown_name(key, names)}" for key in content if key not in names]
+    of = f"{tag} {getattr(cls, tag)}" if tag else ""
+    problems += [f"{prefix}{key}: {unknown_name(key, names, of=of)}" for key in content if key not in names]
     problems += [f"{prefix}{name}: is missing; state it in conf/" for name in _required(cls) if name not in content]
     values = {
         name: _value(hints[name], content[name], f"{prefix}{name}".removeprefix("task."), problems)
@@ -188,11 +179,13 @@ def _required(cls: type[Any]) -> list[str]:
 def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     """`value` as `hint` wants it; no string is taken for a number, no fraction for a count."""
     if path in KINDS:
-        kind = value.get("kind") if isinstance(value, dict) else value
-        if kind not in KINDS[path]:
-            problems.append(f"{path}.kind: {unknown_name(kind, KINDS[path])}")
+        kinds = KINDS[path]
+        tag = tag_of(next(iter(kinds.values())))
+        kind = value.get(tag) if isinstance(value, dict) else value
+        if kind not in kinds:
+            problems.append(f"{path}.{tag}: {unknown_name(kind, kinds)}")
             return None
-        return _build(KINDS[path][kind], value, path, problems)
+        return _build(kinds[kind], value, path, problems)
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path, problems)
     if typing.get_origin(hint) is Literal:

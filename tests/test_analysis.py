@@ -482,6 +482,17 @@ def test_an_arm_without_the_factor_is_no_dose():
     assert list(analyse(sweep(runs, factor="network.depth", baseline="1")).dose.curves) == ["keras"]
 
 
+def test_runs_that_state_what_their_source_does_not_take_set_no_arm_apart():
+    """Earlier checkouts stated every source's settings; what the source takes still sets arms apart."""
+    new = {"source": "sunspots", "length": 12, "validation_fraction": 0.1}
+    old = {**new, "vocabulary": None, "image_size": None, "test_fraction": 0.2, "split_seed": 0}
+    runs = [replace(run("keras", seed), config={"data": data}) for seed, data in enumerate((new, old))]
+    (arm,) = arms_of(runs)
+    assert dict(arm.settings) == {"data.source": "sunspots", "data.length": 12, "data.validation_fraction": 0.1}
+    other = replace(run("keras", 2), config={"data": new | {"length": 6}})
+    assert len(arms_of([*runs, other])) == 2
+
+
 def test_a_dose_at_which_runs_diverge_is_not_best_for_its_one_lucky_run():
     """At dropout .2 one run of four ends at .99, the others diverge: .3225 with chance level .1, below .9."""
     runs = doses([(0.9, 0.89, 0.99)] * 4)

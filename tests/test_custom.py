@@ -13,18 +13,15 @@ from commands import command, refuse_to_start
 from PIL import Image
 
 from experiments import data
-from experiments.task import DataSettings
+from experiments.task.datasets import CustomData
 
 GREY = np.full((2, 3), 51, np.uint8)
 RED = np.full((2, 3, 3), (255, 0, 0), np.uint8)
 
 
 def load(path, **changes):
-    plain = {
-        "source": "custom", "path": path and str(path), "download": False, "length": None, "vocabulary": None,
-        "image_size": None, "test_fraction": 0.2, "validation_fraction": 0.25, "split_seed": 0,
-    }  # fmt: skip
-    return data.load(DataSettings(**plain | changes), cache=Path("nowhere"))
+    stated = {"image_size": None, "test_fraction": 0.2, "validation_fraction": 0.25, "split_seed": 0}
+    return data.load(CustomData(path=path and str(path), **stated | changes), cache=Path("nowhere"))
 
 
 FEATURES = np.arange(1, 21, dtype=np.float64).reshape(10, 2)

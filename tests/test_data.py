@@ -12,16 +12,20 @@ import pytest
 
 from experiments import data
 from experiments.data import images
+from experiments.data.catalog import SOURCES
 from experiments.data.spec import ExampleSpec
-from experiments.task import DataSettings
+from experiments.task.datasets import DATASETS
 
 
-def settings(**changes):
-    plain = DataSettings(
-        source="mnist", path=None, download=False, length=None, vocabulary=None, image_size=None,
-        test_fraction=0.2, validation_fraction=0.1, split_seed=0,
-    )  # fmt: skip
-    return dataclasses.replace(plain, **changes)
+def settings(source="mnist", **changes):
+    """What a source takes: a path, a download and fractions as in conf/, but for `changes`."""
+    stated = {
+        "path": None, "download": False, "image_size": None, "test_fraction": 0.2, "validation_fraction": 0.1,
+        "split_seed": 0,
+    }  # fmt: skip
+    kind = DATASETS[source]
+    taken = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in stated.items() if name in taken} | changes)
 
 
 def idx(array):
@@ -160,9 +164,21 @@ def test_wrong_arrays_are_refused_with_place_and_value(changes, message):
         data.check(arrays(**changes), spec=SPEC, title="toy")
 
 
-def test_an_empty_part_is_refused():
-    with pytest.raises(ValueError, match="the validation part must hold examples, but is empty for 4 examples"):
+def test_an_empty_part_is_refused_with_the_fractions_that_decide_it():
+    message = (
+        "the validation part must hold examples, but is empty for 4 examples, {}validation_fraction=0.1; "
+        "raise {}data.validation_fraction, or add examples"
+    )
+    with pytest.raises(ValueError, match=message.format("", "")):
         data.split(arrays(), settings=settings())
+    alone = arrays(x_test=np.zeros((0, 2)), y_test=np.array([], int))
+    with pytest.raises(ValueError, match=message.format("test_fraction=0.2, ", "data.test_fraction or ")):
+        data.split(alone, settings=settings(test_fraction=0.2))
+
+
+def test_every_source_of_conf_is_a_class_of_settings_and_has_a_reader():
+    assert len(SOURCES) >= 10
+    assert set(SOURCES) == set(DATASETS)
 
 
 @pytest.mark.parametrize(

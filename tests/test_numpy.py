@@ -11,13 +11,13 @@ from experiments.task import (
     Augmentation,
     Chance,
     Clip,
-    DataSettings,
     EarlyStopping,
     Margins,
     Regularization,
     Task,
     Training,
 )
+from experiments.task.datasets import XorData
 from experiments.task.networks import CnnSettings, Initialization, MlpSettings
 from experiments.task.optimizers import AdamSettings, AdamwSettings, SgdSettings
 from experiments.task.schedules import ConstantSchedule
@@ -34,17 +34,7 @@ XOR_TARGETS = np.array([[0], [1], [1], [0]], np.float32)
 
 TASK = Task(
     name="xor",
-    data=DataSettings(
-        source="xor",
-        path=None,
-        download=False,
-        length=None,
-        vocabulary=None,
-        image_size=None,
-        test_fraction=0.2,
-        validation_fraction=0.1,
-        split_seed=0,
-    ),
+    data=XorData(),
     network=MlpSettings(
         depth=1, width=3, width_factor=1.0, activation="tanh", negative_slope=0.01, initialization=INITIALIZATION
     ),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from cases import PROJECT
 from commands import command
@@ -9,10 +10,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import open_dict
 
 import frameworks
-from experiments import settings
+from experiments import data, settings
 from experiments.errors import SettingsError
+from experiments.execution.run import Run
 from experiments.task.networks import CnnSettings
 from experiments.task.optimizers import AdamSettings
+from experiments.tuning.studies import arm_of
 
 EXPERIMENTS = sorted(path.stem for path in (PROJECT / "conf" / "experiment").glob("*.yaml"))
 
@@ -84,7 +87,9 @@ def test_muon_refuses_what_is_no_matrix(matrices, named):
         ("seed=-1", r"`0 <= seed < 2\*\*32` must hold, but got -1"),
         ("executor.workers=0", r"`workers >= 1` must hold, but got 0"),
         ("executor.device=tpu", r"executor\.device: unknown 'tpu'.* Available: auto, cpu, gpu"),
-        ("+optimizer.foo=1", r"optimizer\.unknown 'foo'|optimizer\.foo"),
+        ("+optimizer.foo=1", r"optimizer\.foo: unknown 'foo' of kind adam Available: amsgrad, beta1"),
+        ("+data.length=5", r"data\.length: unknown 'length' of source mnist Available: download, path, split_seed"),
+        ("+data.image_size=[8,8]", r"data\.image_size: unknown 'image_size' of source mnist"),
         ("+optimiser.lr=1", r"unknown 'optimiser'; did you mean optimizer\?"),
         ("seed=4294967296", r"`0 <= seed < 2\*\*32` must hold, but got 4294967296"),
         ("regularization.l2=inf", r"regularization\.l2: must be a finite number, but got inf"),
@@ -109,6 +114,54 @@ def test_values_have_no_accuracy(key):
         job("experiment=sunspots_lstm", f"{key}=0.01")
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.length=null", r"data\.length: must be a whole number, but got None"),
+        ("data.length=0", r"data: `length >= 1` must hold, but got 0"),
+        ("data.vocabulary=2", r"data: `vocabulary >= 3` must hold, but got 2; two are taken"),
+        ("data.split_seed=-1", r"data: `split_seed >= 0` must hold, but got -1"),
+        ("+data.test_fraction=0.2", r"data\.test_fraction: unknown 'test_fraction' of source imdb; did you mean"),
+    ],
+)
+def test_a_source_states_what_it_takes_and_nothing_else(override, message):
+    with pytest.raises(SettingsError, match=message):
+        job("experiment=imdb_lstm", override)
+
+
+def test_an_image_size_is_height_and_width():
+    assert job("experiment=custom", "data.path=x", "data.image_size=[4,6]").task.data.image_size == (4, 6)
+    for size in ("[4]", "[4,0]"):
+        with pytest.raises(SettingsError, match=r"data: `image_size is \[height, width\]` must hold, but got \(4"):
+            job("experiment=custom", "data.path=x", f"data.image_size={size}")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "names"),
+    [
+        (["experiment=digits_mlp"], ("b6320c145078f00f", "5fa6dfb20deb50a7", "c9f8563c52171823")),
+        (["experiment=vowels_lstm"], ("58804b8b85d2e6ef", "14919abfb8d3eedd", "101fba36284e9295")),
+        (["experiment=xor"], ("29294eed2507c6e7", "35c050e7ca00acc9", "0a08215406eb5494")),
+        (
+            ["experiment=custom", "name=mine", "data.path=mine.npz"],
+            ("56f2ea82fc8e6985", "766a80b3a5c1ddc2", "452d00a38b10c806"),
+        ),
+    ],
+)
+def test_data_runs_and_searches_have_the_names_that_commit_4aa4250_gave_them(tmp_path, monkeypatch, overrides, names):
+    """What was trained or begun before sources had settings of their own is found again, not trained again."""
+    monkeypatch.chdir(tmp_path)
+    x = np.arange(1, 41, dtype=np.float64).reshape(20, 2)
+    np.savez("mine.npz", x_train=x, y_train=np.arange(20) % 2)
+    task = job(*overrides).task
+    dataset = data.load(task.data, cache=tmp_path)
+    run = Run(
+        task=task, framework="lightning", seed=0, device="cpu", data_fingerprint=dataset.fingerprint,
+        data_path=tmp_path, folder=tmp_path,
+    )  # fmt: skip
+    assert (dataset.fingerprint, run.fingerprint, arm_of(run)) == names
+
+
 def test_all_problems_are_told_at_once():
     with pytest.raises(SettingsError) as told:
         job("experiment=mnist_cnn", "training.epochs=0", "regularization.dropout=2", "seed=x")
@@ -124,6 +177,11 @@ def test_all_problems_are_told_at_once():
         (["experiment=mnist_cnn", "optimizer=adm"], "did you mean adam?"),
         (["experiment=mnist_cnn", "optimizer.learnin_rate=1"], "did you mean optimizer.learning_rate?"),
         (["experiment=mnist_cnn", "+optimizer.foo=1"], "unknown 'foo'"),
+        (
+            ["experiment=xor", "data.length=5"],
+            "data.length: is no setting of what was chosen, but of data=imdb, data=sunspots; see --cfg job",
+        ),
+        (["experiment=xor", "+data.length=5"], "data.length: unknown 'length' of source xor Available: none"),
         (["experiment=mnist_cnn", "hydra/launcher=joblib"], "set executor.workers=N"),
         (["experiment=mnist_cnn", "optimizer.learning_rate=0.1,abc"], "must be a number, but got 'abc'"),
         (["experiment=mnist_cnn", "executor.threads=1000"], "`executor.workers * executor.threads <="),

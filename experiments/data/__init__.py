@@ -10,9 +10,11 @@ import numpy as np
 
 from experiments.contract.arrays import Array
 from experiments.data.catalog import SOURCES
+from experiments.data.checks import check
 from experiments.data.spec import ExampleSpec, write_npz
 from experiments.fingerprint import fingerprint_of_arrays, plain
-from experiments.task import DataSettings
+from experiments.task import Data
+from experiments.task.datasets import Drawn, DrawnTwice, HeldOut
 
 PARTS = ("train", "validation", "test")
 
@@ -46,7 +48,7 @@ class Dataset:
         return f"{self.origin}: {sizes}; fingerprint {self.fingerprint}"
 
 
-def load(settings: DataSettings, *, cache: Path) -> Dataset:
+def load(settings: Data, *, cache: Path) -> Dataset:
     """Read the source, check it, split it by the settings' seed.
 
     Raises:
@@ -58,11 +60,7 @@ def load(settings: DataSettings, *, cache: Path) -> Dataset:
     spec = raw.spec or (source.spec(settings) if source.spec else None)
     assert spec is not None, "a source states its spec before or after it is read"
     check(raw.arrays, spec=spec, title=source.title)
-    parts = (
-        _everywhere(raw.arrays)
-        if source.is_unsplit
-        else split(raw.arrays, settings=settings, in_order=source.is_in_order)
-    )
+    parts = split(raw.arrays, settings=settings) if isinstance(settings, HeldOut) else _everywhere(raw.arrays)
     for part in PARTS:
         x = parts[f"x_{part}"]
         shaped = x.reshape(len(x), *spec.input_shape)
@@ -74,93 +72,37 @@ def load(settings: DataSettings, *, cache: Path) -> Dataset:
 
 
 def _everywhere(arrays: dict[str, Array]) -> dict[str, Array]:
+    """The same examples in every part: there are no others."""
     return {f"{axis}_{part}": arrays[f"{axis}_train"] for axis in "xy" for part in PARTS}
 
 
-def check(arrays: dict[str, Array], *, spec: ExampleSpec, title: str) -> None:
-    """Refuse arrays that would train to nonsense: sizes, shapes, values, tokens and labels.
-
-    Raises:
-        ValueError: Names the array, the index and the value.
-    """
-    for part in ("train", "test"):
-        x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if len(x) != len(y):
-            raise ValueError(f"`len(x_{part}) == len(y_{part})` must hold, but got {len(x)} and {len(y)}")
-        if np.prod(x.shape[1:]) != np.prod(spec.input_shape):
-            raise ValueError(
-                f"`x_{part}` of {title} must hold examples of shape {spec.input_shape}, but got {x.shape[1:]}"
-            )
-        _check_finite(x, name=f"x_{part}")
-        if spec.vocabulary:
-            _check_range(x, name=f"x_{part}", end=spec.vocabulary)
-        if spec.vocabulary or len(spec.input_shape) == 2:
-            _check_padding(x, name=f"x_{part}")
-        if spec.n_values:
-            _check_finite(y, name=f"y_{part}")
-        else:
-            _check_range(y, name=f"y_{part}", end=len(spec.class_names))
-    if len(arrays["y_train"]) == 0:
-        raise ValueError("`x_train` must hold examples, but it is empty")
-
-
-def _check_range(whole: Array, *, name: str, end: int) -> None:
-    """Classes and tokens count from 0."""
-    outside = np.argwhere((whole < 0) | (whole >= end))
-    if len(outside):
-        place = tuple(int(index) for index in outside[0])
-        raise ValueError(f"`0 <= {name} < {end}` must hold, but {name}[{', '.join(map(str, place))}] is {whole[place]}")
-
-
-def _check_padding(sequences: Array, *, name: str) -> None:
-    """A step whose features are all 0, or token 0, is padding, which stands at the end, after at least one step."""
-    inside = (sequences != 0).any(axis=2) if sequences.ndim == 3 else sequences != 0
-    lengths = inside.sum(axis=1)
-    bad = np.flatnonzero((inside != (np.arange(inside.shape[1]) < lengths[:, np.newaxis])).any(axis=1) | (lengths == 0))
-    if bad.size:
-        what, zero = ("tokens", "0") if sequences.ndim == 2 else ("steps", "all 0")
-        images = "images need an axis of channels"
-        fix = "count tokens from 1" if sequences.ndim == 2 else f"shift the features by a constant ({images})"
-        raise ValueError(
-            f"{what} of `{name}` that are {zero} are padding and must stand at the end, after at least one other, "
-            f"but {name}[{bad[0]}] has them elsewhere, the first at step {int(np.argmin(inside[bad[0]]))}; {fix}"
-        )
-
-
-def _check_finite(x: Array, *, name: str) -> None:
-    if not np.issubdtype(x.dtype, np.floating):
-        return
-    bad = np.argwhere(~np.isfinite(x))
-    if len(bad):
-        place = tuple(int(index) for index in bad[0])
-        raise ValueError(f"`{name}` must be finite, but {name}[{', '.join(map(str, place))}] is {x[place]}")
-
-
-def split(arrays: dict[str, Array], *, settings: DataSettings, in_order: bool = False) -> dict[str, Array]:
+def split(arrays: dict[str, Array], *, settings: HeldOut) -> dict[str, Array]:
     """Disjoint parts, stratified by class, drawn by Philox from `split_seed`.
 
     A source's own test set is kept; without one, `test_fraction` of each class is held out first. Then
-    `validation_fraction` of each class of what is left. Of a time series the last examples are held out: drawing them
-    would let the training part see what comes after.
+    `validation_fraction` of each class of what is left. Of a time series, which has no seed, the last examples are held
+    out: drawing them would let the training part see what comes after.
 
     Raises:
         ValueError: If a part would be empty.
     """
-    rng = None if in_order else np.random.Generator(np.random.Philox(key=settings.split_seed))
+    rng = np.random.Generator(np.random.Philox(key=settings.split_seed)) if isinstance(settings, Drawn) else None
     x, y = arrays["x_train"], arrays["y_train"]
     rest = np.arange(len(y))
     parts = {"x_test": arrays["x_test"], "y_test": arrays["y_test"]}
-    if len(arrays["y_test"]) == 0:
+    fractions = {"validation_fraction": settings.validation_fraction}
+    if isinstance(settings, DrawnTwice) and len(arrays["y_test"]) == 0:
+        fractions = {"test_fraction": settings.test_fraction} | fractions
         test, rest = _hold_out(rest, labels=y, fraction=settings.test_fraction, rng=rng)
         parts = {"x_test": x[test], "y_test": y[test]}
     validation, train = _hold_out(rest, labels=y, fraction=settings.validation_fraction, rng=rng)
     parts |= {"x_validation": x[validation], "y_validation": y[validation], "x_train": x[train], "y_train": y[train]}
     for part in PARTS:
         if len(parts[f"y_{part}"]) == 0:
+            stated = ", ".join(f"{name}={fraction}" for name, fraction in fractions.items())
             raise ValueError(
-                f"the {part} part must hold examples, but is empty for {len(y)} examples, "
-                f"test_fraction={settings.test_fraction}, validation_fraction={settings.validation_fraction}; "
-                "raise data.validation_fraction or data.test_fraction, or add examples"
+                f"the {part} part must hold examples, but is empty for {len(y)} examples, {stated}; "
+                f"raise {' or '.join(f'data.{name}' for name in fractions)}, or add examples"
             )
     return parts
 

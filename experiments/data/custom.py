@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.contract.arrays import Array
+from experiments.data.checks import first_wrong
 from experiments.data.pictures import RULES, read_folder
 from experiments.data.spec import Arrays, ExampleSpec, RawData, Source
-from experiments.task import DataSettings
 from experiments.task.checks import require
+from experiments.task.datasets import CustomData
 
 Inputs = Literal["images", "features", "sequences", "tokens"]
 
@@ -26,7 +27,7 @@ DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, Runtim
 LARGEST_NUMBER = 2**31 - 1  # of tokens and classes; no table of embeddings is larger
 
 
-def _custom(settings: DataSettings, cache: Path) -> RawData:
+def _custom(settings: CustomData, cache: Path) -> RawData:
     if not settings.path:
         raise ValueError(
             f"`data.path` must be stated, but got {settings.path!r}; give data.path=FILE.npz or =FOLDER; {RULES}"
@@ -43,7 +44,7 @@ def _custom(settings: DataSettings, cache: Path) -> RawData:
     return RawData(arrays=arrays, origin=origin, spec=spec)
 
 
-def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: DataSettings) -> None:
+def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: CustomData) -> None:
     """Refuse classes that cannot be learned, or not be split: two examples each, one of them left to train on."""
     train, test = (np.bincount(arrays[f"y_{part}"], minlength=len(class_names)) for part in ("train", "test"))
     used = np.flatnonzero(train)
@@ -63,7 +64,7 @@ def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: Da
         require(left >= 1, f"1 example or more of {name} is left to train on", left, fix)
 
 
-def read_npz(path: Path, /, *, settings: DataSettings) -> tuple[Arrays, ExampleSpec]:
+def read_npz(path: Path, /, *, settings: CustomData) -> tuple[Arrays, ExampleSpec]:
     """Read x_train, y_train and what else there may be, in canonical types.
 
     Returns:
@@ -277,10 +278,8 @@ def _whole_numbers(array: Array, *, name: str, fix: str) -> NDArray[np.int64]:
 
 def _refuse_where(bad: NDArray[np.bool_], array: Array, *, name: str, rule: str, fix: str) -> None:
     """Raise ValueError "`rule` must hold, but name[place] is value; fix" if it is bad anywhere."""
-    if bad.any():
-        place = tuple(int(index) for index in np.argwhere(bad)[0])
-        value = f"{name}[{', '.join(map(str, place))}] is {array[place]}"
-        raise ValueError(f"`{rule}` must hold, but {value}; {fix}")
+    if found := first_wrong(bad, array, name=name):
+        raise ValueError(f"`{rule}` must hold, but {found}; {fix}")
 
 
 def _class_names(stated: Array | None, arrays: Arrays, *, has_values: bool) -> tuple[str, ...]:
@@ -319,4 +318,4 @@ def _stated_names(stated: Array, *, n_classes: int) -> tuple[str, ...]:
     return names
 
 
-SOURCES = {"custom": Source(title="your data", read=_custom, spec=None, options=frozenset({"image_size"}))}
+SOURCES: dict[str, Source[Any]] = {"custom": Source(title="your data", read=_custom, spec=None)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from experiments.contract.plan import require_whole_steps
+from experiments.data.checks import first_wrong
 from experiments.data.spec import ExampleSpec
 from experiments.task import Task
 
@@ -42,10 +42,7 @@ def check_examples(task: Task, targets: NDArray[Any]) -> list[str]:
         )
     except ValueError as error:
         problems.append(str(error))
-    if training.loss in ("binary_cross_entropy", "brier_score"):
-        outside = np.argwhere((targets < 0) | (targets > 1))
-        if len(outside):
-            place = tuple(int(index) for index in outside[0])
-            rule = f"`0 <= targets <= 1` must hold for training.loss={training.loss}"
-            problems.append(f"{rule}, but one is {targets[place]}")
+    needs_shares = training.loss in ("binary_cross_entropy", "brier_score")
+    if needs_shares and (found := first_wrong((targets < 0) | (targets > 1), targets, name="y_train")):
+        problems.append(f"`0 <= y_train <= 1` must hold for training.loss={training.loss}, but {found}")
     return problems

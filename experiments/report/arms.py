@@ -11,6 +11,7 @@ from experiments import statistics
 from experiments.records import RunRecord
 from experiments.report.sanitize import clean
 from experiments.task import keys
+from experiments.task.datasets import as_taken
 
 # Of a run's configuration: what does not set arms apart.
 NOT_SETTINGS = ("seed", "name", "device", "data.path", "data.download")
@@ -128,9 +129,10 @@ def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
 
 
 def _settings(run: RunRecord) -> dict[str, Any]:
+    taken = {"data": as_taken(run.config["data"])} if "data" in run.config else {}
     return {
         key: value
-        for key, value in keys.flatten(run.config).items()
+        for key, value in keys.flatten({**run.config, **taken}).items()
         if key not in NOT_SETTINGS and not key.startswith(NOT_SETTING_GROUPS)
     }
 

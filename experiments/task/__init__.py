@@ -10,50 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from experiments.task.checks import require, require_half_open_share
+from experiments.task.datasets import DATASETS, Data
 from experiments.task.networks import NETWORKS, Network
 from experiments.task.optimizers import OPTIMIZERS, Optimizer
 from experiments.task.schedules import SCHEDULES, Schedule
 
-__all__ = ["NETWORKS", "OPTIMIZERS", "SCHEDULES", "Network", "Optimizer", "Schedule", "Task"]
+__all__ = ["DATASETS", "NETWORKS", "OPTIMIZERS", "SCHEDULES", "Data", "Network", "Optimizer", "Schedule", "Task"]
 
 LossKind = Literal["cross_entropy", "binary_cross_entropy", "mean_squared_error", "brier_score"]
 ClipKind = Literal["none", "value", "norm", "global_norm"]
 Keep = Literal["last", "best"]
 Precision = Literal["float32", "float64", "mixed_bfloat16", "mixed_float16"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSettings:
-    """Which examples, and how they are split.
-
-    `test_fraction` is used only where a source comes without a test set of its own. The location
-    (`path`, `download`) says where to look; what was found is in the data's fingerprint.
-
-    For the sources that take them, else null: `length`, steps of each sequence, longer ones are cut; `vocabulary`, how
-    many of the commonest words are told apart, padding and "unknown" among them; `image_size`, (height, width) in
-    pixels that pictures are brought to.
-    """
-
-    source: str
-    path: str | None
-    download: bool
-    length: int | None
-    vocabulary: int | None
-    image_size: tuple[int, ...] | None
-    test_fraction: float
-    validation_fraction: float
-    split_seed: int
-
-    def __post_init__(self) -> None:
-        """Check the fractions and the seed."""
-        for name in ("test_fraction", "validation_fraction"):
-            fraction = getattr(self, name)
-            require(0 < fraction < 1, f"0 < {name} < 1", fraction, "state the share that is held out, such as 0.1")
-        require(self.split_seed >= 0, "split_seed >= 0", self.split_seed)
-        require(self.length is None or self.length >= 1, "length >= 1", self.length)
-        require(self.vocabulary is None or self.vocabulary >= 3, "vocabulary >= 3", self.vocabulary, "two are taken")
-        size = self.image_size
-        require(size is None or (len(size) == 2 and min(size) >= 1), "image_size is [height, width]", size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +214,7 @@ class Task:
     """Everything that is asked, and nothing about who does it."""
 
     name: str
-    data: DataSettings
+    data: Data
     network: Network
     optimizer: Optimizer
     schedule: Schedule

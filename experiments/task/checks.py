@@ -26,12 +26,9 @@ def require_positive(*, fix: str = "", **values: float) -> None:
         require(0 < value < math.inf, f"{name} > 0", value, fix)
 
 
-def unknown_name(name: Any, known: Iterable[str]) -> str:
-    """Say that a name is unknown, which one may have been meant, and which there are."""
+def unknown_name(name: Any, known: Iterable[str], *, of: str = "") -> str:
+    """Say that a name is unknown, to whom, which one may have been meant, and which there are."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
-    return (
-        f"unknown {name!r}"
-        + (f"; did you mean {near[0]}?" if near else "")
-        + f" Available: {', '.join(known) or 'none'}"
-    )
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return f"unknown {name!r}{of and f' of {of}'}{guess} Available: {', '.join(known) or 'none'}"

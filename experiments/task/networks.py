@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from experiments.task.checks import require, require_half_open_share, require_positive
 
@@ -220,9 +220,4 @@ def _require_images(shape: tuple[int, ...], *, kind: str) -> None:
 
 
 Network = MlpSettings | CnnSettings | ResnetSettings | RnnSettings
-NETWORKS: dict[str, type[Network]] = {
-    "mlp": MlpSettings,
-    "cnn": CnnSettings,
-    "resnet": ResnetSettings,
-    "rnn": RnnSettings,
-}
+NETWORKS: dict[str, type[Network]] = {each.kind: each for each in get_args(Network)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from experiments.task.checks import require, require_half_open_share, require_positive
 
@@ -235,15 +235,4 @@ Optimizer = (
     | AdafactorSettings
     | MuonSettings
 )
-OPTIMIZERS: dict[str, type[Optimizer]] = {
-    "sgd": SgdSettings,
-    "rmsprop": RmspropSettings,
-    "adagrad": AdagradSettings,
-    "adadelta": AdadeltaSettings,
-    "adam": AdamSettings,
-    "adamw": AdamwSettings,
-    "adamax": AdamaxSettings,
-    "nadam": NadamSettings,
-    "adafactor": AdafactorSettings,
-    "muon": MuonSettings,
-}
+OPTIMIZERS: dict[str, type[Optimizer]] = {each.kind: each for each in get_args(Optimizer)}

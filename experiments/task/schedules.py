@@ -6,7 +6,7 @@ Steps are counted from 0; `epochs` below are made steps by the number of batches
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +114,7 @@ class CosineSchedule(_Schedule):
 
 
 Schedule = ConstantSchedule | StepSchedule | ExponentialSchedule | PolynomialSchedule | CosineSchedule
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": ConstantSchedule,
-    "step": StepSchedule,
-    "exponential": ExponentialSchedule,
-    "polynomial": PolynomialSchedule,
-    "cosine": CosineSchedule,
-}
+SCHEDULES: dict[str, type[Schedule]] = {each.kind: each for each in get_args(Schedule)}
 
 
 def learning_rates(schedule: Schedule, *, learning_rate: float, epochs: int, steps_per_epoch: int) -> Table:

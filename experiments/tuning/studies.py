@@ -18,6 +18,7 @@ from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import Run
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.records import StudyRecord, TrialRecord
+from experiments.task.datasets import as_once_stated
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.points import make_pruner, make_sampler
 
@@ -91,7 +92,9 @@ def one_per_arm(runs: Sequence[Run]) -> list[Run]:
 
 def arm_of(run: Run) -> str:
     """Fingerprint of what is tuned together: the task and data in one framework, whatever the seed."""
-    return fingerprint_of({"task": plain(run.task), "data": run.data_fingerprint, "framework": run.framework})
+    task = plain(run.task)
+    task["data"] = as_once_stated(task["data"])
+    return fingerprint_of({"task": task, "data": run.data_fingerprint, "framework": run.framework})
 
 
 def _arm_name(run: Run, templates: Sequence[Run]) -> str:
