@@ -178,6 +178,7 @@ class Metric:
         higher_is_better: Its direction.
         unit: What it is shown in; empty where it has none or the data's.
         factor: From the number as it is kept to that unit.
+        bounds: Lowest and highest value that it can take; None where it is not bounded on both sides.
         decimals: Those of a mean without an interval, and the most that an interval may ask for.
         column: Head of its column in tables, where that is not title and unit.
         in_tables: Whether tables of means and results.csv hold it; else the ledger of times alone does.
@@ -190,6 +191,7 @@ class Metric:
     higher_is_better: bool
     unit: str = ""
     factor: float = 1.0
+    bounds: tuple[float, float] | None = None
     decimals: tuple[int, int] = (4, 5)
     column: str = ""
     in_tables: bool = True
@@ -215,7 +217,7 @@ ANSWERS = (*CLASSES, "binary_cross_entropy", "brier_score")  # their outputs are
 def _share(title: str, of: Callable[[Evaluation], float], *, losses: tuple[str, ...] = CLASSES,
            higher_is_better: bool = True) -> Metric:  # fmt: skip
     """A score in [0, 1] that is shown in per cent."""
-    return Metric(title=title, unit="%", factor=100.0, decimals=(2, 3), losses=losses, of=of,
+    return Metric(title=title, unit="%", factor=100.0, bounds=(0.0, 1.0), decimals=(2, 3), losses=losses, of=of,
                   higher_is_better=higher_is_better)  # fmt: skip
 
 

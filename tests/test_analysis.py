@@ -18,6 +18,7 @@ from experiments.report.arms import arms_of
 from experiments.report.effects import dose_of, effects_of
 from experiments.report.predictions import MISTAKES_PER_KIND, pictures_from, predictions_of, with_pictures
 from experiments.report.studies import facts, sensitivity
+from experiments.task import Margins
 from experiments.task.search_space import Dimension
 
 BETTER = ("A_better", "A_better_practical", "B_better", "B_better_practical")
@@ -587,9 +588,32 @@ def test_runs_that_are_identical_are_called_so():
     assert analysis.verdicts[0].p_difference is None
 
 
-def test_any_margin_that_settings_allow_gives_a_report():
+@pytest.mark.parametrize("accuracy", [1e-9, 0.06, 0.0999])
+def test_any_margin_that_settings_allow_gives_a_report(accuracy):
+    margins = Margins(accuracy=accuracy, loss=0.2, time_ratio=0.05)
     record = sweep([run(name, seed, 0.95 + 0.001 * seed) for name in ("a", "b") for seed in range(5)])
-    analyse(replace(record, margins={"accuracy": 0.06, "loss": 0.2, "time_ratio": 0.05}))
+    for factor in ("framework", "seed"):
+        analysis = analyse(replace(record, margins=vars(margins), comparison={"name": "x", "factor": factor}))
+        assert {verdict.margin for verdict in analysis.verdicts} <= {accuracy, 0.2}
+
+
+def test_a_margin_that_settings_refuse_is_refused_by_the_verdict_on_accuracy_too():
+    record = sweep([run(name, seed, 0.95 + 0.001 * seed) for name in ("a", "b") for seed in range(6)])
+    with pytest.raises(ValueError, match="margins.accuracy < 0.1"):
+        Margins(accuracy=0.2, loss=0.2, time_ratio=0.05)
+    for factor in ("framework", "seed"):
+        old = replace(record, margins=record.margins | {"accuracy": 0.2}, comparison={"name": "x", "factor": factor})
+        with pytest.raises(ValueError, match=r"half the observed range` must hold, but got 0.2 .*\(0.2 pp is 0.002\)"):
+            analyse(old)
+
+
+def test_a_task_without_a_margin_on_accuracy_gets_no_claim_of_equivalence_in_it():
+    runs = [run(name, seed, 0.95 + 0.001 * seed) for name in ("a", "b") for seed in range(5)]
+    runs[0].metrics["test/accuracy"] = 0.951
+    record = replace(sweep(runs), margins={"accuracy": None, "loss": 0.2, "time_ratio": 0.05})
+    score = analyse(record).pairs[0].score
+    assert (score.metric, score.margin, score.p_equivalence) == ("test accuracy", None, None)
+    assert "No margin was declared for equivalence." in score.sentence
 
 
 def test_a_partial_sweep_says_how_much_there_is():

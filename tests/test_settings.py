@@ -94,7 +94,13 @@ def test_muon_refuses_what_is_no_matrix(matrices, named):
         ("seed=4294967296", r"`0 <= seed < 2\*\*32` must hold, but got 4294967296"),
         ("regularization.l2=inf", r"regularization\.l2: must be a finite number, but got inf"),
         ("schedule.warmup_epochs=5", r"`schedule\.warmup_epochs < 5 epochs` must hold, but got 5\.0"),
-        ("margins.accuracy=0.6", r"`0 < margins\.accuracy < 0\.5` must hold.*not per cent"),
+        ("margins.accuracy=0.6", r"`0 < margins\.accuracy < 0\.1` must hold.*not per cent"),
+        (
+            "margins.accuracy=0.2",
+            r"`0 < margins\.accuracy < 0\.1` must hold, but got 0\.2; .* 0\.2 percentage points are",
+        ),
+        ("margins.accuracy=0.1", r"`0 < margins\.accuracy < 0\.1` must hold, but got 0\.1"),
+        ("margins.loss=2.5", r"`margins\.loss < 2\.30259` must hold, but got 2\.5; a run that guesses would be equiv"),
         (
             "margins.accuracy=null",
             r"`margins\.accuracy is a number with training\.loss=cross_entropy` must hold, but got None; state",

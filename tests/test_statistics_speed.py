@@ -141,7 +141,7 @@ def blocks(logs):
 
 
 def compared(first, second, **settings):
-    return compare_speed(first, second, **{"n_planned": 10} | settings)
+    return compare_speed(first, second, **{"margin": 0.05, "n_planned": 10} | settings)
 
 
 def spread(center, half_width, n=10):

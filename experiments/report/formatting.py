@@ -39,13 +39,14 @@ def in_words(metric: str) -> str:
 
 
 def of_verdict(metric: str) -> dict[str, Any]:
-    """Name, direction, unit and scale of a score, as `statistics.verdict` takes them."""
+    """Name, direction, unit, scale and bounds of a score, as `statistics.verdict` takes them."""
     known = metrics.metric_of(metric)
     return {
         "metric": in_words(metric),
         "higher_is_better": known.higher_is_better,
         "unit": known.difference_unit,
         "scale": known.factor,
+        "bounds": known.bounds,
     }
 
 

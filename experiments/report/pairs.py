@@ -74,13 +74,12 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
     has_loss = metric != metrics.LOSS and n_pairs <= MOST_WITH_LOSSES
     n_claims = n_pairs * (1 + has_loss)
     are_frameworks = first.framework != second.framework
-    time_margin = record.margins.get("time_ratio") or 0.05
     return Pair(
         first=first,
         second=second,
         score=_verdict(first, second, record, metric=metric, n_claims=n_claims),
         loss=_verdict(first, second, record, metric=metrics.LOSS, n_claims=n_claims) if has_loss else None,
-        speed=_speed(first, second, margin=time_margin, n_planned=len(record.seeds)) if are_frameworks else None,
+        speed=_speed(first, second, record) if are_frameworks else None,
         memory=_difference(first, second, metrics.MEMORY) if are_frameworks else None,
     )
 
@@ -129,17 +128,18 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
     )
 
 
-def _speed(first: Arm, second: Arm, *, margin: float, n_planned: int) -> SpeedComparison | None:
+def _speed(first: Arm, second: Arm, record: SweepRecord) -> SpeedComparison | None:
     """Steady step times, a pair of processes per seed."""
+    margin = record.margins["time_ratio"]
     times = [arm.scores("time/steady_step") for arm in (first, second)]
     seeds = [seed for seed in times[0] if seed in times[1]]
     runs = [run for arm in (first, second) for run in arm.finished if run.seed in seeds]
-    if not seeds:
+    if not seeds or margin is None:
         return None
     return statistics.compare_speed(
         np.array([times[0][seed] for seed in seeds]),
         np.array([times[1][seed] for seed in seeds]),
-        n_planned=n_planned,
+        n_planned=len(record.seeds),
         names=(first.name, second.name),
         conditions=_conditions(runs),
         margin=margin,

@@ -50,11 +50,11 @@ def compare_speed(
     first_seconds: Array,
     second_seconds: Array,
     *,
+    margin: float,
     n_planned: int,
     names: tuple[str, str] = ("A", "B"),
     what: str = "per step",
     conditions: str = "",
-    margin: float = 0.05,
     n_claims: int = 1,
     alpha: float = 0.05,
     largest_cv: float = 0.0,
@@ -65,11 +65,11 @@ def compare_speed(
     Args:
         first_seconds: Median steady step seconds of arm A, one for each block, shape (n_blocks,).
         second_seconds: The same for arm B; row b ran next to row b of A.
+        margin: Relative margin of equal speed, from the task's config; 0.05 tests against -+ln(1.05).
         n_planned: Blocks in the plan, as printed when there are too few.
         names: Names of the arms, as printed.
         what: What was timed, as printed.
         conditions: Machine and threads, as printed, such as "CPU 2 threads".
-        margin: Relative margin of equal speed; 0.05 tests against -+ln(1.05).
         n_claims: Size of the family of claims.
         alpha: Level.
         largest_cv: Largest coefficient of variation of the steps within a block.

@@ -20,8 +20,8 @@ from experiments.statistics.wording import sentence_of
 ON_THIS_TEST_SET = "on this test set"
 ON_NEW_DATA = "on new data from the same source"
 
-_UNIT_MISTAKE_SHARE = 0.05
-"""A margin below this share of a metric's bounds cannot be points taken for a fraction."""
+_UNIT_MISTAKE_SHARE = 0.1
+"""A margin below this share of a metric's bounds is hardly points taken for a fraction; settings refuse larger ones."""
 
 
 def verdict(
@@ -197,7 +197,7 @@ def _require_sane_margin(margin: float, pairs: Pairs, *, bounds: Interval | None
     if np.min(observed) < low or np.max(observed) > high:
         raise ValueError(f"scores must lie within `bounds` {bounds}, but got {np.min(observed)} to {np.max(observed)}")
     observed_range = float(np.ptp(observed))
-    if margin > observed_range / 2 and margin > _UNIT_MISTAKE_SHARE * (high - low):
+    if margin > observed_range / 2 and margin >= _UNIT_MISTAKE_SHARE * (high - low):
         raise ValueError(
             f"`margin <= half the observed range` must hold, but got {margin} for scores that range over "
             f"{observed_range:.3g} of {high - low:g}; give the margin in the unit of the scores (0.2 pp is 0.002)"

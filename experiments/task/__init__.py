@@ -184,10 +184,9 @@ class Margins:
     time_ratio: float
 
     def __post_init__(self) -> None:
-        """Check that they are positive, and the accuracy's a fraction."""
-        accuracy = self.accuracy
-        is_fraction = accuracy is None or 0 < accuracy < 0.5
-        require(is_fraction, "0 < margins.accuracy < 0.5", accuracy, "it is a fraction, not per cent")
+        """Check that they are positive, and the accuracy's a fraction: from a tenth on it is taken for points."""
+        accuracy, fix = self.accuracy, "it is a fraction, not per cent: 0.2 percentage points are 0.002"
+        require(accuracy is None or 0 < accuracy < 0.1, "0 < margins.accuracy < 0.1", accuracy, fix)
         require(self.loss > 0, "margins.loss > 0", self.loss)
         require(0 < self.time_ratio < 1, "0 < margins.time_ratio < 1", self.time_ratio)
 
@@ -226,6 +225,7 @@ class Task:
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
         self._check_accuracies()
+        self._check_margins()
         smoothing = self.regularization.label_smoothing
         require(
             self.is_classification or not smoothing, "label_smoothing needs loss: cross_entropy", self.training.loss
@@ -262,6 +262,16 @@ class Task:
             return
         for name, value in {"margins.accuracy": margin, "chance.accuracy": chance}.items():
             require(value is None, f"{name}=null with training.loss={loss}", value, "values have no accuracy")
+
+    def _check_margins(self) -> None:
+        """No margin as wide as all that a score can show: from guessing to no mistake."""
+        accuracy = self.chance.accuracy
+        spans = {"accuracy": None if accuracy is None else 1 - accuracy, "loss": self.chance.loss}
+        for name, span in spans.items():
+            margin = getattr(self.margins, name)
+            if margin is not None and span is not None:
+                fix = "a run that guesses would be equivalent to a perfect one"
+                require(margin < span, f"margins.{name} < {span:g}", margin, fix)
 
     @property
     def is_classification(self) -> bool:
