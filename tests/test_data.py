@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import threading
 
+import cases
 import numpy as np
 import pytest
 
@@ -177,8 +178,9 @@ def test_an_empty_part_is_refused_with_the_fractions_that_decide_it():
 
 
 def test_every_source_of_conf_is_a_class_of_settings_and_has_a_reader():
-    assert len(SOURCES) >= 10
-    assert set(SOURCES) == set(DATASETS)
+    stated = {cases.task(f"data={path.stem}").data.source for path in (cases.PROJECT / "conf" / "data").glob("*.yaml")}
+    assert len(stated) >= 10
+    assert stated == set(SOURCES) == set(DATASETS)
 
 
 @pytest.mark.parametrize(

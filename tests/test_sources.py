@@ -8,6 +8,7 @@ import io
 import tarfile
 import threading
 
+import cases
 import numpy as np
 import pytest
 from test_data import settings
@@ -201,14 +202,16 @@ def test_windows_that_take_more_than_half_of_the_years_are_refused(tmp_path):
         data.load(settings(source="sunspots", length=200), cache=tmp_path)
 
 
-def test_every_source_says_its_form_before_or_after_it_is_read():
-    assert set(SOURCES) >= {"mnist", "cifar10", "surnames", "imdb", "sunspots", "japanese_vowels", "custom"}
-    more = {"imdb": {"length": 5, "vocabulary": 50}, "sunspots": {"length": 5}}
-    for name, source in SOURCES.items():
-        if source.spec is not None:
-            spec = source.spec(settings(name, **more.get(name, {})))
-            assert spec.n_outputs >= 1
-            assert bool(spec.class_names) != bool(spec.n_values)
+@pytest.mark.parametrize("name", sorted(path.stem for path in (cases.PROJECT / "conf" / "data").glob("*.yaml")))
+def test_every_source_says_what_its_examples_look_like_before_or_after_it_is_read(name):
+    stated = cases.task(f"data={name}").data
+    source = SOURCES[stated.source]
+    if source.spec is None:
+        assert name == "custom"
+    else:
+        spec = source.spec(stated)
+        assert spec.n_outputs >= 1
+        assert bool(spec.class_names) != bool(spec.n_values)
 
 
 def test_a_network_that_does_not_fit_the_examples_is_refused(task):
