@@ -8,6 +8,7 @@ from pathlib import Path
 import cases
 import pytest
 from cases import change
+from in_memory_store import InMemoryStore
 
 import frameworks
 from experiments import data, job
@@ -92,6 +93,12 @@ def store(empty_database, tmp_path):
 
     shutil.copy(empty_database, tmp_path / "mlflow.db")
     return Store(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def memory_store():
+    """A store of one's own in memory, for tests of what uses a store."""
+    return InMemoryStore()
 
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -237,10 +237,10 @@ def test_a_certificate_is_made_on_one_device(exact, cache, tmp_path):
     assert {run.devices for run in made.runs} == {1}
 
 
-def test_a_sweep_on_two_devices_is_recorded(local, exact, cache, tmp_path, store):
+def test_a_sweep_on_two_devices_is_recorded(local, exact, cache, tmp_path, memory_store):
     """The whole way. Both frameworks' validation losses agree as on one device, to 1e-12 relative."""
     made = planned(exact, tmp_path, cache)
-    record = training.carry_out(made, store=store, load=frameworks.load, console=Console(quiet=True))
+    record = training.carry_out(made, store=memory_store, load=frameworks.load, console=Console(quiet=True))
     assert not record.is_partial
     first, second = record.runs
     assert first.facts["devices"] == second.facts["devices"] == "2"

@@ -1,12 +1,9 @@
-"""The whole way with real workers and a real store: recorded, resumed, partial, locked."""
+"""The whole way with real workers: recorded, resumed, partial; with MLflow where it is what is looked into."""
 
 import dataclasses
 import json
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,14 +11,13 @@ import cases
 import mlflow
 import numpy as np
 import pytest
-from cases import PROJECT, change
+from cases import change
 from commands import command, in_a_process, started
 from rich.console import Console
 
 import frameworks
-from experiments import errors, job, preparation, report, training
+from experiments import job, preparation, report, training
 from experiments.errors import SettingsError
-from experiments.execution import locks
 from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Started
 from experiments.fingerprint import slug
@@ -58,8 +54,8 @@ def quick(task):
     return change(task, training={"epochs": 2})
 
 
-def test_a_sweep_is_recorded_the_same_way_for_both_frameworks(local, quick, tmp_path, cache, store, console):
-    record = carried_out(jobs(quick, tmp_path), cache=cache, store=store, console=console)
+def test_a_sweep_is_recorded_the_same_way_for_both_frameworks(local, quick, tmp_path, cache, memory_store, console):
+    record = carried_out(jobs(quick, tmp_path), cache=cache, store=memory_store, console=console)
     assert not record.is_partial
     assert [(run.framework, run.seed) for run in record.runs] == [
         ("lightning", 0),
@@ -98,11 +94,11 @@ def test_the_store_holds_what_mlflow_users_expect(local, quick, tmp_path, cache,
 
 
 def test_the_same_command_again_trains_nothing_and_another_seed_only_itself(
-    local, quick, tmp_path, cache, store, console
+    local, quick, tmp_path, cache, memory_store, console
 ):
-    first = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
-    again = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
-    more = carried_out(jobs(quick, tmp_path, seeds=(0, 1)), cache=cache, store=store, console=console)
+    first = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=memory_store, console=console)
+    again = carried_out(jobs(quick, tmp_path, seeds=(0,)), cache=cache, store=memory_store, console=console)
+    more = carried_out(jobs(quick, tmp_path, seeds=(0, 1)), cache=cache, store=memory_store, console=console)
     ids = [{run.run_id for run in record.runs} for record in (first, again, more)]
     assert ids[0] == ids[1]
     assert again.sweep_id == first.sweep_id
@@ -110,14 +106,14 @@ def test_the_same_command_again_trains_nothing_and_another_seed_only_itself(
     assert len(ids[2]) == 4
 
 
-def test_reuse_false_trains_again(local, quick, tmp_path, cache, store, console):
+def test_reuse_false_trains_again(local, quick, tmp_path, cache, memory_store, console):
     once = jobs(quick, tmp_path, seeds=(0,), names=("lightning",))
     anew = [
         dataclasses.replace(job, tracking=TrackingSettings(uri="unused", reuse=False, tensorboard=False))
         for job in once
     ]
-    first = carried_out(once, cache=cache, store=store, console=console)
-    second = carried_out(anew, cache=cache, store=store, console=console)
+    first = carried_out(once, cache=cache, store=memory_store, console=console)
+    second = carried_out(anew, cache=cache, store=memory_store, console=console)
     assert first.runs[0].run_id != second.runs[0].run_id
     assert first.runs[0].metrics["test/loss"] == second.runs[0].metrics["test/loss"]
 
@@ -150,13 +146,13 @@ def test_a_killed_worker_is_a_failed_run_and_the_same_command_mends_it(local, ta
     assert mended.runs[1].run_id == record.runs[1].run_id
 
 
-def test_a_diverged_run_is_stopped_and_stays_in_the_sweep(local, quick, tmp_path, cache, store, console):
+def test_a_diverged_run_is_stopped_and_stays_in_the_sweep(local, quick, tmp_path, cache, memory_store, console):
     wild = change(quick, optimizer={"learning_rate": 1e30})
-    record = carried_out(jobs(wild, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    record = carried_out(jobs(wild, tmp_path, seeds=(0,)), cache=cache, store=memory_store, console=console)
     assert [run.outcome for run in record.runs] == ["diverged", "diverged"]
     assert all("not finite" in run.reason or "became" in run.reason for run in record.runs)
     assert not record.is_partial
-    again = carried_out(jobs(wild, tmp_path, seeds=(0,)), cache=cache, store=store, console=console)
+    again = carried_out(jobs(wild, tmp_path, seeds=(0,)), cache=cache, store=memory_store, console=console)
     assert [run.run_id for run in again.runs] == [run.run_id for run in record.runs]
 
 
@@ -195,46 +191,6 @@ def test_settings_of_the_whole_command_must_agree(quick, tmp_path, cache, consol
             command="a test",
             console=console,
         )
-
-
-def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(store):
-    experiment_id = store.experiment("orphans", description="")
-    dead = locks.Owner(host=store.owner.host, boot=store.owner.boot, pid=2**22 - 1, start="1")
-    runs = [
-        store.client.create_run(experiment_id, tags={"tandem.owner": owner.tag}).info.run_id
-        for owner in (dead, store.owner)
-    ]
-    assert store.close_orphans(experiment_id) == 1
-    assert [store.client.get_run(run_id).info.status for run_id in runs] == ["KILLED", "RUNNING"]
-
-
-def test_a_sweep_that_is_open_elsewhere_is_refused(store):
-    experiment_id = store.experiment("locked", description="")
-    arguments = {"name": "s", "fingerprint": "f", "command": "c", "description": "", "reuse": True}
-    store.open_sweep(experiment_id, **arguments)
-    with pytest.raises(errors.Locked, match=f"process {os.getpid()} on"):
-        store.open_sweep(experiment_id, **arguments)
-
-
-def test_the_database_is_in_wal_mode(store):
-    with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as connection:
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-
-
-def test_two_processes_make_one_database(tmp_path):
-    code = f"from experiments.tracking.store import Store; Store('sqlite:///{tmp_path}/mlflow.db'); print('open')"
-    running = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(3)
-    ]
-    assert [process.communicate()[0].strip() for process in running] == [b"open"] * 3
-
-
-def test_a_dead_server_is_said_within_seconds():
-    began = time.monotonic()
-    with pytest.raises(errors.StoreUnavailable, match=r"the tracking store http://127\.0\.0\.1:9 cannot be opened"):
-        tracking.Store("http://127.0.0.1:9")
-    assert time.monotonic() - began < 20  # MLflow's own defaults wait 246 s
 
 
 def test_the_command_from_config_to_verdict(local, tmp_path, cache, empty_database):

@@ -1,0 +1,406 @@
+"""What a store promises, held against both: the one in MLflow, and the one in memory that stands in for it in tests."""
+
+import dataclasses
+import inspect
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from cases import PROJECT
+from in_memory_store import InMemoryStore
+
+from experiments import errors
+from experiments.execution import locks
+from experiments.fingerprint import plain
+from experiments.records import StudyRecord, TrialRecord, TunedValue
+from experiments.tracking import protocol
+from experiments.tracking.reader import Reader
+from experiments.tracking.store import Store
+
+CONFIG = {"framework": "keras", "seed": 3, "network": {"kind": "mlp", "widths": [8, 4]}, "class_weights": None}
+DATASET = {"name": "digits", "digest": "d", "origin": "somewhere"}
+
+
+@pytest.fixture(params=["in MLflow", "in memory"])
+def kept(request):
+    """A store of each kind, empty."""
+    return request.getfixturevalue("store" if request.param == "in MLflow" else "memory_store")
+
+
+@pytest.fixture
+def experiment_id(kept):
+    return kept.experiment("e", description="about e")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run's own folder: the store's database lies in `tmp_path`."""
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+def opened(store, experiment_id, *, fingerprint="f", reuse=True, command="c"):
+    return store.open_sweep(
+        experiment_id, name="s", fingerprint=fingerprint, command=command, description="", reuse=reuse
+    )
+
+
+def started(store, experiment_id, parent_id, *, kind="run", fingerprint="f", **config):
+    return store.start_run(
+        experiment_id,
+        parent_id=parent_id,
+        kind=kind,
+        name="a run",
+        fingerprint=fingerprint,
+        config=CONFIG | config,
+        facts={"host": "here"},
+        dataset=DATASET,
+    )
+
+
+def ended(store, run_id, folder, *, outcome="finished", reason="", **metrics):
+    store.end_run(run_id, outcome=outcome, reason=reason, metrics=metrics, step=2, folder=folder)
+
+
+def entry(run_id, name="run 0"):
+    return {"id": run_id, "name": name, "labels": {"a": "b"}, "overrides": ["c=d"]}
+
+
+def manifest(*run_ids, **others):
+    return {
+        "n_planned": 2,
+        "margins": {"accuracy": 0.01},
+        "chance": {"accuracy": None},
+        "comparison": {"name": "n"},
+        "class_names": [],
+        "choices": [],
+        "studies": [],
+        "runs": [entry(run_id, name=f"run {number}") for number, run_id in enumerate(run_ids)],
+        "trials": [],
+    } | others
+
+
+def read_back(store, sweep_id, *run_ids):
+    """The runs as the sweep's record has them."""
+    store.write_sweep(sweep_id, manifest(*run_ids))
+    return store.reader.read_sweep(sweep_id).runs
+
+
+@pytest.mark.parametrize("kind", [Store, InMemoryStore])
+def test_a_store_has_the_methods_of_every_protocol(kind):
+    asked = [each for each in vars(protocol).values() if inspect.isclass(each) and each.__module__ == protocol.__name__]
+    assert len(asked) == 6
+    n_methods = 0
+    for each in asked:
+        offered = Reader if each.__name__.endswith("Reader") and kind is Store else kind
+        for name, method in inspect.getmembers(each, inspect.isfunction):
+            if name.startswith("_"):
+                continue
+            n_methods += 1
+            expected = inspect.signature(method).parameters
+            own = inspect.signature(getattr(offered, name)).parameters
+            assert [(each.name, each.kind) for each in own.values()] == [
+                (each.name, each.kind) for each in expected.values()
+            ], name
+    assert n_methods >= 25
+
+
+def test_an_experiment_is_made_once_and_keeps_its_description(kept, experiment_id):
+    assert kept.experiment("e", description="another") == experiment_id
+    assert kept.experiment("other", description="") != experiment_id
+    sweep_id = opened(kept, experiment_id)
+    kept.write_sweep(sweep_id, manifest())
+    record = kept.reader.read_sweep(sweep_id)
+    assert (record.experiment, record.description) == ("e", "about e")
+
+
+def test_a_run_is_read_as_it_was_told(kept, experiment_id, folder):
+    sweep_id = opened(kept, experiment_id)
+    run_id = started(kept, experiment_id, sweep_id)
+    for epoch, loss in ((1, 0.5), (2, float("nan"))):
+        kept.log_epoch(run_id, {"val/loss": loss, "time/epoch": 0.25}, epoch=epoch, step=10 * epoch)
+    kept.log_facts(run_id, {"n_parameters": "42"})
+    ended(kept, run_id, folder, **{"test/accuracy": 0.75, "val/loss": 0.125})
+    (run,) = read_back(kept, sweep_id, run_id)
+    assert (run.run_id, run.name, run.labels, run.overrides) == (run_id, "run 0", {"a": "b"}, ("c=d",))
+    assert (run.fingerprint, run.framework, run.seed, run.outcome, run.reason) == ("f", "keras", 3, "finished", "")
+    assert run.config == CONFIG
+    assert run.metrics == {"test/accuracy": 0.75, "val/loss": 0.125, "time/epoch": 0.25, "step": 20.0}
+    assert run.curves["time/epoch"] == [(1, 0.25), (2, 0.25)]
+    assert run.curves["step"] == [(1, 10.0), (2, 20.0)]
+    assert [epoch for epoch, _ in run.curves["val/loss"]] == [1, 2, 2]
+    assert set(run.curves) == {"val/loss", "time/epoch", "step"}
+    owner = kept.owner.tag
+    own = {"kind": "run", "fingerprint": "f", "outcome": "finished", "reason": "", "owner": owner}
+    assert run.facts == own | {"host": "here", "n_parameters": "42"}
+
+
+def test_a_diverged_loss_is_read_as_nan(kept, experiment_id):
+    sweep_id = opened(kept, experiment_id)
+    run_id = started(kept, experiment_id, sweep_id)
+    kept.log_epoch(run_id, {"train/loss": float("nan")}, epoch=1, step=1)
+    (run,) = read_back(kept, sweep_id, run_id)
+    assert np.isnan(run.metrics["train/loss"])
+    assert np.isnan(run.curves["train/loss"][0][1])
+    assert run.outcome == "running"
+    assert run.was_killed
+
+
+def test_what_was_handed_over_is_kept_and_not_shared(kept, experiment_id):
+    sweep_id = opened(kept, experiment_id)
+    config = {"network": {"widths": [8]}}
+    run_id = started(kept, experiment_id, sweep_id, **config)
+    content = manifest(run_id)
+    kept.write_sweep(sweep_id, content)
+    config["network"]["widths"].append(9)
+    content["runs"].clear()
+    (run,) = kept.reader.read_sweep(sweep_id).runs
+    run.config["network"]["widths"].append(10)
+    assert kept.reader.read_sweep(sweep_id).runs[0].config["network"] == {"widths": [8]}
+
+
+def test_logits_are_those_of_the_folder(kept, experiment_id, folder):
+    sweep_id = opened(kept, experiment_id)
+    with_them, without = (started(kept, experiment_id, sweep_id) for _ in range(2))
+    logits, targets = np.arange(6, dtype=np.float32).reshape(3, 2), np.array([0, 1, 1])
+    np.savez(folder / "test_logits.npz", logits=logits, targets=targets)
+    ended(kept, with_them, folder)
+    ended(kept, without, folder / "made if need be")
+    assert (folder / "made if need be").is_dir()
+    read = kept.reader.logits(with_them)
+    np.testing.assert_array_equal(read[0], logits)
+    np.testing.assert_array_equal(read[1], targets)
+    assert read[0].dtype == np.float32
+    assert kept.reader.logits(without) is None
+
+
+@pytest.mark.parametrize("outcome", ["finished", "diverged", "pruned", "failed"])
+def test_a_result_is_found_by_its_fingerprint_and_an_end_by_its_identifier(kept, experiment_id, folder, outcome):
+    sweep_id = opened(kept, experiment_id)
+    run_id = started(kept, experiment_id, sweep_id)
+    assert kept.reader.find_finished(experiment_id, "f") is None
+    assert kept.reader.finished_run(run_id) is None
+    assert kept.reader.has_run(run_id)
+    ended(kept, run_id, folder, outcome=outcome, reason="why")
+    assert kept.reader.find_finished(experiment_id, "f") == (run_id if outcome in ("finished", "diverged") else None)
+    assert kept.reader.find_finished(experiment_id, "g") is None
+    assert kept.reader.find_finished(kept.experiment("other", description=""), "f") is None
+    run = kept.reader.finished_run(run_id)
+    assert (run and (run.outcome, run.reason)) == ((outcome, "why") if outcome != "failed" else None)
+
+
+def test_a_finished_run_is_preferred_to_a_diverged_one(kept, experiment_id, folder):
+    sweep_id = opened(kept, experiment_id)
+    finished, diverged = (started(kept, experiment_id, sweep_id) for _ in range(2))
+    ended(kept, diverged, folder, outcome="diverged")
+    ended(kept, finished, folder)
+    assert kept.reader.find_finished(experiment_id, "f") == finished
+
+
+def test_a_run_of_another_store_is_not_there(kept, experiment_id):
+    unknown = "0123456789abcdef0123456789abcdef"
+    assert not kept.reader.has_run(unknown)
+    assert kept.reader.finished_run(unknown) is None
+
+
+def test_the_same_sweep_goes_on_and_another_one_begins(kept, experiment_id):
+    first = opened(kept, experiment_id, command="once")
+    kept.write_sweep(first, manifest())
+    kept.end_sweep(first, status="FINISHED")
+    assert opened(kept, experiment_id, command="again") == first
+    assert kept.reader.read_sweep(first).command == "again"
+    assert len({first, opened(kept, experiment_id, fingerprint="g"), opened(kept, experiment_id, reuse=False)}) == 3
+
+
+def test_a_sweep_that_is_open_elsewhere_is_refused(kept, experiment_id):
+    opened(kept, experiment_id)
+    with pytest.raises(errors.Locked, match=f"process {os.getpid()} on"):
+        opened(kept, experiment_id)
+
+
+def test_a_sweep_is_there_once_it_is_written_down(kept, experiment_id):
+    sweep_id = opened(kept, experiment_id)
+    assert not kept.reader.has_sweep(sweep_id)
+    kept.write_sweep(sweep_id, manifest(n_planned=7))
+    kept.write_sweep(sweep_id, manifest(n_planned=8))
+    assert kept.reader.has_sweep(sweep_id)
+    record = kept.reader.read_sweep(sweep_id)
+    assert (record.sweep_id, record.n_planned, record.runs, record.pictures) == (sweep_id, 8, (), {})
+    assert (record.margins, record.chance, record.comparison) == ({"accuracy": 0.01}, {"accuracy": None}, {"name": "n"})
+
+
+def test_a_search_is_read_as_it_was_written_down(kept, experiment_id):
+    trial = TrialRecord(number=0, state="COMPLETE", values={"optimizer.learning_rate": 0.1}, scores=(0.5,),
+                        reported=((1, 0.75), (2, 0.5)), began=0.0, ended=None, epochs=2, seconds=1.5, run_id="r",
+                        reason="")  # fmt: skip
+    study = StudyRecord(name="n", arm="keras", framework="keras", space={"optimizer.learning_rate": {"kind": "float"}},
+                        objectives=(("val/loss", "minimize"),), sampler="tpe", pruner="none", trials=(trial,),
+                        importances={}, best=(0,))  # fmt: skip
+    value = TunedValue(group="g", labels={"framework": "keras"}, key="optimizer.learning_rate", value=0.1, score=0.5,
+                       metric="val/loss", n_trials=1, low=0.01, high=1.0, at_edge=False)  # fmt: skip
+    sweep_id = opened(kept, experiment_id)
+    run_id = started(kept, experiment_id, sweep_id, kind="trial")
+    content = {"choices": plain([value]), "studies": plain([study]), "trials": [entry(run_id)]}
+    kept.write_sweep(sweep_id, manifest(class_names=["a", "b"], **content))
+    record = kept.reader.read_sweep(sweep_id)
+    assert (record.studies, record.tuned_values, record.class_names) == ((study,), (value,), ("a", "b"))
+    assert [(each.run_id, each.labels) for each in record.trials] == [(run_id, {"a": "b"})]
+
+
+def test_a_sweep_is_found_by_its_identifier_or_as_the_latest(kept, experiment_id):
+    with pytest.raises(errors.SettingsError, match="no sweep 'latest' of this experiment is kept"):
+        kept.reader.find_sweep(experiment_id, "latest")
+    first = opened(kept, experiment_id)
+    time.sleep(0.002)  # MLflow orders by the millisecond
+    second = opened(kept, experiment_id, fingerprint="g")
+    study_id = kept.open_study(experiment_id, sweep_id=second, name="s")
+    assert kept.reader.find_sweep(experiment_id, "latest") == second
+    assert kept.reader.find_sweep(experiment_id, first) == first
+    for which in ("nope", study_id):
+        with pytest.raises(errors.SettingsError, match=f"sweep: no sweep '{which}' of this experiment is kept"):
+            kept.reader.find_sweep(experiment_id, which)
+
+
+def test_a_study_is_made_once_in_its_sweep(kept, experiment_id):
+    first, second = (opened(kept, experiment_id, fingerprint=name) for name in "fg")
+    study_id = kept.open_study(experiment_id, sweep_id=first, name="a 'study' · b")
+    kept.end_study(study_id, metrics={"trials": 2.0}, values={"optimizer.learning_rate": 0.1})
+    assert kept.open_study(experiment_id, sweep_id=first, name="a 'study' · b") == study_id
+    assert len({study_id, kept.open_study(experiment_id, sweep_id=second, name="a 'study' · b")}) == 2
+    assert len({study_id, kept.open_study(experiment_id, sweep_id=first, name="another")}) == 2
+
+
+def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(kept, experiment_id):
+    living = kept.owner
+    sweep_id = opened(kept, experiment_id, fingerprint="mine")
+    mine = started(kept, experiment_id, sweep_id)
+    kept.owner = dataclasses.replace(living, pid=2**22 - 1, start="1")
+    dead_sweep = opened(kept, experiment_id, fingerprint="dead")
+    study_id = kept.open_study(experiment_id, sweep_id=dead_sweep, name="s")
+    dead = [started(kept, experiment_id, study_id, kind=kind) for kind in ("run", "trial")]
+    kept.owner = living
+    assert kept.close_orphans(experiment_id) == 4
+    assert kept.close_orphans(experiment_id) == 0
+    runs = read_back(kept, sweep_id, mine, *dead)
+    assert [run.reason for run in runs] == ["", "its process died", "its process died"]
+    assert [run.facts["kind"] for run in runs] == ["run", "run", "attempt"]
+    assert all(run.was_killed for run in runs)
+    with pytest.raises(errors.Locked):
+        opened(kept, experiment_id, fingerprint="mine")
+    assert opened(kept, experiment_id, fingerprint="dead") == dead_sweep
+    assert locks.Owner.from_tag(kept.owner.tag) == living
+
+
+def test_a_sweep_that_is_stopped_closes_its_own_runs_and_those_of_its_studies(kept, experiment_id, folder):
+    sweep_id, other = (opened(kept, experiment_id, fingerprint=name) for name in "fg")
+    study_id = kept.open_study(experiment_id, sweep_id=sweep_id, name="s")
+    done = started(kept, experiment_id, sweep_id)
+    ended(kept, done, folder)
+    open_ones = [
+        started(kept, experiment_id, sweep_id),
+        started(kept, experiment_id, study_id, kind="trial"),
+        started(kept, experiment_id, other),
+    ]
+    kept.kill_open_runs(experiment_id, sweep_id, "stopped by a test")
+    runs = read_back(kept, sweep_id, done, *open_ones)
+    assert [run.outcome for run in runs] == ["finished", "failed", "failed", "running"]
+    assert [run.reason for run in runs] == ["", "stopped by a test", "stopped by a test", ""]
+    assert [run.facts["kind"] for run in runs] == ["run", "run", "attempt", "run"]
+    assert kept.reader.finished_run(open_ones[0]) is None
+
+
+def test_a_trial_that_is_trained_again_was_an_attempt(kept, experiment_id):
+    sweep_id = opened(kept, experiment_id)
+    trial = started(kept, experiment_id, sweep_id, kind="trial")
+    kept.mark_as_attempt(trial)
+    (run,) = read_back(kept, sweep_id, trial)
+    assert run.facts["kind"] == "attempt"
+
+
+def test_the_newest_certificate_counts(kept, experiment_id):
+    assert kept.reader.certificate(experiment_id, "f") is None
+    for passed in (False, True):
+        content = {"passed": passed, "rows": [{"level": "C0"}], "floor": None}
+        arguments = {"name": "c", "fingerprint": "f", "passed": passed, "content": content, "text": "t"}
+        kept.log_certificate(experiment_id, **arguments)
+        time.sleep(0.002)  # MLflow orders by the millisecond
+    assert kept.reader.certificate(experiment_id, "f") == content
+    assert kept.reader.certificate(experiment_id, "g") is None
+    assert kept.reader.certificate(kept.experiment("other", description=""), "f") is None
+
+
+def test_pictures_are_kept_with_the_sweep(kept, experiment_id):
+    sweep_id = opened(kept, experiment_id)
+    kept.write_sweep(sweep_id, manifest())
+    pictures = {7: np.full((2, 3, 1), 200, dtype=np.uint8), 4: np.zeros((2, 3, 1), dtype=np.uint8)}
+    kept.log_pictures(sweep_id, pictures)
+    read = kept.reader.read_sweep(sweep_id).pictures
+    assert sorted(read) == [4, 7]
+    np.testing.assert_array_equal(read[7], pictures[7])
+    assert read[7].dtype == np.uint8
+
+
+def test_a_control_counts_for_the_sweeps_after_it(kept, experiment_id, folder):
+    ids = []
+    for number, control in enumerate(("repeat", "not assessed", "", "passed")):
+        ids.append(opened(kept, experiment_id, fingerprint=str(number)))
+        kept.write_sweep(ids[-1], manifest())
+        kept.log_report(ids[-1], folder, note="n", tags={"control": control} if control else {"winner": "nobody"})
+        time.sleep(0.002)  # MLflow's clock ticks in milliseconds
+    assert [kept.reader.read_sweep(each).control for each in ids] == ["", "repeat", "repeat", "repeat"]
+
+
+def test_a_report_over_several_sweeps_has_one_place(kept, experiment_id):
+    first, second, third = (opened(kept, experiment_id, fingerprint=name) for name in "fgh")
+    report_id = kept.open_report(experiment_id, [first, second])
+    assert kept.open_report(experiment_id, [second, first]) == report_id
+    assert len({report_id, kept.open_report(experiment_id, [first, third])}) == 2
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [("finished", "FINISHED"), ("pruned", "FINISHED"), ("diverged", "FAILED"), ("failed", "FAILED")],
+)
+def test_mlflow_shows_how_a_run_ended(store, folder, outcome, status):
+    experiment_id = store.experiment("e", description="")
+    run_id = started(store, experiment_id, opened(store, experiment_id))
+    ended(store, run_id, folder, outcome=outcome)
+    assert store.client.get_run(run_id).info.status == status
+
+
+def test_mlflow_shows_what_was_cut_short_as_killed_and_what_is_at_work_as_running(store):
+    experiment_id, living = store.experiment("e", description=""), store.owner
+    store.owner = dataclasses.replace(living, pid=2**22 - 1, start="1")
+    dead = started(store, experiment_id, opened(store, experiment_id, fingerprint="dead"))
+    store.owner = living
+    sweep_id, other = (opened(store, experiment_id, fingerprint=name) for name in "fg")
+    stopped, running = started(store, experiment_id, sweep_id), started(store, experiment_id, other)
+    assert store.close_orphans(experiment_id) == 2
+    store.kill_open_runs(experiment_id, sweep_id, "stopped")
+    statuses = [store.client.get_run(each).info.status for each in (dead, stopped, running, sweep_id, other)]
+    assert statuses == ["KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+def test_the_database_is_in_wal_mode(store):
+    with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_two_processes_make_one_database(tmp_path):
+    code = f"from experiments.tracking.store import Store; Store('sqlite:///{tmp_path}/mlflow.db'); print('open')"
+    running = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    assert [process.communicate()[0].strip() for process in running] == [b"open"] * 2
+
+
+def test_a_dead_server_is_said_within_seconds():
+    began = time.monotonic()
+    with pytest.raises(errors.StoreUnavailable, match=r"the tracking store http://127\.0\.0\.1:9 cannot be opened"):
+        Store("http://127.0.0.1:9")
+    assert time.monotonic() - began < 20  # MLflow's own defaults wait 246 s
