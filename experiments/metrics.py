@@ -278,6 +278,11 @@ def metric_of(name: str) -> Metric:
     return replace(METRICS[leaf], title=PARTS[part] + METRICS[leaf].title)
 
 
+def base_name(name: str) -> str:
+    """What margins and chance levels call it: "test/accuracy" -> "accuracy"."""
+    return name.rpartition("/")[2]
+
+
 def in_tables() -> tuple[str, ...]:
     """Names of what tables of means and results.csv may hold, in their order."""
     costs = (name for name, cost in COSTS.items() if cost.in_tables)

@@ -17,7 +17,8 @@ from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.effects import dose_of, effects_of
 from experiments.report.predictions import MISTAKES_PER_KIND, pictures_from, predictions_of, with_pictures
-from experiments.report.studies import facts, sensitivity
+from experiments.report.studies import findings, sensitivity
+from experiments.report.studies import tables as study_tables
 from experiments.task import Margins
 from experiments.task.search_space import Dimension
 
@@ -915,11 +916,11 @@ def test_table_stamp_verdict_and_figure_agree_on_the_edge(space, value, at_edge)
     searched.metrics["val/loss"] = 0.1
     drawn = sensitivity.search_sensitivity([searched], [found], margin=None)
     said = {
-        "table": tables.choices(analysis).rows[0][-1] == "at the edge",
+        "table": study_tables.tuned_values(analysis).rows[0][-1] == "at the edge",
         "stamp": drawn is not None and [text.get_text() for text in drawn.axes[0].texts] == ["at the edge"],
         "verdict": analysis.pairs[0].score.id == "inconclusive",
         "warning": any("lies at the edge of what was tried" in warning for warning in analysis.warnings),
-        "figure": facts.found_values(study).endswith(" (width at the edge of the space)"),
+        "figure": findings.values(study).endswith(" (width at the edge of the space)"),
     }
     assert set(said.values()) == {at_edge}, said
 
@@ -947,7 +948,7 @@ def test_optimism_is_by_how_much_the_trial_looked_better(direction, optimism):
     )  # fmt: skip
     choice = TunedValue(group="g", labels={"framework": "keras"}, key="choices.optimizer", value="adam", score=0.9,
                     metric="val/score", n_trials=4, low=0.0, high=0.0, at_edge=False)  # fmt: skip
-    found = tables.choices(analyse(replace(sweep(runs), tuned_values=(choice,), studies=(study,))))
+    found = study_tables.tuned_values(analyse(replace(sweep(runs), tuned_values=(choice,), studies=(study,))))
     assert found.rows[0][found.head.index("optimism")] == optimism
 
 

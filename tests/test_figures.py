@@ -16,7 +16,7 @@ from experiments.records import RunRecord, SweepRecord, TunedValue
 from experiments.report import files
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
-from experiments.report.figures import confusion, curves, panels, style
+from experiments.report.figures import confusion, curves, effects, paired, speed, style
 from experiments.report.predictions import predictions_of, with_pictures
 from experiments.report.studies import sensitivity
 
@@ -158,13 +158,13 @@ def drawn(note=""):
     scores = [pair.score for pair in analysis.pairs]
     answered = predicted(3, n=30, n_seeds=n_seeds, names=[note or "a", "b", "c"])
     return {
-        "paired": style.paired_differences(scores, title=note or "t"),
+        "paired": paired.paired_differences(scores, title=note or "t"),
         "curves": curves.learning_curves(analysis.arms, "val/loss", title=note or "t", unit=note or "u"),
         "search": sensitivity.search_sensitivity(trials, choices, margin=0.02),
-        "speed": panels.speed(analysis.pairs, analysis.arms),
-        "gaps": panels.gaps(analysis.gaps, factor=note or "framework"),
-        "dose": panels.dose_response(dosed.dose, dosed.gaps, metric="test/accuracy"),
-        "effects": panels.effects(analysis.effects),
+        "speed": speed.speed(analysis.pairs, analysis.arms),
+        "gaps": effects.gaps(analysis.gaps, factor=note or "framework"),
+        "dose": effects.dose_response(dosed.dose, dosed.gaps, metric="test/accuracy"),
+        "effects": effects.effects(analysis.effects),
         "confusion": confusion.confusion(replace(answered, names=(note or "a", "b"))),
         "pictures": confusion.pictures(replace(answered, names=(note or "a", "b"))),
     }
@@ -198,7 +198,7 @@ def test_hostile_names_leave_every_figure_well_formed():
 @pytest.mark.parametrize("note", HOSTILE)
 def test_hostile_titles_and_names_of_arms_are_drawn_as_svg_and_png(tmp_path, note):
     verdict = replace(analyse(sweep(*runs_of(3))).pairs[0].score, names=(note, "lightning"))
-    figure = style.paired_differences([verdict], title=note)
+    figure = paired.paired_differences([verdict], title=note)
     require_harmless(style.to_svg(figure, name=note, title=note, description=note))
     style.save_png(figure, tmp_path / "a.png")
 
@@ -226,7 +226,7 @@ def test_ids_and_what_refers_to_them_bear_the_name_of_the_figure():
 
 def test_a_text_that_looks_like_an_id_is_left_alone():
     verdicts = [pair.score for pair in analyse(sweep(*runs_of())).pairs]
-    text = style.to_svg(style.paired_differences(verdicts, title=' id="x"'), name="n")
+    text = style.to_svg(paired.paired_differences(verdicts, title=' id="x"'), name="n")
     assert ' id="x"' in ET.fromstring(text).itertext().__iter__() or ' id="x"' in "".join(
         ET.fromstring(text).itertext()
     )
@@ -261,9 +261,9 @@ def test_the_order_of_runs_and_trials_changes_nothing():
 @pytest.mark.parametrize("settings", [{"n_seeds": 1}, {"n_seeds": 3, "noise": 0.0}])
 def test_one_seed_or_no_spread_is_drawn(settings):
     analysis = analyse(sweep(*runs_of(**settings)))
-    assert style.paired_differences([pair.score for pair in analysis.pairs], title="t")
-    assert panels.speed(analysis.pairs, analysis.arms)
-    assert panels.gaps(analysis.gaps, factor="framework")
+    assert paired.paired_differences([pair.score for pair in analysis.pairs], title="t")
+    assert speed.speed(analysis.pairs, analysis.arms)
+    assert effects.gaps(analysis.gaps, factor="framework")
     figure = curves.learning_curves(analysis.arms, "val/loss", title="t", unit="u")
     assert len(lines(figure, "_seed")) == 2 * settings["n_seeds"]
 
@@ -274,7 +274,7 @@ def lines(figure, label, *, panel=0):
 
 def test_the_intervals_drawn_are_those_of_the_verdict():
     verdict = analyse(sweep(*runs_of())).pairs[0].score
-    figure = style.paired_differences([verdict], title="t")
+    figure = paired.paired_differences([verdict], title="t")
     for label, interval in (("difference", verdict.ci95), ("equivalence", verdict.ci90)):
         assert lines(figure, label)[0].get_xdata() == pytest.approx(np.multiply(interval, 100))
     assert lines(figure, "mean")[0].get_xdata() == pytest.approx([100 * verdict.mean_difference])
@@ -291,7 +291,7 @@ def test_limits_hold_margin_and_differences_whatever_their_size(scale):
         differences=tuple(scale * each for each in verdict.differences),
         ci95=tuple(scale * each for each in verdict.ci95),
     )
-    low, high = style.paired_differences([wide], title="t").axes[0].get_xlim()
+    low, high = paired.paired_differences([wide], title="t").axes[0].get_xlim()
     reach = [100 * each for each in (*wide.differences, *wide.ci95, -verdict.margin, verdict.margin)]
     assert low < min(reach)
     assert high > max(reach)
@@ -300,7 +300,7 @@ def test_limits_hold_margin_and_differences_whatever_their_size(scale):
 def test_sixty_rows_keep_their_distance():
     verdict = analyse(sweep(*runs_of())).pairs[0].score
     rows = [replace(verdict, names=(f"keras · optimizer {row}", "lightning · x")) for row in range(60)]
-    figure = style.paired_differences(rows, title="t")
+    figure = paired.paired_differences(rows, title="t")
     axes = figure.axes[0]
     assert len(axes.get_yticklabels()) == 60
     assert axes.get_position().height * figure.get_figheight() / 60 > 0.3  # inches: two lines of 8 points
@@ -310,7 +310,7 @@ def test_a_comparison_without_pairs_says_so():
     verdict = replace(
         analyse(sweep(*runs_of())).pairs[0].score, differences=(), n=0, ci95=None, ci90=None, mean_difference=None
     )
-    assert "no pair of runs" in style.to_svg(style.paired_differences([verdict], title="t"))
+    assert "no pair of runs" in style.to_svg(paired.paired_differences([verdict], title="t"))
 
 
 def test_the_mean_stops_where_a_curve_of_the_arm_stops():
@@ -487,7 +487,7 @@ def test_a_search_of_which_nothing_came_to_its_end_is_shown():
 
 def test_bars_stand_on_zero_and_bear_their_units():
     analysis = analyse(sweep(*runs_of()))
-    figure = panels.speed(analysis.pairs, analysis.arms)
+    figure = speed.speed(analysis.pairs, analysis.arms)
     titles = {axes.get_title(): axes for axes in figure.axes}
     assert {"import, s", "steady step, ms", "peak memory, MiB"} <= set(titles)
     assert all(axes.get_ylim()[0] == 0 for axes in figure.axes)
@@ -499,20 +499,20 @@ def test_bars_stand_on_zero_and_bear_their_units():
 
 def test_gaps_have_a_row_for_each_arm_up_to_forty():
     gaps = analyse(sweep(*runs_of(1, labels=optimizers(10)))).gaps
-    assert len(panels.gaps(gaps, factor="optimizer").axes[0].get_yticklabels()) == 20
-    figure = panels.gaps(gaps * 3, factor="optimizer")
+    assert len(effects.gaps(gaps, factor="optimizer").axes[0].get_yticklabels()) == 20
+    figure = effects.gaps(gaps * 3, factor="optimizer")
     assert len(figure.axes[0].get_yticklabels()) == 40
     assert figure.get_suptitle() == "Generalization gap by optimizer (first 40 of 60)"
 
 
 def test_a_dose_has_four_panels_and_its_numbers():
     analysis = analyse(sweep(*runs_of(labels=doses(0, 0.1, 0.3)), factor="regularization.dropout"))
-    figure = panels.dose_response(analysis.dose, analysis.gaps, metric="test/accuracy")
+    figure = effects.dose_response(analysis.dose, analysis.gaps, metric="test/accuracy")
     assert len(figure.axes) == 4
     arm = analysis.dose.curves["keras"][0]
     assert lines(figure, "keras")[0].get_ydata()[0] == pytest.approx(100 * arm.interval("test/accuracy").value)
     assert figure.axes[0].get_xscale() == "linear"
-    assert len(panels.dose_response(analysis.dose, (), metric="test/loss").axes) == 1
+    assert len(effects.dose_response(analysis.dose, (), metric="test/loss").axes) == 1
 
 
 def test_a_dose_over_magnitudes_is_logarithmic_and_a_lost_level_a_hole():
@@ -521,7 +521,7 @@ def test_a_dose_over_magnitudes_is_logarithmic_and_a_lost_level_a_hole():
         for each in runs_of(labels=[{"optimizer.weight_decay": f"{level:g}"} for level in (0.001, 0.01, 0.1)])
     ]
     analysis = analyse(sweep(*runs, factor="optimizer.weight_decay"))
-    figure = panels.dose_response(analysis.dose, analysis.gaps, metric="test/accuracy")
+    figure = effects.dose_response(analysis.dose, analysis.gaps, metric="test/accuracy")
     assert figure.axes[-1].get_xscale() == "log"
     assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == ["0.001", "0.01", "0.1"]
     assert list(np.isnan(lines(figure, "keras")[0].get_ydata())) == [False, True, False]
@@ -531,12 +531,12 @@ def test_a_dose_over_magnitudes_is_logarithmic_and_a_lost_level_a_hole():
 def test_effects_add_up_and_the_rest_comes_last():
     labels = [first | second for first in optimizers(2) for second in doses(0, 0.3)]
     found = analyse(sweep(*runs_of(labels=labels))).effects
-    figure = panels.effects(found)
+    figure = effects.effects(found)
     *main, shares = figure.axes
     assert [round(sum(patch.get_height() for patch in axes.patches), 9) for axes in main] == [0, 0, 0]
     assert shares.get_yticklabels()[-1].get_text() == "seeds and rest"
     assert [patch.get_width() for patch in shares.patches] == pytest.approx([100 * each.share for each in found.shares])
-    assert len(panels.effects(replace(found, main=None)).axes) == 1
+    assert len(effects.effects(replace(found, main=None)).axes) == 1
 
 
 @pytest.mark.parametrize(("n_classes", "n_texts"), [(3, 27), (12, 432), (13, 0)])
@@ -577,6 +577,6 @@ def test_nothing_to_show_is_no_figure():
     assert curves.learning_curves(arms, "val/unknown", title="t", unit="u") is None
     assert sensitivity.search_sensitivity([], choices, margin=None) is None
     assert sensitivity.search_sensitivity(trials, [], margin=None) is None
-    assert panels.speed([], []) is None
-    assert panels.gaps([], factor="framework") is None
+    assert speed.speed([], []) is None
+    assert effects.gaps([], factor="framework") is None
     assert confusion.pictures(with_pictures(predicted(3), {})) is None

@@ -13,8 +13,10 @@ import pytest
 
 from experiments.records import StudyRecord, TrialRecord
 from experiments.report.figures import style
-from experiments.report.studies import facts, figures, marks
+from experiments.report.studies import figures, findings, space_figures
 from experiments.report.studies import sections as study_sections
+from experiments.report.studies import tables as study_tables
+from experiments.report.studies.selection import STATE_WORDS
 
 RATE, DEPTH = "optimizer.learning_rate", "network.depth"
 SPACE = {
@@ -25,9 +27,9 @@ LOSS = (("val/loss", "minimize"),)
 DRAWS = {
     "history": figures.history,
     "importances": figures.importances,
-    "slices": figures.slices,
-    "parallel-coordinates": figures.parallel_coordinates,
-    "pair-map": figures.pair_map,
+    "slices": space_figures.slices,
+    "parallel-coordinates": space_figures.parallel_coordinates,
+    "pair-map": space_figures.pair_map,
     "intermediate": figures.intermediate,
     "budget": figures.budget_curve,
     "timeline": figures.timeline,
@@ -278,7 +280,7 @@ def test_the_title_says_what_was_found():
     assert titles["study-importances"].startswith("keras: learning rate has 72 % of the importance (few trials")
     assert titles["study-intermediate"].startswith("keras: 6 of 20 trials pruned, at epochs 2 to 4; lightning")
     assert "none of 6 trials complete; 6 failed" in sections("failed")[0].title
-    assert facts.finding(twelve(), facts.found_best).endswith("; 9 more studies")
+    assert findings.sentences(twelve(), findings.best).endswith("; 9 more studies")
 
 
 def test_the_line_of_the_history_is_the_best_so_far():
@@ -323,7 +325,7 @@ def test_scores_that_lie_far_out_do_not_squeeze_the_others():
 def test_infinity_wins_nothing():
     figure = figure_of("infinite", "history")
     assert [x for x, _ in points(figure, "FAIL")] == [1, 2]
-    assert facts.found_best(odd()[4]).startswith("best 0.1612 at trial 0 of 4; 2 failed")
+    assert findings.best(odd()[4]).startswith("best 0.1612 at trial 0 of 4; 2 failed")
 
 
 def test_axes_of_slices_span_the_searched_range_and_logarithms_are_logarithmic():
@@ -341,7 +343,7 @@ def test_a_key_that_some_trials_lack_is_shown_where_it_was_tried():
     labels = [axes.get_xlabel() for axes in figure.axes]
     assert labels[:3] == ["learning rate", "optimizer", "momentum"]
     tried = [t for t in categorical().trials if "optimizer.momentum" in t.values]
-    assert sum(len(points(figure, state, labels.index("momentum"))) for state in marks.MARKERS) == len(tried) == 7
+    assert sum(len(points(figure, state, labels.index("momentum"))) for state in STATE_WORDS) == len(tried) == 7
     choices = figure.axes[labels.index("optimizer")].get_xticklabels()
     assert [label.get_text() for label in choices] == ["adam", "sgd", "muon"]
     assert "not set" in texts("categorical")["study-parallel-coordinates"]
@@ -421,18 +423,18 @@ def test_importances_of_few_trials_bear_a_warning():
 
 
 def test_the_table_of_studies_counts_trials_and_what_they_cost():
-    table = facts.studies_table(normal())
+    table = study_tables.studies_table(normal())
     row = dict(zip(table.head, table.rows[0], strict=True))
     trials = mixed()
     assert [row[name] for name in ("arm", "trials", "complete", "pruned", "failed")] == ["keras", "20", "12", "6", "2"]
     assert row["epochs"] == str(sum(t.epochs for t in trials))
     assert row["seconds"] == f"{sum(t.seconds for t in trials):.1f}"
     assert row["best score"] == f"{min(t.scores[0] for t in trials if t.scores):.4g}"
-    assert facts.studies_table([study([])]).rows[0][-1] == "–"
+    assert study_tables.studies_table([study([])]).rows[0][-1] == "–"
 
 
 def test_the_table_of_trials_has_them_all_with_their_reasons():
-    rows = facts.trials_table(normal()).rows
+    rows = study_tables.trials_table(normal()).rows
     assert len(rows) == 40
     assert rows[6][:3] == ("keras", "6", "fail")
     assert rows[6][-1] == "the training loss became nan"

@@ -33,7 +33,7 @@ MACRO_F1, SKILL = "test/macro_f1", "test/skill"
 FIRST_COLUMNS = 4  # of page one
 UNLIKE = 0.01  # macro-F1 that far from accuracy says something of its own
 SEEDS_OF_AN_INTERVAL = 3
-WORDS = {  # of a verdict, in one word
+VERDICT_WORDS = {  # of a verdict, in one word
     "not_assessed": "not assessed",
     "A_better": "difference",
     "B_better": "difference",
@@ -93,7 +93,7 @@ class Analysis:
 
     @property
     def skills(self) -> tuple[tuple[str, str], ...]:
-        """For each arm that is held against a reference forecast: a word of `WORDS`, and a sentence. Exploratory."""
+        """For each arm that is held against a reference forecast: a verdict word and a sentence. Exploratory."""
         found = [(arm, arm.interval(SKILL)) for arm in self.arms]
         return tuple(_skill(arm, estimate) for arm, estimate in found if estimate is not None)
 
@@ -151,7 +151,7 @@ def _skill(arm: Arm, found: Estimate) -> tuple[str, str]:
 def _outcome(pair: Pair) -> str:
     better = pair.score.shows_difference_in_favour_of
     if better is None:
-        return WORDS[pair.score.id]
+        return VERDICT_WORDS[pair.score.id]
     return f"in favour of {'the first' if better == pair.first.name else 'the second'} arm"
 
 
@@ -160,9 +160,9 @@ def analyse(record: SweepRecord) -> Analysis:
     record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
     arms = arms_of(record.runs)
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
-    chance = record.chance.get(metric.rpartition("/")[2])
+    chance = record.chance.get(metrics.base_name(metric))
     warnings = _warnings(record)
-    factor, baseline = _settled(record, arms, warnings)
+    factor, baseline = _factor_and_baseline(record, arms, warnings)
     if factor == "seed":
         pairs = control_pairs(arms, record, metric=metric)
         control = control_outcome(pairs, before=record.control)
@@ -188,7 +188,7 @@ def analyse(record: SweepRecord) -> Analysis:
     )
 
 
-def _settled(record: SweepRecord, arms: Sequence[Arm], warnings: list[str]) -> tuple[str, str | None]:
+def _factor_and_baseline(record: SweepRecord, arms: Sequence[Arm], warnings: list[str]) -> tuple[str, str | None]:
     """Factor and baseline as far as these arms have them; what is not as asked for is said."""
     factor, baseline = str(record.comparison["factor"]), record.comparison.get("baseline")
     levels = {arm.factors.get(factor) for arm in arms}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from experiments import metrics
 from experiments.report.analysis import Analysis
 from experiments.report.pairs import CONTROL_ALPHA
 from experiments.report.sanitize import clean
@@ -48,7 +49,7 @@ def _tests(analysis: Analysis) -> str:
 
 
 def _failures(analysis: Analysis) -> str:
-    chance = analysis.record.chance.get(analysis.metric.rpartition("/")[2])
+    chance = analysis.record.chance.get(metrics.base_name(analysis.metric))
     lost = sum(arm.n_lost for arm in analysis.arms)
     scored = "left out" if chance is None else f"scored at the chance level, {chance:g}"
     return (

@@ -15,7 +15,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from experiments.report import formatting, methods, tables
-from experiments.report.analysis import WORDS, Analysis
+from experiments.report.analysis import VERDICT_WORDS, Analysis
 from experiments.report.pairs import MOST_WITH_LOSSES, Pair
 from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
@@ -53,7 +53,7 @@ def claims_of(analysis: Analysis) -> list[Claim]:
     """What page one says: all claims, with few pairs also losses and times, and what beats a reference forecast."""
     found = []
     for pair in analysis.pairs:
-        found.append(Claim(word=WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
+        found.append(Claim(word=VERDICT_WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
         if len(analysis.pairs) <= MOST_WITH_LOSSES:
             found += _secondary(pair, is_only=len(analysis.pairs) == 1)
     if analysis.skills and not found:  # a skill is no comparison of arms
@@ -64,9 +64,9 @@ def claims_of(analysis: Analysis) -> list[Claim]:
 def _secondary(pair: Pair, *, is_only: bool) -> list[Claim]:
     found = []
     if pair.loss is not None:
-        found.append(Claim(word=WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
+        found.append(Claim(word=VERDICT_WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
     if pair.speed is not None and (is_only or not pair.speed.disturbance):  # of several, a disturbed one says nothing
-        found.append(Claim(word=WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
+        found.append(Claim(word=VERDICT_WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
     return found
 
 

@@ -103,11 +103,11 @@ def unsettled_at_edge(pair: Pair, choices: Sequence[TunedValue]) -> Pair:
 def _is_of(choice: TunedValue, arm: Arm) -> bool:
     """Whether a choice at the edge was made for that arm; beside its own default a warning says it."""
     mine = {key: value for key, value in choice.labels.items() if key in arm.factors and key != "framework"}
-    is_his = choice.labels.get("framework", arm.framework) in arm.framework.split(" + ")
+    belongs_to = choice.labels.get("framework", arm.framework) in arm.framework.split(" + ")
     is_named = bool(mine) or "framework" in arm.factors
     return (
         choice.at_edge
-        and is_his
+        and belongs_to
         and is_named
         and "setting" not in arm.factors
         and all(arm.factors[key] == value for key, value in mine.items())
@@ -118,8 +118,8 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
     return statistics.verdict(
         first.counted(metric),
         second.counted(metric),
-        margin=record.margins[metric.rpartition("/")[2]],
-        failure_score=record.chance.get(metric.rpartition("/")[2]),
+        margin=record.margins[metrics.base_name(metric)],
+        failure_score=record.chance.get(metrics.base_name(metric)),
         n_planned=len(record.seeds),
         names=(first.name, second.name),
         n_claims=n_claims,
@@ -235,8 +235,8 @@ def _control_pair(first: Arm, second: Arm, record: SweepRecord, *, metric: str, 
     score = statistics.verdict(
         np.array(list(first.counted(metric).values())),
         np.array(list(second.counted(metric).values())),
-        margin=record.margins[metric.rpartition("/")[2]],
-        failure_score=record.chance.get(metric.rpartition("/")[2]),
+        margin=record.margins[metrics.base_name(metric)],
+        failure_score=record.chance.get(metrics.base_name(metric)),
         n_planned=len(record.seeds) // 2,
         names=(first.name, second.name),
         n_claims=n_claims,

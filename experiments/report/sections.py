@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from experiments import metrics
 from experiments.report import formatting, methods, tables
 from experiments.report.analysis import Analysis
-from experiments.report.figures import confusion, curves, panels, style
+from experiments.report.figures import confusion, curves, effects, paired, speed
 from experiments.report.figures.style import NO_COLOURS, Colours, colours_of
 from experiments.report.predictions import RULE, Predictions
 from experiments.report.section import Drawn, Section
 from experiments.report.studies import sensitivity
-from experiments.report.studies.facts import studies_table
+from experiments.report.studies import tables as study_tables
 from experiments.report.studies.sections import sections_of_studies
 from experiments.report.tables import Table
 
@@ -75,7 +75,7 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
         "Paired differences",
         figures=_drawn(
             "paired-differences",
-            style.paired_differences(shown, title=f"Paired differences in {what}"),
+            paired.paired_differences(shown, title=f"Paired differences in {what}"),
             title=title,
             caption=f"Differences in {what}. A dot per seed; diamond: mean; thick bar: interval that decides on "
             "equivalence, thin bar: on a difference; shaded: the margin within which a difference does not matter. "
@@ -118,7 +118,7 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
             "the best trial at each value; shaded: values whose mean lies within the margin of the best; vertical: "
             "chosen.",
             how="A wide shaded range: the value hardly matters. A choice at the edge may not be the best there is.",
-            table=tables.trials(analysis),
+            table=study_tables.search_trials(analysis),
         )
     if len(record.studies) <= MANY_STUDIES:
         drawn = [*drawn, *sections_of_studies(record.studies, builder.colours)]
@@ -126,7 +126,10 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
         "search",
         "Search",
         figures=drawn,
-        tables=[tables.choices(analysis), *([studies_table(record.studies)] if record.studies else [])],
+        tables=[
+            study_tables.tuned_values(analysis),
+            *([study_tables.studies_table(record.studies)] if record.studies else []),
+        ],
         notes=[
             "The scores of trials chose the settings; they are not results, and the best of many looks better than it "
             "is: the optimism is by how much, against the mean on the report's seeds."
@@ -167,7 +170,7 @@ def _effects(builder: _Builder, analysis: Analysis) -> None:
         "What matters",
         figures=_drawn(
             "effects",
-            panels.effects(found, colours=builder.colours),
+            effects.effects(found, colours=builder.colours),
             title=title,
             caption=f"Upright bars: effect of each level on {formatting.in_words(found.metric)}, others held equal; "
             "horizontal bars: shares of the variance of all runs, by factor and by pair of factors (interaction). "
@@ -189,17 +192,17 @@ def _gaps(builder: _Builder, analysis: Analysis) -> None:
         leaf = analysis.dose.factor.rpartition(".")[2]
         drawn += _drawn(
             "dose-response",
-            panels.dose_response(analysis.dose, analysis.gaps, metric=analysis.metric, colours=builder.colours),
+            effects.dose_response(analysis.dose, analysis.gaps, metric=analysis.metric, colours=builder.colours),
             title=analysis.dose.sentences[0] if analysis.dose.sentences else f"Response to {leaf}",
             caption=f"Test score, training loss, test loss and gap against {leaf}, at a fixed learning rate; bands: "
             "95 % t intervals. Losses in evaluation mode on the weights of the end.",
-            how="A gap that narrows because training got worse is no gain: look at all panels.",
+            how="A gap that narrows because training got worse is no gain: look at all effects.",
             table=tables.gaps(analysis),
         )
     else:
         drawn += _drawn(
             "gaps",
-            panels.gaps(analysis.gaps, factor=analysis.factor, colours=builder.colours),
+            effects.gaps(analysis.gaps, factor=analysis.factor, colours=builder.colours),
             title="Loss on training examples, on the test set, and the gap between them",
             caption="Evaluation mode, the weights of the end; bars: 95 % t intervals.",
             how="A gap that narrows because training got worse is no gain: look at all three.",
@@ -230,7 +233,7 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
         texts=texts,
         figures=_drawn(
             "speed",
-            panels.speed(analysis.pairs, analysis.arms, colours=builder.colours),
+            speed.speed(analysis.pairs, analysis.arms, colours=builder.colours),
             title="Where the seconds go",
             caption="Each part on its own, from zero; bars: mean, whiskers: 95 % t interval over seeds (processes). "
             "The first step holds compilation; the steady step is the median of the others.",

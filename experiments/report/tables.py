@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from experiments import metrics, statistics
 from experiments.parity.certificate import cells
-from experiments.records import CertificateRecord, TunedValue
+from experiments.records import CertificateRecord
 from experiments.report import formatting
-from experiments.report.analysis import SCORES, Analysis, labels_of
+from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
 from experiments.statistics import Verdict
@@ -33,7 +33,7 @@ class Table:
     folded: bool = False
 
 
-def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Sequence[int] = (0,)) -> Table:
+def table_of(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Sequence[int] = (0,)) -> Table:
     """A table all of whose columns but `texts` are numbers."""
     numeric = tuple(column for column in range(len(head)) if column not in texts)
     return Table(title=title, head=tuple(head), rows=tuple(tuple(row) for row in rows), numeric=numeric)
@@ -58,7 +58,7 @@ def results(analysis: Analysis) -> Table:
         for arm in analysis.arms
     ]
     head += [formatting.head_of(metric) for metric in shown]
-    table = _table("Mean ± half-width of the 95 % t interval over seeds", head, rows)
+    table = table_of("Mean ± half-width of the 95 % t interval over seeds", head, rows)
     score = formatting.head_of(analysis.metric)
     column = head.index(score) if score in head else 0
     better = {pair.score.shows_difference_in_favour_of for pair in analysis.pairs} - {None}
@@ -76,7 +76,7 @@ def scores(analysis: Analysis) -> Table | None:
         [arm.name, *(formatting.interval(arm.interval(metric), metric) for metric in shown)] for arm in analysis.arms
     ]
     head = ["arm", *map(formatting.head_of, shown)]
-    return _table("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
+    return table_of("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
 
 
 def verdicts(found: Sequence[Verdict], *, title: str) -> Table:
@@ -101,7 +101,7 @@ def verdicts(found: Sequence[Verdict], *, title: str) -> Table:
                 _p(each.p_equivalence, each.p_equivalence_holm),
             ]
         )
-    return _table(title, head, rows, texts=(0, 1))
+    return table_of(title, head, rows, texts=(0, 1))
 
 
 def _p(p: float | None, adjusted: float | None) -> str:
@@ -117,7 +117,7 @@ def differences(found: Sequence[Verdict]) -> Table:
         for each in found
         for seed, value in zip(each.seeds, each.differences, strict=True)
     ]
-    return _table("Differences by seed", ("comparison", "seed", f"difference, {found[0].unit or 'units'}"), rows)
+    return table_of("Differences by seed", ("comparison", "seed", f"difference, {found[0].unit or 'units'}"), rows)
 
 
 def exploratory(title: str, found: Sequence[Verdict]) -> Table:
@@ -135,7 +135,7 @@ def exploratory(title: str, found: Sequence[Verdict]) -> Table:
     unit = found[0].unit or "units"
     what = "" if found[0].metric in title.lower() else f": {found[0].metric}"
     title = f"{title}{what} (exploratory)"
-    return _table(title, ("difference", "n", f"mean, {unit}", "95 % interval", "sd"), rows)
+    return table_of(title, ("difference", "n", f"mean, {unit}", "95 % interval", "sd"), rows)
 
 
 def curves(analysis: Analysis, metric: str) -> Table:
@@ -150,58 +150,7 @@ def curves(analysis: Analysis, metric: str) -> Table:
             values = [curve[epoch] for curve in by_epoch if epoch in curve]
             cells.append(f"{sum(values) / len(values):.4f} (n = {len(values)})" if values else "–")
         rows.append((arm.name, *cells))
-    return _table(f"{metric}: mean over the seeds that reached the epoch", ("arm", *map(str, shown)), rows)
-
-
-def trials(analysis: Analysis) -> Table:
-    """A row per trial of the search."""
-    rows = []
-    for each in analysis.record.trials:
-        choices = [one for one in analysis.record.tuned_values if one.key in each.labels]
-        key = choices[0].key if choices else ""
-        metric = choices[0].metric if choices else "val/loss"
-        score = f"{each.metrics[metric]:.4f}" if each.outcome == "finished" and metric in each.metrics else "–"
-        rows.append((each.name, each.labels.get(key, "–"), str(each.seed), each.outcome, score))
-    return _table("Trials of the search", ("trial", "value", "seed", "outcome", "score"), rows, texts=(0, 3))
-
-
-def choices(analysis: Analysis) -> Table:
-    """A row per search: what was chosen among what."""
-    rows = [
-        (
-            labels_of(each.labels, analysis.record),
-            each.key,
-            "none" if each.value is None else format_value(each.value),
-            "–" if each.low == each.high else f"{each.low:g} to {each.high:g}",
-            str(each.n_trials),
-            "–" if each.score is None else f"{each.score:.4f}",
-            *_optimism(analysis, each),
-            "at the edge" if each.at_edge else "inside",
-        )
-        for each in analysis.record.tuned_values
-    ]
-    head = ("for", "key", "chosen", "tried", "trials", "trial's score", "on the report's seeds", "optimism", "place")
-    return _table(f"What the search chose, by {_metrics(analysis)}", head, rows, texts=(0, 1, 8))
-
-
-def _metrics(analysis: Analysis) -> str:
-    return ", ".join(dict.fromkeys(each.metric for each in analysis.record.tuned_values))
-
-
-def _optimism(analysis: Analysis, each: TunedValue) -> tuple[str, str]:
-    """Mean score of the chosen setting on the report's seeds, and by how much the trial's looked better than it."""
-    is_maximized = any((each.metric, "maximize") in study.objectives for study in analysis.record.studies)
-    siblings = {other.key: other.value for other in analysis.record.tuned_values if other.group == each.group}
-    for arm in analysis.arms:
-        is_his = arm.framework == each.labels.get("framework", arm.framework) and all(
-            arm.factors[key] == value for key, value in each.labels.items() if key in arm.factors
-        )
-        if is_his and all(arm.settings.get(key) == value for key, value in siblings.items()) and each.score is not None:
-            found = arm.interval(each.metric)
-            if found is not None:
-                worse = found.value - each.score
-                return f"{found.value:.4f} (n = {found.n})", signed(-worse if is_maximized else worse, decimals=4)
-    return "–", "–"
+    return table_of(f"{metric}: mean over the seeds that reached the epoch", ("arm", *map(str, shown)), rows)
 
 
 def speed(analysis: Analysis) -> Table:
@@ -216,7 +165,7 @@ def speed(analysis: Analysis) -> Table:
         for arm in analysis.arms
     ]
     head = ("arm", *(metrics.COSTS[name].title for name in timed), "memory, MiB")
-    return _table("Seconds (mean ± 95 % half-width)", head, rows)
+    return table_of("Seconds (mean ± 95 % half-width)", head, rows)
 
 
 def _seconds(found: statistics.Estimate | None) -> str:
@@ -246,7 +195,7 @@ def gaps(analysis: Analysis) -> Table:
     ]
     gain = f"change of {gained.title}, {gained.difference_unit}"
     head = ("arm", "training loss", "test loss", "gap", "change of the gap", gain, "against")
-    return _table("Generalization gap, evaluation mode, same weights; 95 % t intervals", head, rows, texts=(0, 6))
+    return table_of("Generalization gap, evaluation mode, same weights; 95 % t intervals", head, rows, texts=(0, 6))
 
 
 def shares(analysis: Analysis) -> Table:
@@ -256,7 +205,7 @@ def shares(analysis: Analysis) -> Table:
         (" × ".join(term.factors) or "seeds and rest", str(term.degrees_of_freedom), f"{100 * term.share:.1f}")
         for term in found
     ]
-    return _table("Shares of the variance (type II sums of squares)", ("source", "df", "share, %"), rows)
+    return table_of("Shares of the variance (type II sums of squares)", ("source", "df", "share, %"), rows)
 
 
 def main_effects(analysis: Analysis) -> Table:
@@ -269,7 +218,7 @@ def main_effects(analysis: Analysis) -> Table:
         for level, effect in levels.items()
     ]
     head = ("level", "factor", f"effect, {known.difference_unit or 'units'}")
-    return _table("Main effects; those of a factor add up to 0", head, rows, texts=(0, 1))
+    return table_of("Main effects; those of a factor add up to 0", head, rows, texts=(0, 1))
 
 
 def confusion(found: Predictions) -> Table:
@@ -279,7 +228,7 @@ def confusion(found: Predictions) -> Table:
         for name, *pair in zip(found.class_names, *found.confusion, strict=True)
     ]
     title = f"Rows: true class; columns: answer; mean count over seeds, {found.names[0]} / {found.names[1]}"
-    return _table(title, ("true class", *found.class_names), rows)
+    return table_of(title, ("true class", *found.class_names), rows)
 
 
 def mistakes(found: Predictions) -> Table:
@@ -295,13 +244,13 @@ def mistakes(found: Predictions) -> Table:
         for each in found.mistakes
     ]
     head = ("test example", "kind", "label", *found.names, "mean loss")
-    return _table("Worst mistakes: answer (its probability)", head, rows, texts=(1, 2, 3, 4))
+    return table_of("Worst mistakes: answer (its probability)", head, rows, texts=(1, 2, 3, 4))
 
 
 def certificate(each: CertificateRecord) -> Table:
     """The levels of a certificate."""
     head = ("level", "precision", "what is compared", "measured", "bound", "result")
-    return _table(f"{' and '.join(each.frameworks)}, {each.arm}", head, map(cells, each.rows), texts=(0, 1, 2, 5))
+    return table_of(f"{' and '.join(each.frameworks)}, {each.arm}", head, map(cells, each.rows), texts=(0, 1, 2, 5))
 
 
 def ledger(analysis: Analysis) -> Table:
@@ -321,7 +270,7 @@ def ledger(analysis: Analysis) -> Table:
             )
         )
     head = ("run", "outcome", known.head, "total, s", "fingerprint", "MLflow run", "command that trains it alone")
-    table = _table("Every run", head, rows, texts=(0, 1, 4, 5, 6))
+    table = table_of("Every run", head, rows, texts=(0, 1, 4, 5, 6))
     return replace(table, code=(4, 5, 6))
 
 

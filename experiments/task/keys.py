@@ -21,5 +21,10 @@ def format_value(value: Any) -> str:
 
 def describe_choice(key: str, value: str) -> str:
     """A choice as a person says it: the file of a group by its name, a key with its value."""
+    return f"{short_key(key)} {value}" if "." in key else value
+
+
+def short_key(key: str) -> str:
+    """A key as a person says it: a file of a group by the group ("optimizer.kind"), else by its last word."""
     group, _, leaf = key.rpartition(".")
-    return f"{group if leaf == 'kind' else leaf} {value}" if "." in key else value
+    return group if group and leaf == "kind" else leaf

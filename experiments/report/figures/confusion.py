@@ -12,11 +12,11 @@ from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
 from experiments.contract.arrays import Array
-from experiments.report.figures.style import SMALL, WIDTH, settled, styled
+from experiments.report.figures.style import SMALL, WIDTH, freeze_layout, styled
 from experiments.report.predictions import Mistake, Predictions
 from experiments.report.sanitize import clean
 
-COLUMNS = 4
+PICTURE_COLUMNS = 4
 CLASSES = 30
 CLASSES_WITH_COUNTS = 12
 PICTURE_PIXELS = 128
@@ -46,7 +46,7 @@ def confusion(found: Predictions) -> Figure | None:
         axes.set_title("difference, first minus second")
         _draw_scales(panels[1, 1], shared, about_zero)
         figure.suptitle(f"Confusion, mean of {found.n_seeds} seeds" if found.n_seeds > 1 else "Confusion, one seed")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def _draw_matrix(
@@ -108,19 +108,19 @@ def pictures(found: Predictions) -> Figure | None:
             kinds.setdefault(each.kind, []).append(each)
     if not kinds:
         return None
-    rows = [math.ceil(len(each) / COLUMNS) for each in kinds.values()]
+    rows = [math.ceil(len(each) / PICTURE_COLUMNS) for each in kinds.values()]
     with styled():
         figure = Figure(figsize=(WIDTH, 0.7 + sum(0.35 + 1.6 * each for each in rows)))
         parts = figure.subfigures(len(kinds), 1, height_ratios=[0.35 + 1.6 * each for each in rows], squeeze=False)
         for part, (kind, mistakes), n_rows in zip(parts[:, 0], kinds.items(), rows, strict=True):
             part.suptitle(clean(kind, 80), x=0.01, ha="left", fontsize=9, fontweight="bold")
-            panels = part.subplots(n_rows, COLUMNS, squeeze=False)
+            panels = part.subplots(n_rows, PICTURE_COLUMNS, squeeze=False)
             for axes, mistake in zip(panels.flat, mistakes, strict=False):
                 _draw_picture(axes, mistake)
             for axes in panels.flat[len(mistakes) :]:
                 axes.set_axis_off()
         figure.suptitle(f"Worst mistakes\nA: {clean(found.names[0])}\nB: {clean(found.names[1])}")
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def _draw_picture(axes: Axes, mistake: Mistake) -> None:

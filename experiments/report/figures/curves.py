@@ -18,14 +18,15 @@ from experiments.records import RunRecord
 from experiments.report.arms import Arm
 from experiments.report.figures.style import (
     DASHES,
+    LOG_FROM,
     MARKERS,
     NO_COLOURS,
     WIDTH,
     Colours,
     colours_of,
+    freeze_layout,
     looks,
     plain_log,
-    settled,
     styled,
     width_of,
 )
@@ -37,7 +38,6 @@ SERIES = 5  # in one panel
 ROWS = 8  # of small multiples
 POINTS = 400  # of a line
 MARKS = 50  # of a line
-LOG_FROM = 20  # largest over smallest loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def learning_curves(
     rows = _rows(found)
     name = clean(title, 80) + (f" (first {ROWS} of {len(rows)})" if len(rows) > ROWS else "")
     with styled():
-        return settled(_draw(rows[:ROWS], metric=metric, title=name, unit=unit, colours=colours))
+        return freeze_layout(_draw(rows[:ROWS], metric=metric, title=name, unit=unit, colours=colours))
 
 
 def _lines(arm: Arm, metric: str) -> tuple[Line, ...]:

@@ -10,35 +10,10 @@ from matplotlib.figure import Figure
 from experiments.records import StudyRecord
 from experiments.report.figures.style import NO_COLOURS, Colours
 from experiments.report.section import Drawn
-from experiments.report.studies.facts import (
-    FEWEST_TRIALS,
-    Finding,
-    finding,
-    found_best,
-    found_budget,
-    found_front,
-    found_importance,
-    found_pruning,
-    found_time,
-    found_top,
-    found_values,
-    studies_table,
-    trials_table,
-)
-from experiments.report.studies.figures import (
-    CROWD,
-    SLICE_KEYS,
-    budget_curve,
-    history,
-    importances,
-    intermediate,
-    pair_map,
-    parallel_coordinates,
-    pareto,
-    slices,
-    timeline,
-)
-from experiments.report.studies.marks import (
+from experiments.report.studies import findings
+from experiments.report.studies.facts import FEWEST_TRIALS
+from experiments.report.studies.figures import CROWD, budget_curve, history, importances, intermediate, pareto, timeline
+from experiments.report.studies.selection import (
     Studies,
     has_complete,
     has_front,
@@ -50,6 +25,8 @@ from experiments.report.studies.marks import (
     studies_with,
     studies_with_plane,
 )
+from experiments.report.studies.space_figures import SLICE_KEYS, pair_map, parallel_coordinates, slices
+from experiments.report.studies.tables import studies_table, trials_table
 from experiments.report.tables import Table
 
 STATES = "Dot: complete; open triangle: pruned, at its last report; red cross: failed, or a score that is not finite. "
@@ -70,7 +47,7 @@ class StudyFigure:
 
     name: str
     draw: Callable[[Studies, Colours], Figure | None]
-    finding: Finding
+    finding: findings.Finding
     shown: Callable[[Studies], list[StudyRecord]]
     caption: str
     how: str
@@ -81,7 +58,7 @@ FIGURES = (
     StudyFigure(
         name="history",
         draw=history,
-        finding=found_best,
+        finding=findings.best,
         shown=lambda studies: studies_with(studies, has_trials),
         caption=f"Score of each trial against its number, counted from 0. {STATES}Line: best complete trial so far. "
         f"{STRIP}Colour: framework.",
@@ -92,7 +69,7 @@ FIGURES = (
     StudyFigure(
         name="importances",
         draw=importances,
-        finding=found_importance,
+        finding=findings.importance,
         shown=lambda studies: studies_with(studies, has_importances),
         caption="Bars: share of each key in the importance, adding up to 100 %, as Optuna's evaluator finds it in the "
         f"complete trials of one study; below {FEWEST_TRIALS} of them it is mostly noise.",
@@ -102,7 +79,7 @@ FIGURES = (
     StudyFigure(
         name="slices",
         draw=slices,
-        finding=found_values,
+        finding=findings.values,
         shown=lambda studies: studies_with(studies, has_tried),
         caption=f"Score against the value tried, for the up to {SLICE_KEYS} most important keys; axes span the "
         f"searched range. {STATES}Ring: best. Colour: trial number, later is brighter. {STRIP}A trial without a key "
@@ -114,7 +91,7 @@ FIGURES = (
     StudyFigure(
         name="parallel-coordinates",
         draw=parallel_coordinates,
-        finding=found_top,
+        finding=findings.top,
         shown=lambda studies: studies_with(studies, has_tried),
         caption="A line for each trial, over the values it tried to its score; colour: score, darker is better; thick: "
         "best. Dashed grey: pruned, dotted red: failed; both end before the score. Below an axis: key not set. A score "
@@ -124,7 +101,7 @@ FIGURES = (
     StudyFigure(
         name="pair-map",
         draw=pair_map,
-        finding=found_values,
+        finding=findings.values,
         shown=studies_with_plane,
         caption="Trials over the two most important numeric keys that varied. Dot: complete, darker is better; open "
         "triangle: pruned; red cross: failed or not finite; ring: best. Axes span the searched range; a trial that "
@@ -134,7 +111,7 @@ FIGURES = (
     StudyFigure(
         name="intermediate",
         draw=intermediate,
-        finding=found_pruning,
+        finding=findings.pruning,
         shown=lambda studies: studies_with(studies, has_reports),
         caption="What each trial reported after its epochs. Solid: complete; dashed, ending in an open triangle: "
         "pruned; dotted red, ending in a cross: failed; thick black: best. Lines that leave the panel go on beyond it.",
@@ -144,7 +121,7 @@ FIGURES = (
     StudyFigure(
         name="budget",
         draw=budget_curve,
-        finding=found_budget,
+        finding=findings.budget,
         shown=lambda studies: studies_with(studies, has_complete),
         caption="Rests on the scores of complete trials only. Random and quasi-random samplers and grids: expected "
         "best of b trials drawn from those that were run, without replacement. Other samplers, such as TPE: the best "
@@ -155,7 +132,7 @@ FIGURES = (
     StudyFigure(
         name="timeline",
         draw=timeline,
-        finding=found_time,
+        finding=findings.time,
         shown=lambda studies: studies_with(studies, has_times),
         caption="A bar for each trial from its beginning to its end. Full colour: complete; pale, with a triangle "
         f"at its end where there are at most {CROWD} trials: pruned; red with a cross: failed; empty and dashed: still "
@@ -165,7 +142,7 @@ FIGURES = (
     StudyFigure(
         name="pareto",
         draw=pareto,
-        finding=found_front,
+        finding=findings.front,
         shown=lambda studies: studies_with(studies, has_front),
         caption=f"Complete trials over both objectives. Ring: no other trial is better in both; line: their front. "
         f"{STRIP}",
@@ -185,10 +162,10 @@ def sections_of_studies(studies: Studies, colours: Colours = NO_COLOURS) -> list
         drawn.append(
             Drawn(
                 name=f"study-{each.name}",
-                title=finding(shown, each.finding),
+                title=findings.sentences(shown, each.finding),
                 caption=each.caption,
                 figure=figure,
-                description=f"{finding(shown, each.finding, most=10)}. {each.caption}",
+                description=f"{findings.sentences(shown, each.finding, most=10)}. {each.caption}",
                 how_to_read=each.how,
                 table=each.table(studies) if each.table is not None else None,
             )

@@ -17,19 +17,19 @@ from experiments.report import formatting
 from experiments.report.arms import as_number, choice, varying_keys
 from experiments.report.figures.style import (
     COLOURS,
+    LOST,
     NEUTRAL,
     NO_COLOURS,
     SMALL,
     WIDTH,
     Colours,
     colours_of,
+    freeze_layout,
     plain_log,
-    settled,
     styled,
 )
 from experiments.report.sanitize import clean
 
-LOST = "#B2182B"  # red: a trial that diverged or failed, whatever its framework
 SEARCHES = 24
 
 
@@ -76,7 +76,7 @@ def search_sensitivity(
         more = f" (first {SEARCHES} of {len(groups)})" if len(groups) > SEARCHES else ""
         figure.suptitle(f"{score} of every trial{more}")
         _search_legend(figure, drawn, paint)
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def _trials_of(each: TunedValue, trials: Sequence[RunRecord]) -> list[RunRecord]:

@@ -1,4 +1,4 @@
-"""Small panels: times, gaps, doses and effects."""
+"""What a factor does: generalization gaps, dose and response, main effects and shares of the variance."""
 
 from __future__ import annotations
 
@@ -24,76 +24,21 @@ from experiments.report.figures.style import (
     WIDTH,
     Colours,
     colours_of,
+    freeze_layout,
     look,
     plain_log,
-    settled,
     styled,
     width_of,
 )
-from experiments.report.pairs import Pair
 from experiments.report.sanitize import clean
 from experiments.statistics import Estimate
+from experiments.task.keys import short_key
 
 GAPS = 40
+DOSE_COLUMNS = 4
 PARTS = {"train": "training loss,\nevaluation mode", "test": "test loss", "gap": "gap, test − training"}  # of a Gap
-CURVES = 5  # of a dose, in one panel
-COLUMNS = 4
+MOST_CURVES = 5  # of a dose, in one panel
 LEVELS_BESIDE = 8  # of all factors together; with more, effects stand above the shares
-SPEED = tuple(name for name in metrics.COSTS if name not in ("time/steady_epoch", "time/fit"))  # they hold others
-
-
-def speed(pairs: Sequence[Pair], arms: Sequence[Arm], *, colours: Colours = NO_COLOURS) -> Figure | None:
-    """Seconds and memory of two arms, a panel for each part, all bars from zero; None where nothing was timed."""
-    compared = next(((pair.first, pair.second) for pair in pairs if pair.speed is not None), None)
-    timed = [arm for arm in arms if any(arm.scores(metric) for metric in SPEED if metric.startswith("time/"))]
-    shown = list(compared or timed[:2])
-    parts = [metric for metric in SPEED if any(arm.scores(metric) for arm in shown)]
-    if not parts:
-        return None
-    paint = colours_of((arm.framework for arm in shown), colours)
-    with styled():
-        rows = math.ceil(len(parts) / COLUMNS)
-        figure = Figure(figsize=(WIDTH, 1.0 + 1.5 * rows))
-        panels = figure.subplots(rows, COLUMNS, squeeze=False)
-        for axes, metric in zip(panels.flat, parts, strict=False):
-            _draw_speed(axes, shown, metric, paint)
-        for axes in panels.flat[len(parts) :]:
-            axes.set_axis_off()
-        figure.suptitle("Times and memory")
-        bars = panels[0, 0].patches
-        names = [clean(arm.name, 50) for arm in shown]
-        figure.legend(
-            bars, names, loc="outside lower center", ncols=2 if len("".join(names)) < 80 else 1, frameon=False
-        )
-        return settled(figure)
-
-
-def _draw_speed(axes: Axes, arms: Sequence[Arm], metric: str, colours: Colours) -> None:
-    estimates = [arm.interval(metric) for arm in arms]
-    values = [estimate.value if estimate is not None else 0.0 for estimate in estimates]
-    factor, unit = _unit(metric, largest=max(values))
-    for place, (arm, estimate) in enumerate(zip(arms, estimates, strict=True)):
-        is_like_first = place > 0 and arm.framework == arms[0].framework
-        axes.bar(place, values[place] * factor, width=0.6, color=colours[arm.framework],
-                 hatch="//" if is_like_first else None, edgecolor="white", linewidth=0)  # fmt: skip
-        if estimate is not None and estimate.low is not None and estimate.high is not None:
-            low, high = factor * estimate.low, factor * estimate.high
-            axes.plot([place, place], [low, high], color="black", linewidth=1.2, label="interval")
-    known = [
-        f"{value * factor:.3g}" if each is not None else "–" for value, each in zip(values, estimates, strict=True)
-    ]
-    axes.set_xticks(range(len(arms)), known)
-    axes.set_xlim(-0.6, len(arms) - 0.4)
-    tops = [factor * (each.high if each.high is not None else each.value) for each in estimates if each is not None]
-    axes.set_ylim(0, 1.08 * max(tops) if max(tops) > 0 else 1)
-    axes.grid(visible=False, axis="x")
-    axes.set_title(f"{metrics.COSTS[metric].title}, {unit}", fontsize=SMALL + 0.5)
-
-
-def _unit(metric: str, *, largest: float) -> tuple[float, str]:
-    if metric == metrics.MEMORY:
-        return metrics.COSTS[metric].factor, metrics.COSTS[metric].unit
-    return (1.0, "s") if largest >= 1 else (1e3, "ms")
 
 
 def gaps(gaps: Sequence[Gap], *, factor: str, colours: Colours = NO_COLOURS) -> Figure | None:
@@ -120,8 +65,8 @@ def gaps(gaps: Sequence[Gap], *, factor: str, colours: Colours = NO_COLOURS) -> 
         panels[0].set_yticks(range(len(shown)), [clean(each.arm.name, 40) for each in shown])
         panels[0].set_ylim(-0.6, len(shown) - 0.4)
         more = f" (first {GAPS} of {len(gaps)})" if len(gaps) > GAPS else ""
-        figure.suptitle(f"Generalization gap by {clean(_factor_name(factor), 40)}{more}")
-        return settled(figure)
+        figure.suptitle(f"Generalization gap by {clean(short_key(factor), 40)}{more}")
+        return freeze_layout(figure)
 
 
 def _draw_estimate(axes: Axes, row: int, estimate: Estimate, colour: str) -> None:
@@ -149,7 +94,7 @@ def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str, colours: Colo
     if by_arm:
         parts["gap (loss)"] = lambda arm: by_arm[arm.name].gap if arm.name in by_arm else None
     groups = _columns(dose)
-    shown = dict(list(groups.items())[:COLUMNS])
+    shown = dict(list(groups.items())[:DOSE_COLUMNS])
     styles = _dose_looks(dose, colours, is_single=len(groups) == 1)
     with styled():
         figure = Figure(figsize=(WIDTH, 1.2 + 1.45 * len(parts)))
@@ -165,12 +110,12 @@ def dose_response(dose: Dose, gaps: Sequence[Gap], *, metric: str, colours: Colo
             axes.set_title(clean(title, 110 // len(shown) // 2), fontsize=SMALL)
         _set_doses(panels[-1], dose.levels, n_columns=len(shown))
         for axes in panels[-1]:
-            axes.set_xlabel(clean(dose.factor if len(shown) == 1 else _factor_name(dose.factor), 60 // len(shown)))
+            axes.set_xlabel(clean(dose.factor if len(shown) == 1 else short_key(dose.factor), 60 // len(shown)))
         figure.align_ylabels(panels[:, 0])
-        more = f" (first {COLUMNS} of {len(groups)})" if len(groups) > COLUMNS else ""
-        figure.suptitle(f"Response to {clean(_factor_name(dose.factor), 40)}{more}")
+        more = f" (first {DOSE_COLUMNS} of {len(groups)})" if len(groups) > DOSE_COLUMNS else ""
+        figure.suptitle(f"Response to {clean(short_key(dose.factor), 40)}{more}")
         _dose_legend(figure, panels[0], is_single=len(groups) == 1)
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def _as_shown(estimate: Estimate | None, metric: str) -> Estimate | None:
@@ -184,7 +129,7 @@ def _as_shown(estimate: Estimate | None, metric: str) -> Estimate | None:
 
 def _columns(dose: Dose) -> dict[str, list[str]]:
     """Title -> names of its curves: all in one column, or with more than five curves one for each other choice."""
-    if len(dose.curves) <= CURVES:
+    if len(dose.curves) <= MOST_CURVES:
         return {"": list(dose.curves)}
     found: dict[str, list[str]] = {}
     for name in dose.curves:
@@ -250,7 +195,7 @@ def effects(found: Effects, *, colours: Colours = NO_COLOURS) -> Figure:
         if not main:
             figure = Figure(figsize=(WIDTH, bars))
             _draw_shares(figure.subplots(), found)
-            return settled(figure)
+            return freeze_layout(figure)
         if sum(len(levels) for levels in main.values()) <= LEVELS_BESIDE:
             figure = Figure(figsize=(WIDTH, max(columns, bars)))
             parts = figure.subfigures(1, 2, squeeze=False)
@@ -259,7 +204,7 @@ def effects(found: Effects, *, colours: Colours = NO_COLOURS) -> Figure:
             parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[columns, bars])
         _draw_main(parts.flat[0], main, found.metric, colours)
         _draw_shares(parts.flat[1].subplots(), found)
-        return settled(figure)
+        return freeze_layout(figure)
 
 
 def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric: str, colours: Colours) -> None:
@@ -277,7 +222,7 @@ def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric:
         axes.set_xticks(range(len(levels)), [clean(level, 16) for level in ordered], rotation=90)
         axes.set_xlim(-0.7, len(levels) - 0.3)
         axes.grid(visible=False, axis="x")
-        axes.set_title("\n".join(textwrap.wrap(clean(_factor_name(factor), 40).replace("_", " "), 12)), fontsize=SMALL)
+        axes.set_title("\n".join(textwrap.wrap(clean(short_key(factor), 40).replace("_", " "), 12)), fontsize=SMALL)
     unit = f", {known.difference_unit}" if known.difference_unit else ""
     panels[0, 0].set_ylabel(f"effect on {formatting.in_words(metric)}{unit}")
     part.suptitle("Main effects")
@@ -285,7 +230,7 @@ def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric:
 
 def _draw_shares(axes: Axes, found: Effects) -> None:
     shares = [100 * term.share for term in found.shares]
-    names = [" × ".join(_factor_name(key) for key in term.factors) or "seeds and rest" for term in found.shares]
+    names = [" × ".join(short_key(key) for key in term.factors) or "seeds and rest" for term in found.shares]
     places = range(len(shares))
     axes.barh(places, shares, height=0.6, color=NEUTRAL)
     for place, share in zip(places, shares, strict=True):
@@ -296,9 +241,3 @@ def _draw_shares(axes: Axes, found: Effects) -> None:
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of the variance, %")
     axes.set_title(f"Variance of {formatting.in_words(found.metric)}", fontsize=10)
-
-
-def _factor_name(key: str) -> str:
-    """A key as a person says it: a file of a group by the group, else its last word."""
-    group, _, leaf = key.rpartition(".")
-    return group if leaf == "kind" else leaf
