@@ -1,4 +1,4 @@
-"""The same whatever the framework. Which question is answered where:
+"""The same whatever the framework. Which question is answered where.
 
 task          what is learned, in words no framework owns
 data          on which examples
