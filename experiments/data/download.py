@@ -36,6 +36,14 @@ def archive(
 ) -> Path:
     """The one file of a source that cannot do without it: given, in the cache, or downloaded.
 
+    Args:
+        title: The source's name as a person says it.
+        url: Folder of the server.
+        files: The file's name and its hash.
+        folder: Where it lies in the cache, or is to lie.
+        path: Where a person says that it is; null: nowhere.
+        may_download: Whether to try the network.
+
     Raises:
         ValueError: If it is not to be had; says what to do.
     """

@@ -9,7 +9,14 @@ from typing import Any
 
 
 def require(holds: bool, rule: str, value: Any, fix: str = "") -> None:  # noqa: FBT001
-    """Raise ValueError "`rule` must hold, but got value; fix" unless the rule holds."""
+    """Raise ValueError "`rule` must hold, but got value; fix" unless the rule holds.
+
+    Args:
+        holds: Whether it does.
+        rule: What must hold, as code: "depth >= 1".
+        value: What was given.
+        fix: What to do about it; empty where the rule says it.
+    """
     if not holds:
         raise ValueError(f"`{rule}` must hold, but got {value!r}" + (f"; {fix}" if fix else ""))
 

@@ -122,8 +122,21 @@ def learning_rates(schedule: Schedule, *, learning_rate: float, epochs: int, ste
 
     During the warm-up of W steps, step t has learning_rate * (t + 1) / W.
 
+    Args:
+        schedule: How the rate changes.
+        learning_rate: The base that the schedule's factors multiply.
+        epochs: Passes over the training examples.
+        steps_per_epoch: Optimizer steps of each.
+
     Raises:
         ValueError: If the warm-up leaves no step.
+
+    Example:
+        One epoch of warm-up, then half the rate after every epoch:
+
+        >>> halved = StepSchedule(warmup_epochs=1, gamma=0.5, every_epochs=1)
+        >>> learning_rates(halved, learning_rate=0.5, epochs=3, steps_per_epoch=2).tolist()
+        [0.25, 0.5, 0.5, 0.5, 0.25, 0.25]
     """
     total = epochs * steps_per_epoch
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
