@@ -14,6 +14,7 @@ from experiments.report import files, formatting, page
 from experiments.report.analysis import analyse, arms_of
 from experiments.report.sanitize import clean
 from experiments.statistics import Estimate
+from experiments.tracking.manifest import sweep_from
 
 ACCURACY = {"lightning": [0.95, 0.96, 0.97], "keras": [0.951, 0.961, 0.969]}
 
@@ -288,3 +289,14 @@ def test_sweeps_of_one_experiment_merge_and_others_are_refused():
     assert (len(both.runs), both.n_planned, both.command) == (7, 9, "c; d")
     with pytest.raises(ValueError, match="must have the same experiment"):
         merged([again, replace(again, experiment="other")], sweep_id="x")
+
+
+@pytest.mark.parametrize(("plan", "seeds"), [({"seeds": list(range(10))}, tuple(range(10))), ({}, (0, 1, 2))])
+def test_the_plan_of_seeds_is_read_and_older_sweeps_have_those_of_their_runs(plan, seeds):
+    kept = {each.run_id: each for each in BOTH}
+    entries = [{"id": each.run_id, "name": each.name, "labels": {}, "overrides": []} for each in BOTH]
+    manifest = {"n_planned": 20, "margins": {}, "chance": {}, "comparison": {}, "class_names": [], "choices": [],
+                "studies": [], "runs": entries, "trials": []}  # fmt: skip
+    record = sweep_from(manifest | plan, read_run=kept.get, sweep_id="s", experiment="e", description="", command="c",
+                        pictures={}, control="")  # fmt: skip
+    assert record.seeds == seeds

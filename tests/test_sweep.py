@@ -267,6 +267,7 @@ def test_a_stopped_command_goes_on_where_it_stopped(local, tmp_path, cache, empt
     assert len(runs("tags.`tandem.kind` = 'sweep'")) == 1
     sweep_json = store_json(client, after[0].data.tags["mlflow.parentRunId"])
     assert len(sweep_json["runs"]) == 2
+    assert sweep_json["seeds"] == [0, 1]
 
 
 def store_json(client, run_id):

@@ -70,7 +70,15 @@ def is_same_level(first: str | None, second: str | None) -> bool:
 
 
 def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pairs: int) -> Pair:
-    """All that is claimed of a pair: one family over all pairs, of scores and, for a few pairs, losses."""
+    """All that is claimed of a pair: one family over all pairs, of scores and, for a few pairs, losses.
+
+    Args:
+        first: One arm.
+        second: The other, on the same data.
+        record: The sweep, for its margins, chance levels, planned seeds and looks.
+        metric: Whole name of the score, such as test/accuracy.
+        n_pairs: How many pairs the report compares: the size of the family.
+    """
     has_loss = metric != metrics.LOSS and n_pairs <= MOST_WITH_LOSSES
     n_claims = n_pairs * (1 + has_loss)
     are_frameworks = first.framework != second.framework
@@ -184,6 +192,12 @@ def exploratory_of(
 
     The losses of pairs whose loss is no claim; where frameworks were pooled, the same pairs in each framework; and
     frameworks where all else is equal.
+
+    Args:
+        arms: All arms of the sweep, not pooled.
+        record: The sweep.
+        metric: Whole name of the score, such as test/accuracy.
+        claims: The pairs that are claims; they are left out.
     """
     claimed = {(pair.first.name, pair.second.name) for pair in claims}
     found = {

@@ -113,14 +113,14 @@ def compare_over_tasks(
 
 def cliques(order: Sequence[str], *, decided: set[frozenset[str]]) -> tuple[tuple[str, ...], ...]:
     """Largest runs of neighbours in `order` (best first) of which no pair was decided; single methods are left out."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for start in range(len(order)):
         end = start + 1
         while end < len(order) and all(frozenset((order[end], other)) not in decided for other in order[start:end]):
             end += 1
-        if end - start > 1 and (not found or end > found[-1][1]):
-            found.append((start, end))
-    return tuple(tuple(order[start:end]) for start, end in found)
+        if end - start > 1 and (not spans or end > spans[-1][1]):
+            spans.append((start, end))
+    return tuple(tuple(order[start:end]) for start, end in spans)
 
 
 def _seed_mean(scores: Scores) -> float:

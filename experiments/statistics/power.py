@@ -96,8 +96,7 @@ def pairs_for_equivalence(
         raise ValueError(f"`|true_difference| < margin` must hold, but got {true_difference!r} and {margin!r}")
 
     def reached(n_pairs: int) -> bool:
-        found = equivalence_power(n_pairs, margin=margin, sd=sd, true_difference=true_difference, alpha=alpha)
-        return found >= power
+        return equivalence_power(n_pairs, margin=margin, sd=sd, true_difference=true_difference, alpha=alpha) >= power
 
     return _fewest(reached)
 

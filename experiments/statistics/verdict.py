@@ -79,7 +79,7 @@ def verdict(
     pairs = pair_by_seed(first, second, failure_score=failure_score)
     if margin is not None:
         _require_sane_margin(margin, pairs, bounds=bounds)
-    found = _measure(pairs, margin=margin, higher_is_better=higher_is_better, new_data=new_data)
+    measured = _measure(pairs, margin=margin, higher_is_better=higher_is_better, new_data=new_data)
     levels = simultaneous_levels(alpha / n_looks, n_claims=n_claims)
     record = Verdict(
         names=names,
@@ -89,7 +89,7 @@ def verdict(
         higher_is_better=higher_is_better,
         scope=ON_THIS_TEST_SET if new_data is None else ON_NEW_DATA,
         seeds=pairs.seeds,
-        differences=found.differences,
+        differences=measured.differences,
         n=len(pairs.seeds),
         n_planned=n_planned,
         n_runs=pairs.n_runs,
@@ -97,9 +97,9 @@ def verdict(
         n_unpaired=pairs.n_unpaired,
         failure_score=failure_score,
         n_examples=None if new_data is None else new_data.n_examples,
-        mean_difference=found.mean,
-        sd=found.sd,
-        standard_error=found.standard_error,
+        mean_difference=measured.mean,
+        sd=measured.sd,
+        standard_error=measured.standard_error,
         difference_level=levels.difference,
         equivalence_level=levels.equivalence,
         correlation=correlation(pairs.first, pairs.second),
@@ -108,7 +108,7 @@ def verdict(
         n_claims=n_claims,
         n_looks=n_looks,
     )
-    record = _without_spread(record) if not found.standard_error else _with_spread(record, found)
+    record = _without_spread(record) if not measured.standard_error else _with_spread(record, measured)
     return replace(record, sentence=sentence_of(record))
 
 
@@ -147,8 +147,8 @@ def _without_spread(record: Verdict) -> Verdict:
     return replace(record, id=decide_without_spread(record.n, constant=constant))
 
 
-def _with_spread(record: Verdict, found: _Measured) -> Verdict:
-    center, error, freedom = found.mean or 0.0, found.standard_error or 0.0, found.degrees_of_freedom
+def _with_spread(record: Verdict, measured: _Measured) -> Verdict:
+    center, error, freedom = measured.mean or 0.0, measured.standard_error or 0.0, measured.degrees_of_freedom
     difference, equivalence = (
         t_bounds(center, standard_error=error, degrees_of_freedom=freedom, level=level)
         for level in (record.difference_level, record.equivalence_level)

@@ -117,8 +117,8 @@ def _better(verdict: Verdict) -> str:
     if name == verdict.names[1]:
         low, high = -high, -low
     decimals, size = _decimals(verdict), abs(known(verdict.mean_difference))
-    found = f"{name} is better by {_with_unit(size, verdict, decimals)} {_bounds((low, high), verdict)} "
-    return found + f"({_band(verdict)}, {_sample(verdict)}); {_size_against_margin(verdict)}"
+    better = f"{name} is better by {_with_unit(size, verdict, decimals)} {_bounds((low, high), verdict)}"
+    return f"{better} ({_band(verdict)}, {_sample(verdict)}); {_size_against_margin(verdict)}"
 
 
 def _size_against_margin(verdict: Verdict) -> str:
@@ -155,10 +155,10 @@ def _inconclusive(verdict: Verdict) -> str:
     decimals = _decimals(verdict)
     band = ", ".join(signed(verdict.scale * bound, decimals=decimals) for bound in (low, high))
     difference = signed(verdict.scale * known(verdict.mean_difference), decimals=decimals)
-    found = f"{difference}{_unit(verdict)} [{_band(verdict)} {band}]; n = {verdict.n}."
+    shown = f"{difference}{_unit(verdict)} [{_band(verdict)} {band}]; n = {verdict.n}."
     if verdict.margin is None:
-        return f"Neither a difference nor equivalence is shown: {found} No margin was declared for equivalence."
-    return f"No difference shown, and equivalence not shown either: {found} {_outlook(verdict)}"
+        return f"Neither a difference nor equivalence is shown: {shown} No margin was declared for equivalence."
+    return f"No difference shown, and equivalence not shown either: {shown} {_outlook(verdict)}"
 
 
 def _outlook(verdict: Verdict) -> str:
