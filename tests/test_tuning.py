@@ -582,21 +582,21 @@ def test_two_objectives_give_a_front(opened, task):
 
 
 @pytest.mark.parametrize(("best", "at_edge"), [(1e-4, True), (3e-3, False), (1e-1, True)])
-def test_a_choice_says_whether_it_lies_at_the_edge(opened, best, at_edge):
+def test_a_tuned_value_says_whether_it_lies_at_the_edge(opened, best, at_edge):
     sampler = Sampler(name="GridSampler", seed=0)
     tuner = opened(trials=8, sampler=sampler)
     train_all(tuner, score=lambda active: abs(math.log(active.run.task.optimizer.learning_rate / best)))
-    choice = tuned_values(tuner)[0]
-    assert (choice.key, choice.metric, choice.n_trials, choice.low, choice.high) == (RATE, "val/loss", 8, 1e-4, 1e-1)
-    assert choice.value == min(tuner.settings.space[RATE].grid(), key=lambda rate: abs(math.log(rate / best)))
-    assert choice.at_edge is at_edge
+    tuned = tuned_values(tuner)[0]
+    assert (tuned.key, tuned.metric, tuned.n_trials, tuned.low, tuned.high) == (RATE, "val/loss", 8, 1e-4, 1e-1)
+    assert tuned.value == min(tuner.settings.space[RATE].grid(), key=lambda rate: abs(math.log(rate / best)))
+    assert tuned.at_edge is at_edge
 
 
 def test_a_study_without_a_result_chooses_nothing(opened, runs, tmp_path):
     tuner = opened(trials=2)
     while (active := begin(tuner)) is not None:
         tuner.tell(active, outcome="failed", reason="no", metrics={}, seconds=1.0)
-    assert [(choice.value, choice.score) for choice in tuned_values(tuner)] == [(None, None)] * 2
+    assert [(each.value, each.score) for each in tuned_values(tuner)] == [(None, None)] * 2
     assert [run.labels["setting"] for run in with_best_values(tuner, runs)] == ["default"] * 4
     assert write_best(tuner, folder=tmp_path, experiment="x") == {}
     assert [record.best for record in tuner.records()] == [(), ()]

@@ -18,7 +18,7 @@ from experiments.task.search_space import Dimension, Pruner, Sampler, TuningSett
 from experiments.tuning.points import make_pruner, make_sampler, task_with
 from experiments.tuning.studies import one_per_arm
 
-METRICS = (  # of every trial; see experiments/execution/run.py
+OF_EVERY_TRIAL = (  # metrics; see experiments/execution/worker.py
     "val/loss", "train/loss", "time/total", "time/fit", "time/first_step", "time/steady_step", "time/steady_epoch",
     "time/evaluation", "time/build", "memory/peak_mib", "memory/process_peak_mib",
 )  # fmt: skip
@@ -45,7 +45,7 @@ def check_search(settings: TuningSettings, runs: Sequence[Run]) -> None:
 
 def _check_objectives(settings: TuningSettings, run: Run) -> Iterator[str]:
     """Only what every trial measures can be an objective."""
-    known = [*METRICS, *(f"val/{name}" for name in metrics.names(run.task.training.loss) if name != "loss")]
+    known = [*OF_EVERY_TRIAL, *(f"val/{name}" for name in metrics.names(run.task.training.loss) if name != "loss")]
     for number, objective in enumerate(settings.objectives):
         if objective.metric not in known:
             yield f"tuning.objectives[{number}].metric: {unknown_name(objective.metric, known)}"
