@@ -241,8 +241,9 @@ def test_a_stopped_command_goes_on_where_it_stopped(local, tmp_path, cache, empt
         return client.search_runs([experiment.experiment_id], query) if experiment else []
 
     with started(*arguments, cwd=tmp_path, cache=cache) as running:
-        deadline = time.monotonic() + 60
-        while len(runs()) < 2 and time.monotonic() < deadline:  # the second run has begun
+        deadline = time.monotonic() + 180
+        while len(runs()) < 2:  # until the second run has begun
+            assert time.monotonic() < deadline, "too late"
             time.sleep(0.05)
         running.send_signal(stop)
         _, said = running.communicate(timeout=60)
