@@ -176,14 +176,14 @@ class RunRecorder:
                 if self.sweep.board is not None:
                     self.sweep.board.log(active.run.folder.name, event.metrics, epoch=event.epoch)
             case Diverged():
-                self._conclude(index, outcome="diverged", reason=event.reason)
+                self._set_outcome(index, outcome="diverged", reason=event.reason)
             case Pruned():
-                self._conclude(index, outcome="pruned", reason=f"pruned after epoch {event.epoch}")
+                self._set_outcome(index, outcome="pruned", reason=f"pruned after epoch {event.epoch}")
             case Finished():
                 active.metrics = event.metrics
-                self._conclude(index, outcome="finished", reason="")
+                self._set_outcome(index, outcome="finished", reason="")
             case Failed():
-                self._conclude(index, outcome="failed", reason=event.reason)
+                self._set_outcome(index, outcome="failed", reason=event.reason)
                 if event.killed:
                     active.was_killed = True
                     self.store.log_facts(active.run_id, {"killed": "yes"})
@@ -222,8 +222,8 @@ class RunRecorder:
             self.run_ids[run.fingerprint] = active.run_id
         self._display.started(index, run.name, run.task.training.epochs)
 
-    def _conclude(self, index: int, *, outcome: Outcome, reason: str) -> None:
-        """What a run has come to; the first word stands."""
+    def _set_outcome(self, index: int, *, outcome: Outcome, reason: str) -> None:
+        """State what a run has come to, once; start it where it died before that."""
         active = self._active[index]
         if not active.run_id:  # it may die before it starts
             self._start(index)

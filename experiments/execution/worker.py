@@ -42,7 +42,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     built = time.perf_counter()
     n_parameters = sum(weight.size for weight in model.weights().values())
     emit(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
-    monitor.begin()
+    monitor.start_clock()
     model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
     if monitor.diverged:
         return
@@ -144,32 +144,32 @@ class _FitMonitor:
     step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
     evaluation_seconds: float = 0.0
     logging_seconds: float = 0.0
-    _epoch_began: float = 0.0
-    _step_began: float = 0.0
+    _epoch_started: float = 0.0
+    _step_started: float = 0.0
     _step: int = 0
     _patience: Patience = field(init=False)
 
     def __post_init__(self) -> None:
         self._patience = Patience(settings=self.run.task.regularization.early_stopping)
 
-    def begin(self) -> None:
+    def start_clock(self) -> None:
         self.model.synchronize()
-        self._epoch_began = self._step_began = time.perf_counter()
+        self._epoch_started = self._step_started = time.perf_counter()
 
     def step_ended(self) -> None:
         now = time.perf_counter()
-        self.step_seconds[-1].append(now - self._step_began)
-        self._step_began = now
+        self.step_seconds[-1].append(now - self._step_started)
+        self._step_started = now
         self._step += 1
 
     def epoch_ended(self, epoch: int, losses: Array) -> bool:
         self.model.synchronize()
         ended = time.perf_counter()
-        self.epoch_seconds.append(ended - self._epoch_began)
+        self.epoch_seconds.append(ended - self._epoch_started)
         self.step_seconds.append([])
         training = self.run.task.training
         if (epoch + 1) % training.evaluate_every and epoch + 1 < training.epochs and np.isfinite(losses).all():
-            self.begin()
+            self.start_clock()
             return False
         reason = self._not_finite(losses)
         if reason:
@@ -184,7 +184,7 @@ class _FitMonitor:
         step = self._step // training.gradient_accumulation_steps
         must_stop = self.emit(EpochEnded(epoch=epoch + 1, step=step, metrics=scores))
         self.logging_seconds += time.perf_counter() - scored
-        self.begin()
+        self.start_clock()
         if must_stop and self.run.is_trial:
             self.pruned_after = epoch + 1
             return True
@@ -233,7 +233,7 @@ class _FitMonitor:
 
     def final_scores(self) -> dict[str, float]:
         """Test scores (the test set is read here, once) and evaluation-mode scores on training examples."""
-        began = time.perf_counter()
+        started = time.perf_counter()
         logits = self.model.logits(as_fed(self.dataset.x_test, self.run.task.training.dtype))
         np.savez_compressed(self.run.folder / "test_logits.npz", logits=logits, targets=self.dataset.y_test)
         scores = {
@@ -241,7 +241,7 @@ class _FitMonitor:
             for name, value in self._evaluate(logits, self.dataset.x_test, self.dataset.y_test).items()
         }
         train = {f"train_eval/{name}": value for name, value in self._score("train", GAP_EXAMPLES).items()}
-        self.evaluation_seconds += time.perf_counter() - began
+        self.evaluation_seconds += time.perf_counter() - started
         return scores | train
 
     def ledger(self) -> dict[str, float]:
