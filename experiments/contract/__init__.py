@@ -79,6 +79,14 @@ class Framework(Protocol):
         gradients: the step of one device, up to rounding (`plan.require_equal_shards` says for which tasks). The plan's
         batch stays the whole one, and so do the losses that `on_epoch_end` gets.
 
+        Args:
+            task: Every word and number of the network and its training.
+            input_shape: Of one example, channels last: (height, width, channels), (steps, features), (steps,) or flat.
+            n_outputs: Logits per example: the classes, or the values of a regression.
+            seed: Of the dropout masks, and of the weights until others are loaded.
+            device: "cpu" or "gpu".
+            devices: How many of them share the run.
+
         Raises:
             RuntimeError: If `device` is "gpu" and the framework sees fewer than `devices`.
             ValueError: If the framework lacks a word of the task; it says which.

@@ -47,7 +47,17 @@ class Penalty(keras.regularizers.Regularizer):
 
 
 class FixedDropout(layers.Layer):
-    """Drops what `keep_mask` says, the same in every framework: a table of all steps' masks, for a graph to look up."""
+    """Drops what `keep_mask` says, the same in every framework: a table of all steps' masks, for a graph to look up.
+
+    Args:
+        rate: Share of units that are dropped.
+        layer: Number of the dropout layer in forward order, from 0.
+        seed: The run's.
+        spatial: Whether whole channels are dropped.
+        n_steps: Steps that the table reaches.
+        batch_size: Rows of each mask.
+        **keywords: Keras' own, such as `name`.
+    """
 
     def __init__(
         self, rate: float, *, layer: int, seed: int, spatial: bool, n_steps: int, batch_size: int, **keywords: Any
@@ -88,7 +98,14 @@ class FixedDropout(layers.Layer):
 
 
 def with_fixed_dropout(model: keras.Model, *, seed: int, n_steps: int, batch_size: int) -> keras.Model:
-    """A copy of the model, its weights apart, with every dropout layer replaced in the order of the forward pass."""
+    """A copy of the model, its weights apart, with every dropout layer replaced in the order of the forward pass.
+
+    Args:
+        model: Stays as it is.
+        seed: Of the masks.
+        n_steps: For how many steps there are masks.
+        batch_size: Of the largest batch.
+    """
     kinds = (layers.Dropout, layers.SpatialDropout2D)
     order = [layer.name for layer in model.layers if isinstance(layer, kinds)]
 

@@ -2,6 +2,9 @@
 
 Inputs come channels last, as sequences (n, steps, features), as tokens (n, steps) or flat; every output is logits.
 A layer `a_b` here is the layer `a.b` there.
+
+A function of NETWORKS takes the settings of its kind, the task for its dropout, the shape of one example (channels
+last) and the number of logits.
 """
 
 from __future__ import annotations
@@ -73,7 +76,15 @@ def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
 
 
 def conv(inputs: keras.KerasTensor, width: int, size: int, *, stride: int, name: str) -> keras.KerasTensor:
-    """A convolution without bias, padded explicitly: with stride 2, Keras' "same" would pad one side only."""
+    """A convolution without bias, padded explicitly: with stride 2, Keras' "same" would pad one side only.
+
+    Args:
+        inputs: (n, height, width, channels).
+        width: Channels of the outputs.
+        size: Of the window, odd.
+        stride: Outputs are (n, ceil(height / stride), ceil(width / stride), width).
+        name: Of the layer.
+    """
     padded = layers.ZeroPadding2D(size // 2, name=f"{name}_padding")(inputs)
     return layers.Conv2D(width, size, strides=stride, padding="valid", use_bias=False, name=name)(padded)
 
@@ -81,7 +92,15 @@ def conv(inputs: keras.KerasTensor, width: int, size: int, *, stride: int, name:
 def block(
     inputs: keras.KerasTensor, network: ResnetSettings, width: int, *, stride: int, name: str
 ) -> keras.KerasTensor:
-    """Two 3x3 convolutions with normalization, plus the input, projected where its shape changes."""
+    """Two 3x3 convolutions with normalization, plus the input, projected where its shape changes.
+
+    Args:
+        inputs: (n, height, width, channels).
+        network: For normalization and activation.
+        width: Channels of the outputs.
+        stride: Of the first convolution and of the projection.
+        name: What the names of the layers begin with.
+    """
     norm = network.batch_normalization
     outputs = conv(inputs, width, 3, stride=stride, name=f"{name}_conv1")
     outputs = normalization(norm, f"{name}_norm1")(outputs)
@@ -111,7 +130,14 @@ def resnet(network: ResnetSettings, task: Task, *, input_shape: Shape, n_outputs
 
 
 def recurrent(network: RnnSettings, units: int, *, return_sequences: bool, name: str) -> layers.Layer:
-    """One recurrent layer; padding is masked, the state is what it was before."""
+    """One recurrent layer; padding is masked, the state is what it was before.
+
+    Args:
+        network: For the kind of cell, and whether there are two directions.
+        units: Of each direction.
+        return_sequences: Outputs of all steps (n, steps, ...), for a next layer, or of the last alone (n, ...).
+        name: Of the layer.
+    """
     match network.cell:
         case "simple":
             layer = layers.SimpleRNN(units, activation="tanh", return_sequences=return_sequences, name=name)

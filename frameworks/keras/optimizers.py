@@ -22,7 +22,14 @@ CLIPS = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global_norm": 
 
 
 def optimizer(task: Task, model: keras.Model, rate: Rate, *, batches_per_step: int = 1) -> keras.optimizers.Optimizer:
-    """The task's optimizer at the plan's learning rates, with decoupled decay on the weights that are not excluded."""
+    """The task's optimizer at the plan's learning rates, with decoupled decay on the weights that are not excluded.
+
+    Args:
+        task: For the optimizer, its numbers, decay, averaging and clipping.
+        model: Built; its weights are what decays, and what Muon's matrices are chosen from.
+        rate: Number of the batch -> learning rate of its step.
+        batches_per_step: Batches whose mean gradient makes one step.
+    """
     averaging = task.regularization.weight_averaging
     common = clipping(task.regularization.clip) | {
         "learning_rate": rate,

@@ -150,7 +150,15 @@ def fit(
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
-    """Compile and fit `model` on the plan, on the devices that it was built for."""
+    """Compile and fit `model` on the plan, on the devices that it was built for.
+
+    Args:
+        model: What `networks.network` built.
+        plan: Batches and learning rates.
+        task: What the model was built for.
+        on_step_end: As in `Model.fit`.
+        on_epoch_end: As in `Model.fit`; it may replace the model's weights.
+    """
     penalize(model, task)
     rate = PlannedRate(plan.learning_rates, batches_per_step=plan.batches_per_step)
     shared = model.distribute_strategy

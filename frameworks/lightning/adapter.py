@@ -115,7 +115,7 @@ class LightningFramework:
             require_gpus(devices, seen=torch.cuda.device_count(), by="PyTorch")
         training.configure_process(task, seed=seed)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
-        network = network.to(memory_format=torch.channels_last)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks it
         weights.places(network)  # raises on anything unmapped
         if task.training.jit:
             training.compile_in_place(network)

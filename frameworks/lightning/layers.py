@@ -38,6 +38,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     Only evaluation is affected. Out of place: autograd holds on to the buffer of this forward pass.
     """
 
+    momentum: float
+    running_var: torch.Tensor
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return super().forward(inputs)
@@ -63,9 +66,11 @@ class Recurrent(nn.Module):
         if cell != "gru":
             for name, parameter in self.cell.named_parameters():
                 if name.startswith("bias_hh"):
-                    nn.init.zeros_(parameter).requires_grad_(requires_grad=False)
+                    nn.init.zeros_(parameter)
+                    parameter.requires_grad = False
 
     def forward(self, packed: PackedSequence) -> tuple[PackedSequence, torch.Tensor]:
+        """Outputs of every step, (n, steps, directions * units) packed, and the last state, (n, directions * units)."""
         outputs, state = self.cell(packed)
         last = state[0] if isinstance(state, tuple) else state  # (directions, n, units); an lstm also has a cell state
         return outputs, torch.cat(tuple(last), dim=1)
@@ -87,7 +92,14 @@ def unpack(packed: PackedSequence, n_steps: int) -> torch.Tensor:
 
 
 class FixedDropout(nn.Module):
-    """Drops what `keep_mask` says: the same in every framework."""
+    """Drops what `keep_mask` says: the same in every framework.
+
+    Args:
+        rate: Share of units that are dropped.
+        layer: Number of the dropout layer in forward order, from 0.
+        seed: The run's.
+        spatial: Whether whole channels are dropped.
+    """
 
     def __init__(self, rate: float, *, layer: int, seed: int, spatial: bool) -> None:
         super().__init__()

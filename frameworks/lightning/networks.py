@@ -2,6 +2,9 @@
 
 Inputs come as NCHW tensors in channels_last memory, as sequences (n, steps, features), as tokens (n, steps) or flat;
 every output is logits. A layer `a.b` here is the layer `a_b` there.
+
+A function of NETWORKS takes the settings of its kind, the task for its dropout, the shape of one example (channels
+last) and the number of logits.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import torch
 from torch import nn
 
 from experiments.task import Task
-from experiments.task.networks import CnnSettings, MlpSettings, ResnetSettings, RnnSettings
+from experiments.task.networks import BatchNormalization, CnnSettings, MlpSettings, ResnetSettings, RnnSettings
 from frameworks.lightning import layers
 
 Shape = tuple[int, ...]
@@ -32,6 +35,11 @@ def activation(network: MlpSettings | CnnSettings | ResnetSettings) -> nn.Module
             return nn.GELU(approximate="none")
         case "leaky_relu":
             return nn.LeakyReLU(network.negative_slope)
+
+
+def normalization(settings: BatchNormalization, width: int) -> nn.Module:
+    """Batch normalization with the settings' numbers."""
+    return layers.BatchNorm2d(width, eps=settings.epsilon, momentum=1 - settings.decay)
 
 
 def mlp(network: MlpSettings, task: Task, *, input_shape: Shape, n_outputs: int) -> nn.Module:
@@ -56,7 +64,7 @@ def cnn(network: CnnSettings, task: Task, *, input_shape: Shape, n_outputs: int)
     for number, width in enumerate(network.widths, start=1):
         stack[f"conv{number}"] = nn.Conv2d(channels, width, size, padding=padding, bias=norm is None)
         if norm is not None:
-            stack[f"norm{number}"] = layers.BatchNorm2d(width, eps=norm.epsilon, momentum=1 - norm.decay)
+            stack[f"norm{number}"] = normalization(norm, width)
         stack[f"activation{number}"] = activation(network)
         stack[f"pool{number}"] = nn.MaxPool2d(network.pool_size)
         stack[f"spatial_dropout{number}"] = nn.Dropout2d(task.regularization.spatial_dropout)
@@ -75,23 +83,24 @@ class Block(nn.Module):
 
     def __init__(self, network: ResnetSettings, channels: int, width: int, *, stride: int) -> None:
         super().__init__()
-        norm = {"eps": network.batch_normalization.epsilon, "momentum": 1 - network.batch_normalization.decay}
+        norm = network.batch_normalization
         self.conv1 = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
-        self.norm1 = layers.BatchNorm2d(width, **norm)
+        self.norm1 = normalization(norm, width)
         self.activation1 = activation(network)
         self.conv2 = nn.Conv2d(width, width, 3, stride=1, padding=1, bias=False)
-        self.norm2 = layers.BatchNorm2d(width, **norm)
+        self.norm2 = normalization(norm, width)
         self.projects = stride != 1 or channels != width
         if self.projects:
             self.projection = nn.Conv2d(channels, width, 1, stride=stride, padding=0, bias=False)
-            self.projection_norm = layers.BatchNorm2d(width, **norm)
+            self.projection_norm = normalization(norm, width)
         self.activation2 = activation(network)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         outputs = self.activation1(self.norm1(self.conv1(inputs)))
         outputs = self.norm2(self.conv2(outputs))
         shortcut = self.projection_norm(self.projection(inputs)) if self.projects else inputs
-        return self.activation2(outputs + shortcut)
+        activated: torch.Tensor = self.activation2(outputs + shortcut)
+        return activated
 
 
 class GlobalAverage(nn.Module):
@@ -106,7 +115,7 @@ def resnet(network: ResnetSettings, task: Task, *, input_shape: Shape, n_outputs
     stack: OrderedDict[str, nn.Module] = OrderedDict()
     norm, channels = network.batch_normalization, network.width
     stack["conv"] = nn.Conv2d(input_shape[-1], channels, 3, stride=1, padding=1, bias=False)
-    stack["norm"] = layers.BatchNorm2d(channels, eps=norm.epsilon, momentum=1 - norm.decay)
+    stack["norm"] = normalization(norm, channels)
     stack["activation"] = activation(network)
     for stage, width in enumerate(network.widths, start=1):
         for number in range(1, network.blocks + 1):
@@ -144,7 +153,8 @@ class Rnn(nn.Module):
             outputs, last = self.get_submodule(f"rnn{number}")(layers.pack(sequences, lengths))
             if number < self.depth:
                 sequences = self.get_submodule(f"dropout{number}")(layers.unpack(outputs, inputs.shape[1]))
-        return self.logits(self.get_submodule(f"dropout{self.depth}")(last))
+        logits: torch.Tensor = self.logits(self.get_submodule(f"dropout{self.depth}")(last))
+        return logits
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

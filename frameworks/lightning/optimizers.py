@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -87,7 +88,7 @@ class Muon(torch.optim.Optimizer):
         )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], torch.Tensor] | None = None) -> torch.Tensor | None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -106,7 +107,7 @@ class Muon(torch.optim.Optimizer):
     def _orthogonalized(self, matrix: torch.Tensor) -> torch.Tensor:
         a, b, c = self.settings.coefficients
         is_tall = matrix.shape[0] > matrix.shape[1]
-        x = matrix.T if is_tall else matrix  # iterate on the short side
+        x: torch.Tensor = matrix.T if is_tall else matrix  # iterate on the short side
         x = x / (x.norm() + self.settings.epsilon)
         for _ in range(self.settings.iterations):
             square = x @ x.T

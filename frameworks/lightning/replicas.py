@@ -64,7 +64,14 @@ def strategy(*, device: str, replica: int) -> DDPStrategy:
 
 
 def join(store: dist.TCPStore, *, device: str, devices: int, replica: int) -> None:
-    """Enter the group; returns when all are in it."""
+    """Enter the group; returns when all are in it.
+
+    Args:
+        store: Where the replicas meet.
+        device: "cpu" or "gpu".
+        devices: How many replicas there are.
+        replica: Which of them this process is, from 0.
+    """
     dist.init_process_group(BACKENDS[device], store=store, rank=replica, world_size=devices, timeout=NO_LIMIT)
 
 

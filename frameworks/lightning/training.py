@@ -7,7 +7,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -24,7 +24,8 @@ from experiments.task import Task
 from frameworks.lightning import optimizers, replicas
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-PRECISIONS = {
+TrainerPrecision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
+PRECISIONS: dict[str, TrainerPrecision] = {
     "float32": "32-true",
     "float64": "64-true",
     "mixed_bfloat16": "bf16-mixed",
@@ -95,21 +96,24 @@ class TaskModule(pl.LightningModule):
         self.step_losses: list[torch.Tensor] = []
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.network(inputs)
+        outputs: torch.Tensor = self.network(inputs)
+        return outputs
 
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
+        """What is differentiated: the loss with its penalty; what is kept is the loss alone."""
         inputs, targets = batch
         batch_loss = self.loss(self(inputs), targets)
         self.step_losses.append(batch_loss.detach())
         return batch_loss + optimizers.penalty(self.task, self.network)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip and decay, once per step; the gradients are there and unscaled."""
         if self.task.training.precision == "mixed_float16" and not optimizers.is_finite(self.network):
             return  # the gradient scaler skips this step: no weight may move
         optimizers.before_step(self.task, self.network, rate=optimizer.param_groups[0]["lr"])
 
     def configure_optimizers(self) -> Any:
-        table = self.trainer.datamodule.plan.learning_rates
+        table = self.trainer.datamodule.plan.learning_rates  # type: ignore[attr-defined]  # `fit` attaches it
         optimizer = optimizers.optimizer(self.task, self.network)
         # One step beyond the end: the scheduler also computes a rate for the step that never comes.
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: table[min(step, len(table) - 1)])
@@ -157,10 +161,11 @@ class Progress(pl.Callback):
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: TaskModule, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         self.step_ended()
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: TaskModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        assert isinstance(module, TaskModule)
         losses = trainer.strategy.reduce(torch.stack(module.step_losses), reduce_op="mean")  # shards count alike
         module.step_losses.clear()
         stops = trainer.is_global_zero and self.epoch_ended(trainer.current_epoch, losses.cpu().numpy())
@@ -170,7 +175,7 @@ class Progress(pl.Callback):
                 dist.broadcast(tensor, src=0)
 
 
-def precision(task: Task) -> tuple[str | None, list[MixedPrecision]]:
+def precision(task: Task) -> tuple[TrainerPrecision | None, list[Any]]:
     """The Trainer's `precision` and `plugins`; with float16 the scale that Keras' LossScaleOptimizer begins with."""
     name = PRECISIONS[task.training.precision]
     if name != "16-mixed":
@@ -191,7 +196,14 @@ def fit(
 ) -> None:
     """Train `module` on the plan with a Trainer that does nothing else: no logger, checkpoint, bar or sanity check.
 
-    With several devices, `replica` of them trains here on its shard of each batch; the group was joined before.
+    Args:
+        module: The network with its task.
+        plan: Batches and learning rates.
+        device: "cpu" or "gpu".
+        on_step_end: As in `Model.fit`.
+        on_epoch_end: As in `Model.fit`; asked of replica 0 alone.
+        devices: How many share the run; they have joined the group before.
+        replica: Which of them trains here, on its shard of each batch.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     callbacks: list[pl.Callback] = [Progress(on_step_end, on_epoch_end)]

@@ -78,8 +78,8 @@ def _batch_norm(layer: nn.BatchNorm2d) -> dict[str, Place]:
     return {
         "gamma": _as_it_is(layer.weight),
         "beta": _as_it_is(layer.bias),
-        "moving_mean": _as_it_is(layer.running_mean),
-        "moving_variance": _as_it_is(layer.running_var),
+        "moving_mean": _as_it_is(layer.get_buffer("running_mean")),
+        "moving_variance": _as_it_is(layer.get_buffer("running_var")),
     }
 
 

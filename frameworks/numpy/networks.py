@@ -100,7 +100,14 @@ class Mlp:
 
 
 def mlp(network: MlpSettings, *, input_shape: tuple[int, ...], n_outputs: int, seed: int) -> Mlp:
-    """Flatten, `depth` dense layers with activation, logits; the seed's initial weights."""
+    """Flatten, `depth` dense layers with activation, logits; the seed's initial weights.
+
+    Args:
+        network: Depth, widths, activation and the scheme of the weights.
+        input_shape: Of one example.
+        n_outputs: Number of logits.
+        seed: Of the initial weights.
+    """
     layers = [f"dense{k}" for k in range(1, network.depth + 1)] + ["logits"]
     widths = [math.prod(input_shape), *network.widths, n_outputs]
     shapes: dict[str, tuple[int, ...]] = {}
@@ -114,5 +121,5 @@ NETWORKS: dict[str, Callable[..., Mlp]] = {"mlp": mlp}
 
 
 def network(task: Task, *, input_shape: tuple[int, ...], n_outputs: int, seed: int) -> Mlp:
-    """The network that the task names."""
+    """The network that the task names; the arguments are those of `mlp`."""
     return NETWORKS[task.network.kind](task.network, input_shape=input_shape, n_outputs=n_outputs, seed=seed)

@@ -109,7 +109,14 @@ def fresh_optimizers(task: Task, names: Iterable[str]) -> dict[str, Optimizer]:
 
 
 def move(network: Mlp, gradients: Weights, *, optimizers: Mapping[str, Optimizer], learning_rate: float) -> None:
-    """Take one step down: every weight becomes w - learning_rate * direction."""
+    """Take one step down: every weight becomes w - learning_rate * direction.
+
+    Args:
+        network: Gets new weights.
+        gradients: Derivative of the loss by each weight, by name.
+        optimizers: One for each weight; they remember the gradient.
+        learning_rate: Of this step.
+    """
     network.weights = {
         name: w - learning_rate * optimizers[name].direction(gradients[name]) for name, w in network.weights.items()
     }
@@ -126,6 +133,14 @@ def step(
     learning_rate: float,
 ) -> float:
     """Forward, loss, backward, move; returns the batch's loss before the move.
+
+    Args:
+        network: Gets new weights.
+        inputs: (n, *input_shape).
+        targets: Classes (n,), or values (n, n_outputs).
+        loss: A word of LOSSES.
+        optimizers: One for each weight.
+        learning_rate: Of this step.
 
     Raises:
         ValueError: If the targets have a shape that NumPy would broadcast without a word.
@@ -149,7 +164,15 @@ def fit(
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
-    """Take the plan's batches in the plan's order; `on_epoch_end` may replace `network.weights`, and stops it."""
+    """Take the plan's batches in the plan's order.
+
+    Args:
+        network: What is trained.
+        plan: Batches and learning rates.
+        task: For loss and optimizer.
+        on_step_end: As in `Model.fit`.
+        on_epoch_end: As in `Model.fit`; it may replace `network.weights`.
+    """
     optimizers = fresh_optimizers(task, network.weights)
     learning_rates = plan.learning_rates.reshape(plan.epochs, plan.batches_per_epoch)
     for epoch in range(plan.epochs):
