@@ -143,7 +143,7 @@ def require_equal_shards(task: Task, *, n_examples: int, devices: int) -> None:
         f"{needs} a network without batch normalization: each device would use its own mean and variance": getattr(
             task.network, "batch_normalization", None
         ),
-        f"{needs} training.jit=false: Keras compiles no step that devices share": training.jit,
+        f"{needs} training.jit=false: not every framework compiles a step that devices share": training.jit,
         _uneven(n_examples, batch_size=training.batch_size, devices=devices): any(
             size % devices for size in (min(training.batch_size, n_examples), n_examples % training.batch_size)
         ),
