@@ -72,12 +72,12 @@ def compared(together, subject, settled, *, n_steps):
     for name, (kind, task) in settled.items():
         for framework in PAIR:
             probed = subject(kind, task, framework, folder=name)
-            works[name, framework, "at_rest"] = (probes.at_rest, probed, frameworks.load)
+            works[name, framework, "untrained"] = (probes.untrained, probed, frameworks.load)
             works[name, framework, "free_run"] = (probes.free_run, probed, frameworks.load, FreeRun(n_steps=n_steps))
     told = together(works)
     rows = {}
     for name, (_, task) in settled.items():
-        rest = [told[name, framework, "at_rest"] for framework in PAIR]
+        rest = [told[name, framework, "untrained"] for framework in PAIR]
         runs = [told[name, framework, "free_run"] for framework in PAIR]
         rows[name] = [
             levels.weight_map(*rest, precision="float64"),
@@ -85,7 +85,7 @@ def compared(together, subject, settled, *, n_steps):
             *levels.optimizer(*rest, precision="float64"),
             *levels.free_run64(*runs, task=task, floor=None),
         ]
-        assert runs[0]["losses"].shape == (probes.whole(n_steps, task),)
+        assert runs[0]["losses"].shape == (probes.whole_steps(n_steps, task),)
         assert runs[0]["losses"][-1] != runs[0]["losses"][0]
     return rows
 
@@ -335,7 +335,7 @@ def test_a_nan_never_passes():
 
 def test_a_nudge_is_one_unit_in_the_last_place():
     weights = {"a": np.linspace(-1, 1, 1001, dtype=np.float32)}
-    moved = probes.nudged(weights, seed=1)["a"]
+    moved = probes.perturbed_by_one_ulp(weights, seed=1)["a"]
     steps = np.abs(moved.view(np.int32).astype(np.int64) - weights["a"].view(np.int32).astype(np.int64))
     assert moved.dtype == np.float32
     assert set(steps[weights["a"] != 0].tolist()) == {0, 1}

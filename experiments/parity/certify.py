@@ -60,7 +60,7 @@ def certify(
     Raises:
         ProbeFailed: If a worker dies or raises; the reason names the framework.
     """
-    bench = _Bench(executor=executor, load=load, folder=folder)
+    runner = _ProbeRunner(executor=executor, load=load, folder=folder)
     wanted = dict.fromkeys((*PRECISIONS, task.training.precision))
     precisions = [precision for precision in wanted if precision in precisions]
     subjects = {
@@ -70,22 +70,22 @@ def certify(
         for precision in precisions
         for framework in frameworks
     }
-    told = bench.do(_first_round(subjects, reference=frameworks[0]))
-    told |= bench.do({(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()})
+    results = runner.run(_first_round(subjects, reference=frameworks[0]))
+    results |= runner.run({(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()})
     rows: list[Row] = []
     for precision in precisions:
-        pair = [subjects[framework, precision] for framework in frameworks]
-        rows += _rows(pair[0], pair[1], told, bench=bench, with_floors=with_floors)
+        first, second = (subjects[framework, precision] for framework in frameworks)
+        rows += _rows(first, second, results, runner=runner, with_floors=with_floors)
     name = fingerprint(plain(task), data_fingerprint=data_fingerprint, frameworks=frameworks)
     versions: dict[str, str] = {}
     for framework in frameworks:
-        versions |= told[(framework, precisions[0]), "at_rest"]["versions"]
+        versions |= results[(framework, precisions[0]), "untrained"]["versions"]
     return Certificate(
         task_name=task.name,
         frameworks=frameworks,
         fingerprint=name,
         versions=versions,
-        floor=bench.floors.get(("float64", FLOOR_STARTS)),
+        floor=runner.floors.get(("float64", FLOOR_STARTS)),
         rows=tuple(sorted(rows, key=lambda row: row.level)),
     )
 
@@ -95,57 +95,80 @@ def _in_precision(task: Task, precision: Precision) -> Task:
 
 
 def _first_round(subjects: Mapping[Any, Subject], *, reference: str) -> dict[Any, tuple[Any, ...]]:
-    """Everything that waits for nothing."""
-    works: dict[Any, tuple[Any, ...]] = {}
+    """Every probe that waits for no other."""
+    calls: dict[Any, tuple[Any, ...]] = {}
     for key, subject in subjects.items():
-        whole = FreeRun(keeps_checkpoints=subject.framework == reference)
-        works[key, "free_run"] = (probes.free_run, subject, whole)
-        works[key, "again"] = (probes.free_run, subject, FreeRun(n_steps=probes.EARLY_STEPS))
-        works[key, "at_rest"] = (probes.at_rest, subject)
-    return works
+        options = FreeRun(keeps_checkpoints=subject.framework == reference)
+        calls[key, "free_run"] = (probes.free_run, subject, options)
+        calls[key, "again"] = (probes.free_run, subject, FreeRun(n_steps=probes.EARLY_STEPS))
+        calls[key, "untrained"] = (probes.untrained, subject)
+    return calls
 
 
 def _rows(
-    first: Subject, second: Subject, told: Mapping[Any, Result], *, bench: _Bench, with_floors: bool
+    first: Subject, second: Subject, results: Mapping[Any, Result], *, runner: _ProbeRunner, with_floors: bool
 ) -> list[Row]:
-    """All rows of one precision."""
+    """All rows of one precision.
+
+    Args:
+        first: The reference.
+        second: The framework that is compared with it.
+        results: (framework, precision), probe -> what it emitted.
+        runner: Runs what more is needed.
+        with_floors: As in `certify`.
+    """
     keys = [(subject.framework, subject.precision) for subject in (first, second)]
     task, precision = first.task, first.precision
 
-    def both(what: str) -> tuple[Result, Result]:
-        return told[keys[0], what], told[keys[1], what]
+    def both(probe: str) -> tuple[Result, Result]:
+        return results[keys[0], probe], results[keys[1], probe]
 
-    rows = [
-        levels.weight_map(*both("at_rest"), precision=precision),
-        levels.forward(*both("at_rest"), task=task),
-        levels.gradients(*both("gradients"), task=task),
-        *levels.optimizer(*both("at_rest"), precision=precision),
-    ]
     runs = both("free_run")
+    rows = [
+        levels.weight_map(*both("untrained"), precision=precision),
+        levels.forward(*both("untrained"), task=task),
+        levels.gradients(*both("gradients"), task=task),
+        *levels.optimizer(*both("untrained"), precision=precision),
+    ]
     if precision not in PRECISIONS:
-        single = [told[(subject.framework, "float32"), "at_rest"] for subject in (first, second)]
-        found = [levels.rounding(both("at_rest"), single, precision=precision)]
-        found.append(levels.first_losses(*runs, task=task))
-    elif precision == "float64":
-        found = levels.free_run64(*runs, task=task, floor=None)
-        if with_floors or not all(row.passed for row in found):
-            found = levels.free_run64(*runs, task=task, floor=bench.floor(first, runs[0], FLOOR_STARTS))
+        single = [results[(subject.framework, "float32"), "untrained"] for subject in (first, second)]
+        rows += [levels.rounding(both("untrained"), single, precision=precision)]
+        rows += [levels.first_losses(*runs, task=task)]
     else:
-        found = levels.free_run32(*runs, task=task, spread=None)
-        if with_floors or not all(row.passed for row in found):
-            enough = None if with_floors else max(row.measured for row in found)
-            spread = bench.floor(first, runs[0], SPREAD_STARTS, enough=enough)
-            found = levels.free_run32(*runs, task=task, spread=float(spread[-1]))
-    rows += found
-    rows += [
-        levels.repeated(told[key, "free_run"], told[key, "again"], framework=key[0], precision=precision)
+        rows += _free_run_rows(first, runs, runner=runner, with_floors=with_floors)
+    return rows + [
+        levels.repeated(results[key, "free_run"], results[key, "again"], framework=key[0], precision=precision)
         for key in keys
     ]
+
+
+def _free_run_rows(
+    reference: Subject, runs: tuple[Result, Result], *, runner: _ProbeRunner, with_floors: bool
+) -> list[Row]:
+    """C4 and C5, held to the task's own noise where the fixed bound is exceeded.
+
+    Args:
+        reference: Whose noise is measured.
+        runs: What `probes.free_run` emitted, of the reference and of the other.
+        runner: Runs the starts that the noise is measured by.
+        with_floors: As in `certify`.
+    """
+    task = reference.task
+    if reference.precision == "float64":
+        rows = levels.free_run64(*runs, task=task, floor=None)
+        if with_floors or not all(row.passed for row in rows):
+            rows = levels.free_run64(*runs, task=task, floor=runner.floor(reference, runs[0], FLOOR_STARTS))
+        return rows
+    rows = levels.free_run32(*runs, task=task, spread=None)
+    if with_floors or not all(row.passed for row in rows):
+        enough = None if with_floors else max(row.measured for row in rows)
+        spread = runner.floor(reference, runs[0], SPREAD_STARTS, enough=enough)
+        rows = levels.free_run32(*runs, task=task, spread=float(spread[-1]))
     return rows
 
 
 @dataclass(kw_only=True)
-class _Bench:
+class _ProbeRunner:
     """Runs probes in workers and brings their results."""
 
     executor: LocalExecutor
@@ -153,43 +176,47 @@ class _Bench:
     folder: Path
     floors: dict[tuple[str, int], float] = field(default_factory=dict)
 
-    def do(self, works: Mapping[Any, tuple[Any, ...]]) -> dict[Any, Result]:
-        """Key -> what the probe emitted.
+    def run(self, calls: Mapping[Any, tuple[Any, ...]]) -> dict[Any, Result]:
+        """Key -> what its probe emitted; a call is a probe, its subject and whatever else it takes.
 
         Raises:
-            ProbeFailed: If one of them did not.
+            ProbeFailed: If one of them emitted nothing.
         """
-        keys = list(works)
-        asked = [
+        keys = list(calls)
+        items = [
             WorkItem(
                 target=target,
                 arguments=(subject, self.load, *others),
                 log=self.folder / f"{subject.framework}-{subject.precision}-{target.__name__}.log",
             )
-            for target, subject, *others in works.values()
+            for target, subject, *others in calls.values()
         ]
-        found: dict[Any, Result] = {}
-        for index, event in self.executor.run(asked):
+        results: dict[Any, Result] = {}
+        for index, event in self.executor.run(items):
             if isinstance(event, Failed):
-                _, subject, *_ = works[keys[index]]
-                raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {asked[index].log})")
+                _, subject, *_ = calls[keys[index]]
+                raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {items[index].log})")
             if not isinstance(event, Completed):
-                found[keys[index]] = event
-        return found
+                results[keys[index]] = event
+        return results
 
     def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> Array:
-        """Largest loss distance up to each step, of `n_starts` runs that begin one unit in the last place away.
+        """Largest loss distance up to each step, shape (n_steps,), of runs that begin one ulp away.
 
-        More starts can only raise it, so that it may stop once it has reached `enough`.
+        Args:
+            subject: What is run again.
+            reference: What its unmoved free run emitted.
+            n_starts: How many runs; more can only raise the distance.
+            enough: Stop once the last distance has reached it.
         """
         at_once = n_starts if enough is None else self.executor.settings.workers
-        found = np.zeros(len(reference["losses"]))
+        floor = np.zeros(len(reference["losses"]))
         for begin in range(1, n_starts + 1, at_once):
             seeds = range(begin, min(begin + at_once, n_starts + 1))
-            starts = self.do({seed: (probes.free_run, subject, FreeRun(nudge=seed)) for seed in seeds})
+            starts = self.run({seed: (probes.free_run, subject, FreeRun(perturbation_seed=seed)) for seed in seeds})
             distances = [levels.loss_distance(reference["losses"], run["losses"]) for run in starts.values()]
-            found = np.maximum(found, np.maximum.accumulate(np.max(distances, axis=0)))
-            if enough is not None and found[-1] >= enough:
+            floor = np.maximum(floor, np.maximum.accumulate(np.max(distances, axis=0)))
+            if enough is not None and floor[-1] >= enough:
                 break
-        self.floors[subject.precision, n_starts] = float(found[-1])
-        return found
+        self.floors[subject.precision, n_starts] = float(floor[-1])
+        return floor

@@ -146,7 +146,7 @@ def free_run64(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
     """C4 in float64: losses of a free run, predictions after it, statistics of batch normalization.
 
     Args:
-        first: What `probes.free_run` told of one framework.
+        first: What `probes.free_run` emitted of one framework.
         second: The same of the other.
         task: What was trained.
         floor: Largest loss distance of one-ulp starts from the unmoved one up to each step, shape (n_steps,), where it
@@ -201,7 +201,7 @@ def free_run32(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
     """C4 or C5 in float32, which inform: a smooth network keeps within rounding; ReLU and max-pooling are chaotic.
 
     Args:
-        first: What `probes.free_run` told of one framework.
+        first: What `probes.free_run` emitted of one framework.
         second: The same of the other.
         task: What was trained.
         spread: Largest loss distance among one-ulp starts of one framework, where it was measured.
@@ -254,7 +254,7 @@ def rounding(mixed: Sequence[Mapping[str, Any]], single: Sequence[Mapping[str, A
     A framework that computes in float32 without a word does not move at all: an infinite ratio.
 
     Args:
-        mixed: What `probes.at_rest` told of the two frameworks in mixed precision.
+        mixed: What `probes.untrained` emitted of the two frameworks in mixed precision.
         single: The same in float32.
         precision: The mixed one's name.
     """
@@ -271,7 +271,14 @@ def rounding(mixed: Sequence[Mapping[str, Any]], single: Sequence[Mapping[str, A
 
 
 def repeated(first: Mapping[str, Any], again: Mapping[str, Any], *, framework: str, precision: str) -> Row:
-    """C6: the first steps twice in one framework, in a fresh process, losses and weights bit for bit."""
+    """C6: the first steps twice in one framework, in a fresh process, losses and weights bit for bit.
+
+    Args:
+        first: What `probes.free_run` emitted.
+        again: What a shorter one emitted in another process.
+        framework: The framework's name.
+        precision: As the task names it.
+    """
     n_steps = len(again["losses"])
     same = np.array_equal(first["losses"][:n_steps], again["losses"]) and all(
         np.array_equal(weight, again["early"][name]) for name, weight in first["early"].items()

@@ -67,10 +67,16 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class FreeRun:
-    """How far to train; where the weights begin: moved by at most one unit in the last place, drawn by `nudge`."""
+    """How a free run is done.
+
+    Attributes:
+        n_steps: How far.
+        perturbation_seed: Draws how the first weights are moved, each by at most one ulp; None: not at all.
+        keeps_checkpoints: Whether the weights along the way are left for `gradients`.
+    """
 
     n_steps: int = FREE_STEPS
-    nudge: int | None = None
+    perturbation_seed: int | None = None
     keeps_checkpoints: bool = False
 
 
@@ -79,7 +85,7 @@ def first_batches(subject: Subject, dataset: data.Dataset, *, n_steps: int = FRE
     # As it is stored; only the batches that are taken are brought to the subject's type.
     stored = dataclasses.replace(subject.task.training, precision="float32")
     plan = plan_for(dataclasses.replace(subject.task, training=stored), dataset, seed=subject.seed)
-    n_steps = whole(n_steps, subject.task)
+    n_steps = whole_steps(n_steps, subject.task)
     every = (batch for epoch in range(plan.epochs) for batch in plan.batches(epoch))
     given = [
         (as_fed(inputs, subject.dtype), as_fed(targets, subject.dtype)) for inputs, targets in islice(every, n_steps)
@@ -94,7 +100,7 @@ def first_batches(subject: Subject, dataset: data.Dataset, *, n_steps: int = FRE
     )
 
 
-def whole(n_batches: int, task: Task) -> int:
+def whole_steps(n_batches: int, task: Task) -> int:
     """So many batches, less those that would make no whole step of the optimizer."""
     per_step = task.training.gradient_accumulation_steps
     return n_batches // per_step * per_step
@@ -105,7 +111,7 @@ def evaluated(subject: Subject, dataset: data.Dataset) -> Array:
     return as_fed(dataset.x_test[:EVALUATED], subject.dtype)
 
 
-def at_rest(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None:
+def untrained(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None:
     """Without training: weights there and back, logits, the output of every layer, and the optimizer alone."""
     model, dataset = subject.build(load)
     weights = model.weights()
@@ -145,10 +151,17 @@ def free_run(
     options: FreeRun,
     emit: Callable[[Any], None],
 ) -> None:
-    """Train the first steps of the task's own recipe: losses, weights early and at the end, logits at the end."""
+    """Train the first steps of the task's own recipe: losses, weights early and at the end, logits at the end.
+
+    Args:
+        subject: What is trained.
+        load: `frameworks.load`.
+        options: How far, and from where.
+        emit: Gets the result.
+    """
     model, dataset = subject.build(load)
-    if options.nudge is not None:
-        model.load_weights(nudged(model.weights(), seed=options.nudge))
+    if options.perturbation_seed is not None:
+        model.load_weights(perturbed_by_one_ulp(model.weights(), seed=options.perturbation_seed))
     plan = first_batches(subject, dataset, n_steps=options.n_steps)
     losses: list[Array] = []
     checkpoints = [model.weights()]
@@ -158,7 +171,7 @@ def free_run(
         losses.append(epoch_losses)
         if options.keeps_checkpoints:
             checkpoints.append(model.weights())
-        if (epoch + 1) * plan.batches_per_epoch == whole(EARLY_STEPS, subject.task):
+        if (epoch + 1) * plan.batches_per_epoch == whole_steps(EARLY_STEPS, subject.task):
             early.update(model.weights())
         return False
 
@@ -175,8 +188,8 @@ def free_run(
     )
 
 
-def nudged(weights: Weights, *, seed: int) -> Weights:
-    """Every weight one unit in the last place down, where it is, or one up, drawn by `seed`."""
+def perturbed_by_one_ulp(weights: Weights, *, seed: int) -> Weights:
+    """Every weight one ulp (unit in the last place) down, where it is, or one up, drawn by `seed`."""
     rng = np.random.Generator(np.random.Philox(key=seed))
     moved = {}
     for name, weight in weights.items():
