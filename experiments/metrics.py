@@ -108,10 +108,16 @@ def _ratio(counts: Array, of: Array) -> Array64:
 
 
 def regression(outputs: Array, targets: Array, /, *, target_scale: float, reference: Array | None) -> dict[str, float]:
-    """Rmse and mae in the unit of the data; r2 and skill without one, at most 1; outputs and targets (n, n_outputs).
+    """Rmse and mae in the unit of the data; r2 and skill without one, at most 1.
 
     r2, the coefficient of determination, is the mean over the outputs of 1 - MSE / variance; skill is 1 - MSE / MSE of
     the reference forecast (Murphy 1988, Mon. Weather Rev. 116). Each is left out where it would divide by 0.
+
+    Args:
+        outputs: Outputs of the last layer, shape (n, n_outputs).
+        targets: What they should have been, shape (n, n_outputs).
+        target_scale: Size of the targets' unit in the unit of the data.
+        reference: A forecast to be held against, shape (n, n_outputs); None: there is no skill.
 
     Raises:
         ValueError: If outputs or reference have another shape than targets: NumPy would broadcast them.

@@ -54,7 +54,7 @@ def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping
     if analysis.shown is None or analysis.metric != metrics.ACCURACY:
         return analysis
     first, second = analysis.shown
-    found = predictions.predictions_of(
+    predicted = predictions.predictions_of(
         first,
         second,
         class_names=record.class_names,
@@ -62,13 +62,13 @@ def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping
         n_planned=len(record.seeds),
         read=store.reader.logits,
     )
-    if found is None:
+    if predicted is None:
         return analysis
     pictures = record.pictures
     data = next(iter(first.data))
-    missing = [each.index for each in found.mistakes if each.index not in pictures]
+    missing = [each.index for each in predicted.mistakes if each.index not in pictures]
     if missing and data in inputs:
-        pictures = predictions.pictures_from(inputs[data], [each.index for each in found.mistakes])
+        pictures = predictions.pictures_from(inputs[data], [each.index for each in predicted.mistakes])
         if pictures:
             store.log_pictures(record.sweep_id, pictures)
-    return dataclasses.replace(analysis, predictions=predictions.with_pictures(found, pictures))
+    return dataclasses.replace(analysis, predictions=predictions.with_pictures(predicted, pictures))

@@ -87,23 +87,23 @@ class Analysis:
         pairs = zip(means[metrics.ACCURACY], means[MACRO_F1], strict=True)
         if not any(first and second and abs(first.value - second.value) > UNLIKE for first, second in pairs):
             wanted.remove(MACRO_F1)
-        if not any(any(found) for found in means.values()):
+        if not any(any(estimates) for estimates in means.values()):
             return SCORES
         return tuple(metric for metric in wanted if any(means[metric]))[:FIRST_COLUMNS]
 
     @property
     def skills(self) -> tuple[tuple[str, str], ...]:
         """For each arm that is held against a reference forecast: a verdict word and a sentence. Exploratory."""
-        found = [(arm, arm.interval(SKILL)) for arm in self.arms]
-        return tuple(_skill(arm, estimate) for arm, estimate in found if estimate is not None)
+        estimates = [(arm, arm.interval(SKILL)) for arm in self.arms]
+        return tuple(_skill(arm, estimate) for arm, estimate in estimates if estimate is not None)
 
     @property
     def headline(self) -> str:
         """All claims in one line, where there are several."""
         if len(self.pairs) < 2:
             return ""
-        found = Counter(_outcome(pair) for pair in self.pairs)
-        counts = ", ".join(f"{count} {what}" for what, count in sorted(found.items(), key=lambda item: -item[1]))
+        outcomes = Counter(_outcome(pair) for pair in self.pairs)
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items(), key=lambda item: -item[1]))
         return f"{len(self.pairs)} comparisons of {formatting.in_words(self.metric)}: {counts}."
 
     @property
@@ -130,20 +130,20 @@ class Analysis:
         values = {
             key: list(dict.fromkeys(run.facts[key] for run in self.record.runs if key in run.facts)) for key in keys
         }
-        return {key.removeprefix("version."): "; ".join(found) for key, found in values.items() if found}
+        return {key.removeprefix("version."): "; ".join(seen) for key, seen in values.items() if seen}
 
 
-def _skill(arm: Arm, found: Estimate) -> tuple[str, str]:
+def _skill(arm: Arm, skill: Estimate) -> tuple[str, str]:
     """Whether the 95 % interval of 1 - MSE / MSE of persistence lies on one side of 0; lost runs are told."""
     name, lost = arm.name, f"; {arm.n_lost}/{len(arm.runs)} runs lost" if arm.n_lost else ""
     what = f"1 − MSE / MSE of the reference forecast (persistence){lost}; exploratory"
-    if found.n < SEEDS_OF_AN_INTERVAL or found.low is None or found.high is None:
-        size = f"skill {formatting.bounds(found, decimals=2)}, {what}"
-        return "not assessed", f"{name} against persistence: not assessed with {found.n} run(s); {size}."
-    size = f"skill {formatting.bounds(found, decimals=2)}, 95 % t interval over {found.n} seeds; {what}"
-    if found.low > 0:
+    if skill.n < SEEDS_OF_AN_INTERVAL or skill.low is None or skill.high is None:
+        size = f"skill {formatting.bounds(skill, decimals=2)}, {what}"
+        return "not assessed", f"{name} against persistence: not assessed with {skill.n} run(s); {size}."
+    size = f"skill {formatting.bounds(skill, decimals=2)}, 95 % t interval over {skill.n} seeds; {what}"
+    if skill.low > 0:
         return "difference", f"{name} beats persistence: {size}."
-    if found.high < 0:
+    if skill.high < 0:
         return "difference", f"{name} is worse than persistence: {size}."
     return "inconclusive", f"{name} is not shown to beat persistence: {size}."
 
@@ -206,9 +206,9 @@ def _dose(arms: Sequence[Arm], *, factor: str, metric: str, chance: float | None
     others = sorted({key for arm in arms for key in arm.factors} - {factor})
     for key in (factor, *others):
         levels = in_order(arm.factors[key] for arm in arms if key in arm.factors)
-        found = dose_of(arms, factor=key, levels=levels, metric=metric, failure_score=chance)
-        if found is not None:
-            return found
+        dose = dose_of(arms, factor=key, levels=levels, metric=metric, failure_score=chance)
+        if dose is not None:
+            return dose
     return None
 
 
@@ -222,27 +222,27 @@ def _has_accuracy(record: SweepRecord) -> bool:
 
 def _warnings(record: SweepRecord) -> list[str]:
     """What a reader must know before the numbers."""
-    found = []
+    warnings = []
     finished = [run for run in record.runs if run.outcome == "finished"]
     if record.is_partial:
-        found.append(f"partial: {len(finished)} of {record.n_planned} runs")
-    found += [f"{run.name} {run.outcome}: {run.reason}" for run in record.runs if run.outcome != "finished"]
+        warnings.append(f"partial: {len(finished)} of {record.n_planned} runs")
+    warnings += [f"{run.name} {run.outcome}: {run.reason}" for run in record.runs if run.outcome != "finished"]
     if len({run.facts.get("data", "") for run in record.runs}) > 1:
-        found.append("the runs were trained on different data: only runs on the same data are compared")
+        warnings.append("the runs were trained on different data: only runs on the same data are compared")
     if any(run.facts.get("workers") != "1" for run in record.runs):
-        found.append(
+        warnings.append(
             "several runs shared the machine: their times are not comparable (executor.workers=1 makes them so)"
         )
     for each in record.tuned_values:
         what = labels_of(each.labels, record)
         if each.value is None:
-            found.append(f"nothing was chosen for {what}: no trial of its study came to its end")
+            warnings.append(f"nothing was chosen for {what}: no trial of its study came to its end")
         elif each.at_edge:
-            found.append(
+            warnings.append(
                 f"the best {each.key} for {what} ({format_value(each.value)}) lies at the edge of what was tried "
                 f"({each.low:g} to {each.high:g}): the search space is too narrow for it"
             )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(warnings))
 
 
 def labels_of(labels: Mapping[str, str], record: SweepRecord) -> str:

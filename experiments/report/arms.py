@@ -66,7 +66,9 @@ class Arm:
                 value = run.metrics.get(metric, math.nan) if run.outcome == "finished" else math.nan
                 by_seed.setdefault(run.seed, []).append(value)
         n_frameworks = len({run.framework for run in self.runs})
-        return {seed: math.fsum(found) / n_frameworks for seed, found in by_seed.items() if len(found) == n_frameworks}
+        return {
+            seed: math.fsum(scores) / n_frameworks for seed, scores in by_seed.items() if len(scores) == n_frameworks
+        }
 
     def interval(self, metric: str) -> statistics.Estimate | None:
         """Mean of `metric` over finished runs with its 95 % interval; None without one."""

@@ -56,14 +56,14 @@ class Gap:
 
 def gaps_of(arms: Sequence[Arm], *, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[Gap, ...]:
     """The gap of every arm that has one; each is compared with the arm that `pairs` compares it with."""
-    found = []
+    gaps = []
     for arm in arms:
         gap = _gap(arm)
         if not gap:
             continue
         other = next((second for first, second in pairs if first is arm), None)
         base = _gap(other) if other is not None else {}
-        found.append(
+        gaps.append(
             Gap(
                 arm=arm,
                 train=statistics.mean_interval(arm.scores(metrics.TRAINING_LOSS)),
@@ -74,7 +74,7 @@ def gaps_of(arms: Sequence[Arm], *, pairs: Sequence[tuple[Arm, Arm]]) -> tuple[G
                 gain=None if other is None else _paired(arm.scores(metrics.ACCURACY), other.scores(metrics.ACCURACY)),
             )
         )
-    return tuple(found)
+    return tuple(gaps)
 
 
 def _gap(arm: Arm) -> dict[int, float]:
@@ -109,7 +109,12 @@ def dose_of(
 ) -> Dose | None:
     """Dose and response along `factor`, if its levels are numbers and every other choice has them all.
 
-    A run that failed counts as `failure_score`, its chance level; without one it is left out, and it is said so.
+    Args:
+        arms: What was run.
+        factor: Key of the dose.
+        levels: Its choices as they were typed, rising.
+        metric: What the best level is best by.
+        failure_score: What a run that failed counts as, its chance level; without one it is left out, and it is said.
     """
     doses = [number for level in levels if (number := as_number(level)) is not None]
     if len(levels) < MINIMUM_DOSES or len(doses) < len(levels):
@@ -138,14 +143,14 @@ def _best(name: str, arms: Sequence[Arm], *, metric: str, factor: str, leaf: str
     """The best level, and all that are not shown worse than it (paired, Holm over the levels)."""
     sign = 1.0 if metrics.metric_of(metric).higher_is_better else -1.0
     scores = [_scored(arm, metric, failure_score=failure_score) for arm in arms]
-    scored = [(arm, found) for arm, found in zip(arms, scores, strict=True) if found]
+    scored = [(arm, by_seed) for arm, by_seed in zip(arms, scores, strict=True) if by_seed]
     if not any(arm.scores(metric) for arm in arms):
         return ""
     best, highest = max(scored, key=lambda each: sign * math.fsum(each[1].values()) / len(each[1]))
     others = [arm for arm, _ in scored if arm is not best]
     verdicts = [
-        statistics.verdict(found, highest, margin=None, higher_is_better=sign > 0, n_planned=len(highest))
-        for arm, found in scored
+        statistics.verdict(by_seed, highest, margin=None, higher_is_better=sign > 0, n_planned=len(highest))
+        for arm, by_seed in scored
         if arm is not best
     ]
     p_values = [verdict.p_difference for verdict in verdicts]
@@ -184,8 +189,8 @@ def _trend(name: str, arms: Sequence[Arm], *, leaf: str) -> str:
         return ""
     rows = -np.array([[gap[seed] for gap in gaps] for seed in seeds])
     statistic, p = statistics.page_trend(rows, method="exact" if len(arms) <= EXACT_DOSES else "asymptotic")
-    found = "the gap falls" if p <= TREND_ALPHA else "not shown that the gap falls"
-    return f"{name}: {found} as {leaf} rises: Page's L = {statistic:g}, p = {p:.2g}, {len(seeds)} seeds."
+    trend = "the gap falls" if p <= TREND_ALPHA else "not shown that the gap falls"
+    return f"{name}: {trend} as {leaf} rises: Page's L = {statistic:g}, p = {p:.2g}, {len(seeds)} seeds."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,12 +215,12 @@ def effects_of(arms: Sequence[Arm], *, metric: str, failure_score: float | None 
     keys = [key for key in keys if len({arm.factors.get(key) for arm in arms}) > 1]
     if not any(arm.scores(metric) for arm in arms):
         return None
-    found = [(arm, _scored(arm, metric, failure_score=failure_score)) for arm in arms]
-    found = [(arm, scores) for arm, scores in found if scores]
-    if len(keys) < 2 or len(found) < 3 or any(key not in arm.factors for arm, _ in found for key in keys):
+    scored = [(arm, _scored(arm, metric, failure_score=failure_score)) for arm in arms]
+    scored = [(arm, scores) for arm, scores in scored if scores]
+    if len(keys) < 2 or len(scored) < 3 or any(key not in arm.factors for arm, _ in scored for key in keys):
         return None
-    rows = [{key: arm.factors[key] for key in keys} for arm, each in found for _ in each]
-    scores = [score for _, each in found for score in each.values()]
+    rows = [{key: arm.factors[key] for key in keys} for arm, each in scored for _ in each]
+    scores = [score for _, each in scored for score in each.values()]
     if any(len({row[key] for row in rows}) < 2 for key in keys):
         return None
     try:

@@ -126,23 +126,25 @@ def _gap(each: Gap) -> dict[str, Any]:
 
 
 def _dose(analysis: Analysis) -> dict[str, Any] | None:
-    found = analysis.dose
-    if found is None:
+    dose = analysis.dose
+    if dose is None:
         return None
-    return {"factor": found.factor, "levels": list(found.levels), "sentences": list(found.sentences)}
+    return {"factor": dose.factor, "levels": list(dose.levels), "sentences": list(dose.sentences)}
 
 
 def _answers(analysis: Analysis) -> dict[str, Any] | None:
-    found = analysis.predictions
-    if found is None:
+    predictions = analysis.predictions
+    if predictions is None:
         return None
     return {
-        "names": list(found.names),
-        "class_names": list(found.class_names),
-        "confusion": [matrix.tolist() for matrix in found.confusion],
-        "agreement": plain(found.agreement),
-        "new_data": plain(found.new_data),
-        "mistakes": [{key: value for key, value in vars(each).items() if key != "picture"} for each in found.mistakes],
+        "names": list(predictions.names),
+        "class_names": list(predictions.class_names),
+        "confusion": [matrix.tolist() for matrix in predictions.confusion],
+        "agreement": plain(predictions.agreement),
+        "new_data": plain(predictions.new_data),
+        "mistakes": [
+            {key: value for key, value in vars(each).items() if key != "picture"} for each in predictions.mistakes
+        ],
     }
 
 
@@ -188,7 +190,7 @@ def curves(analysis: Analysis) -> Iterable[Row]:
 def verdicts(analysis: Analysis) -> Iterable[Row]:
     """A line per comparison, in the unit of the scores."""
     yield "first", "second", "metric", "verdict", "n", "difference", "low", "high", "level", "margin", "p", "p_tost"
-    exploratory = [each for found in analysis.exploratory.values() for each in found]
+    exploratory = [each for group in analysis.exploratory.values() for each in group]
     for each in (*analysis.verdicts, *exploratory):
         low, high = each.ci95 or (None, None)
         word = "exploratory" if each in exploratory else each.id

@@ -51,42 +51,42 @@ class Claim:
 
 def claims_of(analysis: Analysis) -> list[Claim]:
     """What page one says: all claims, with few pairs also losses and times, and what beats a reference forecast."""
-    found = []
+    claims = []
     for pair in analysis.pairs:
-        found.append(Claim(word=VERDICT_WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
+        claims.append(Claim(word=VERDICT_WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
         if len(analysis.pairs) <= MOST_WITH_LOSSES:
-            found += _secondary(pair, is_only=len(analysis.pairs) == 1)
-    if analysis.skills and not found:  # a skill is no comparison of arms
-        found.append(Claim(word="not assessed", text=_nothing(analysis)))
-    return found + [Claim(word=word, text=text) for word, text in analysis.skills]
+            claims += _secondary(pair, is_only=len(analysis.pairs) == 1)
+    if analysis.skills and not claims:  # a skill is no comparison of arms
+        claims.append(Claim(word="not assessed", text=_nothing(analysis)))
+    return claims + [Claim(word=word, text=text) for word, text in analysis.skills]
 
 
 def _secondary(pair: Pair, *, is_only: bool) -> list[Claim]:
-    found = []
+    claims = []
     if pair.loss is not None:
-        found.append(Claim(word=VERDICT_WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
+        claims.append(Claim(word=VERDICT_WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
     if pair.speed is not None and (is_only or not pair.speed.disturbance):  # of several, a disturbed one says nothing
-        found.append(Claim(word=VERDICT_WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
-    return found
+        claims.append(Claim(word=VERDICT_WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
+    return claims
 
 
 def stamps_of(analysis: Analysis) -> list[str]:
     """What must be read before the verdicts."""
-    found = []
+    stamps = []
     if analysis.control == "invalid":
-        found.append("INVALID: a framework was found to differ from itself, twice; no verdict of this pipeline holds")
+        stamps.append("INVALID: a framework was found to differ from itself, twice; no verdict of this pipeline holds")
     if analysis.control == "repeat":
-        found.append("the control found a framework to differ from itself, once: repeat it on new seeds")
-    found += analysis.warnings
+        stamps.append("the control found a framework to differ from itself, once: repeat it on new seeds")
+    stamps += analysis.warnings
     certificates = analysis.record.certificates
     missing = [each for each in certificates if not each.rows]
     if len(missing) > 1:
-        found.append(
+        stamps.append(
             f"Not certified: nobody has run `action=parity` on {len(missing)} of the {len(certificates)} tasks of this "
             "sweep yet."
         )
-    found += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
-    return list(dict.fromkeys(found))
+    stamps += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
+    return list(dict.fromkeys(stamps))
 
 
 def html(analysis: Analysis, sections: Sequence[Section], *, model: Mapping[str, Any]) -> str:

@@ -200,7 +200,7 @@ def exploratory_of(
         claims: The pairs that are claims; they are left out.
     """
     claimed = {(pair.first.name, pair.second.name) for pair in claims}
-    found = {
+    by_title = {
         "Test loss": [
             _verdict(pair.first, pair.second, record, metric=metrics.LOSS)
             for pair in claims
@@ -218,7 +218,7 @@ def exploratory_of(
             if (first.name, second.name) not in claimed
         ],
     }
-    return {title: tuple(verdicts) for title, verdicts in found.items() if verdicts}
+    return {title: tuple(verdicts) for title, verdicts in by_title.items() if verdicts}
 
 
 def members_of(pair: Pair, arms: Sequence[Arm]) -> list[tuple[Arm, Arm]]:
@@ -266,7 +266,7 @@ def _seeds(runs: Sequence[RunRecord]) -> str:
 
 def control_outcome(pairs: Sequence[Pair], *, before: str) -> str:
     """The worst of the arms' outcomes; a second find in a row is the second attempt."""
-    found: set[str] = {statistics.control_outcome([pair.score]) for pair in pairs}
-    if "repeat" in found:
+    outcomes: set[str] = {statistics.control_outcome([pair.score]) for pair in pairs}
+    if "repeat" in outcomes:
         return "invalid" if before in ("repeat", "invalid") else "repeat"
-    return "not assessed" if not found or "not_assessed" in found else "passed"
+    return "not assessed" if not outcomes or "not_assessed" in outcomes else "passed"

@@ -142,7 +142,7 @@ def _mistakes(
         f"only {first.name} wrong": wrong[0] & ~wrong[1],
         f"only {second.name} wrong": ~wrong[0] & wrong[1],
     }
-    found = []
+    mistakes = []
     for kind, mask in kinds.items():
         worst = sorted(np.flatnonzero(mask), key=lambda index: (-losses[index], index))[:MISTAKES_PER_KIND]
         for index in worst:
@@ -150,7 +150,7 @@ def _mistakes(
                 _answer(each[:, index].argmax(axis=1), int(targets[index]), is_wrong=bool(mask_of[index]))
                 for each, mask_of in zip(logits, wrong, strict=True)
             ]
-            found.append(
+            mistakes.append(
                 Mistake(
                     index=int(index),
                     kind=kind,
@@ -161,7 +161,7 @@ def _mistakes(
                     picture=None,
                 )
             )
-    return tuple(found)
+    return tuple(mistakes)
 
 
 def _answer(answers: Array, target: int, *, is_wrong: bool) -> int:
@@ -172,19 +172,19 @@ def _answer(answers: Array, target: int, *, is_wrong: bool) -> int:
     return int(votes.argmax())
 
 
-def with_pictures(found: Predictions, pictures: Mapping[int, Array]) -> Predictions:
+def with_pictures(predictions: Predictions, pictures: Mapping[int, Array]) -> Predictions:
     """The same with the pictures that are known, by index of the example."""
-    shown = tuple(dataclasses.replace(each, picture=pictures.get(each.index)) for each in found.mistakes)
-    return dataclasses.replace(found, mistakes=shown)
+    shown = tuple(dataclasses.replace(each, picture=pictures.get(each.index)) for each in predictions.mistakes)
+    return dataclasses.replace(predictions, mistakes=shown)
 
 
 def pictures_from(inputs: Array, indices: Sequence[int]) -> dict[int, Array]:
     """Pictures as bytes, each stretched to its own range: (n, h, w, channels) -> {index: (h, w, channels)}."""
     if inputs.ndim != 4 or inputs.shape[3] not in (1, 3):
         return {}
-    found = {}
+    pictures = {}
     for index in indices:
         picture = inputs[index].astype(np.float64)
         spread = np.ptp(picture) or 1.0
-        found[index] = np.round(255 * (picture - picture.min()) / spread).astype(np.uint8)
-    return found
+        pictures[index] = np.round(255 * (picture - picture.min()) / spread).astype(np.uint8)
+    return pictures

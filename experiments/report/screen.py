@@ -13,7 +13,14 @@ from experiments.report.analysis import Analysis
 
 
 def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) -> None:
-    """Table, verdict sentences, warnings, and where the rest is."""
+    """Print table, verdict sentences, warnings, and where the rest is.
+
+    Args:
+        analysis: What is said.
+        console: Where to.
+        report: The page, already written.
+        store_uri: Where the runs are kept, for the command that shows them.
+    """
     table = Table(
         title=escape(f"{analysis.record.experiment}: mean ± half-width of the 95 % interval"), title_justify="left"
     )

@@ -26,12 +26,12 @@ CURVES = ("val/loss", "val/accuracy", "train/loss")
 @dataclass(kw_only=True)
 class _Builder:
     colours: Colours
-    found: list[Section] = field(default_factory=list)
+    sections: list[Section] = field(default_factory=list)
 
     def add(self, name: str, title: str, **content: Sequence[object]) -> None:
         """A section, unless it is empty."""
         if any(content.get(part) for part in ("texts", "figures", "tables")):
-            self.found.append(Section(name=name, title=title, **content))  # type: ignore[arg-type]
+            self.sections.append(Section(name=name, title=title, **content))  # type: ignore[arg-type]
 
 
 def sections_of(analysis: Analysis, *, colours: Colours = NO_COLOURS) -> list[Section]:
@@ -44,7 +44,7 @@ def sections_of(analysis: Analysis, *, colours: Colours = NO_COLOURS) -> list[Se
     ]  # fmt: skip
     for step in steps:
         step(builder, analysis)
-    return builder.found
+    return builder.sections
 
 
 def _drawn(name: str, figure: Figure | None, *, title: str, caption: str, how: str = "", table: Table | None = None,
@@ -91,7 +91,7 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
 
 
 def _results(builder: _Builder, analysis: Analysis) -> None:
-    secondary = [tables.exploratory(title, found) for title, found in analysis.exploratory.items()]
+    secondary = [tables.exploratory(title, verdicts) for title, verdicts in analysis.exploratory.items()]
     note = f"Bold: a verdict supports it. {formatting.MEMORY_NOTE}. Means are over finished runs."
     content = [tables.results(analysis)] if analysis.arms else []
     everything = tables.scores(analysis)
@@ -158,21 +158,21 @@ def _curves(builder: _Builder, analysis: Analysis) -> None:
 
 
 def _effects(builder: _Builder, analysis: Analysis) -> None:
-    found = analysis.effects
-    if found is None:
+    analysed = analysis.effects
+    if analysed is None:
         return
-    largest = max(found.shares[:-1], key=lambda term: term.share)
+    largest = max(analysed.shares[:-1], key=lambda term: term.share)
     title = f"{' × '.join(largest.factors)} explains {100 * largest.share:.0f} % of the variance, more than any other"
-    confused = [] if found.main else ["Main effects are not shown: two factors cannot be told apart in this grid."]
-    shown = [tables.main_effects(analysis)] if found.main else []
+    confused = [] if analysed.main else ["Main effects are not shown: two factors cannot be told apart in this grid."]
+    shown = [tables.main_effects(analysis)] if analysed.main else []
     builder.add(
         "effects",
         "What matters",
         figures=_drawn(
             "effects",
-            effects.effects(found, colours=builder.colours),
+            effects.effects(analysed, colours=builder.colours),
             title=title,
-            caption=f"Upright bars: effect of each level on {formatting.in_words(found.metric)}, others held equal; "
+            caption=f"Upright bars: effect of each level on {formatting.in_words(analysed.metric)}, others held equal; "
             "horizontal bars: shares of the variance of all runs, by factor and by pair of factors (interaction). "
             "Exploratory.",
             how="An interaction says that the effect of one factor depends on the other.",
@@ -243,40 +243,40 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
 
 
 def _predictions(builder: _Builder, analysis: Analysis) -> None:
-    found = analysis.predictions
-    if found is None:
+    predicted = analysis.predictions
+    if predicted is None:
         return
-    agreed = found.agreement
+    agreed = predicted.agreement
     texts = [
-        f"On {found.n_examples:,} test examples, models of seed {found.seed}: the same answer on "
+        f"On {predicted.n_examples:,} test examples, models of seed {predicted.seed}: the same answer on "
         f"{100 * agreed.same_answer.value:.2f} % (95 % Wilson interval {100 * (agreed.same_answer.low or 0):.2f} to "
-        f"{100 * (agreed.same_answer.high or 0):.2f}); only {found.names[0]} right on {agreed.n_only_first_right}, "
-        f"only {found.names[1]} on {agreed.n_only_second_right} (McNemar, exact: p = {agreed.p_mcnemar:.2g})."
+        f"{100 * (agreed.same_answer.high or 0):.2f}); only {predicted.names[0]} right on {agreed.n_only_first_right}, "
+        f"only {predicted.names[1]} on {agreed.n_only_second_right} (McNemar, exact: p = {agreed.p_mcnemar:.2g})."
     ]
-    if found.new_data is not None:
-        texts.append(f"On new data from the same source: {found.new_data.sentence}")
+    if predicted.new_data is not None:
+        texts.append(f"On new data from the same source: {predicted.new_data.sentence}")
     drawn = _drawn(
         "confusion",
-        confusion.confusion(found),
-        title=f"Confusion of {found.names[0]} and {found.names[1]}",
-        caption=f"Mean counts over {found.n_seeds} seeds; rows: true class; one colour scale for both; below: first "
-        "minus second, symmetric about 0.",
-        table=tables.confusion(found),
+        confusion.confusion(predicted),
+        title=f"Confusion of {predicted.names[0]} and {predicted.names[1]}",
+        caption=f"Mean counts over {predicted.n_seeds} seeds; rows: true class; one colour scale for both; below: "
+        "first minus second, symmetric about 0.",
+        table=tables.confusion(predicted),
     )
     drawn += _drawn(
         "mistakes",
-        confusion.pictures(found),
-        title="Worst mistakes" + _counts(found),
+        confusion.pictures(predicted),
+        title="Worst mistakes" + _counts(predicted),
         caption=f"{RULE} Below each: its label, then each arm's answer and the probability it gave it.",
-        table=tables.mistakes(found),
+        table=tables.mistakes(predicted),
     )
     has_pictures = any(each.name == "mistakes" for each in drawn)
-    content = [] if has_pictures or not found.mistakes else [tables.mistakes(found)]
+    content = [] if has_pictures or not predicted.mistakes else [tables.mistakes(predicted)]
     builder.add("answers", "Answers", texts=texts, figures=drawn, tables=content)
 
 
-def _counts(found: Predictions) -> str:
-    kinds = list(dict.fromkeys(each.kind for each in found.mistakes))
+def _counts(predicted: Predictions) -> str:
+    kinds = list(dict.fromkeys(each.kind for each in predicted.mistakes))
     return f" ({', '.join(kinds)})" if kinds else ": none"
 
 

@@ -34,7 +34,14 @@ class Table:
 
 
 def table_of(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Sequence[int] = (0,)) -> Table:
-    """A table all of whose columns but `texts` are numbers."""
+    """A table most of whose columns are numbers.
+
+    Args:
+        title: Of the table.
+        head: Of the columns.
+        rows: Cells as they are read.
+        texts: The columns that are not numbers.
+    """
     numeric = tuple(column for column in range(len(head)) if column not in texts)
     return Table(title=title, head=tuple(head), rows=tuple(tuple(row) for row in rows), numeric=numeric)
 
@@ -79,11 +86,11 @@ def scores(analysis: Analysis) -> Table | None:
     return table_of("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
 
 
-def verdicts(found: Sequence[Verdict], *, title: str) -> Table:
+def verdicts(compared: Sequence[Verdict], *, title: str) -> Table:
     """A row per comparison with its interval, margin and p-values."""
     head = ["comparison", "metric", "n", "difference", "interval", "level", "margin", "p, difference", "p, TOST"]
     rows = []
-    for each in found:
+    for each in compared:
         interval = "–"
         if each.ci95 is not None:
             interval = f"[{', '.join(signed(each.scale * bound, decimals=3) for bound in each.ci95)}]"
@@ -110,17 +117,17 @@ def _p(p: float | None, adjusted: float | None) -> str:
     return p_text(p) if adjusted is None else f"{p_text(p)} (Holm {p_text(adjusted)})"
 
 
-def differences(found: Sequence[Verdict]) -> Table:
+def differences(compared: Sequence[Verdict]) -> Table:
     """A row per seed and comparison: what the dots of the figure are."""
     rows = [
         (f"{each.names[0]} − {each.names[1]}", str(seed), signed(each.scale * value, decimals=4))
-        for each in found
+        for each in compared
         for seed, value in zip(each.seeds, each.differences, strict=True)
     ]
-    return table_of("Differences by seed", ("comparison", "seed", f"difference, {found[0].unit or 'units'}"), rows)
+    return table_of("Differences by seed", ("comparison", "seed", f"difference, {compared[0].unit or 'units'}"), rows)
 
 
-def exploratory(title: str, found: Sequence[Verdict]) -> Table:
+def exploratory(title: str, compared: Sequence[Verdict]) -> Table:
     """Differences beside the claims, each with its own 95 % interval, no verdict words."""
     rows = [
         (
@@ -130,10 +137,10 @@ def exploratory(title: str, found: Sequence[Verdict]) -> Table:
             "–" if each.ci95 is None else f"[{', '.join(signed(each.scale * b, decimals=3) for b in each.ci95)}]",
             "–" if each.sd is None else format_number(each.scale * each.sd, decimals=3),
         )
-        for each in found
+        for each in compared
     ]
-    unit = found[0].unit or "units"
-    what = "" if found[0].metric in title.lower() else f": {found[0].metric}"
+    unit = compared[0].unit or "units"
+    what = "" if compared[0].metric in title.lower() else f": {compared[0].metric}"
     title = f"{title}{what} (exploratory)"
     return table_of(title, ("difference", "n", f"mean, {unit}", "95 % interval", "sd"), rows)
 
@@ -168,14 +175,14 @@ def speed(analysis: Analysis) -> Table:
     return table_of("Seconds (mean ± 95 % half-width)", head, rows)
 
 
-def _seconds(found: statistics.Estimate | None) -> str:
-    if found is None:
+def _seconds(estimate: statistics.Estimate | None) -> str:
+    if estimate is None:
         return "–"
-    in_ms = found.value < 1
+    in_ms = estimate.value < 1
     factor, unit = (1000.0, "ms") if in_ms else (1.0, "s")
-    if found.low is None or found.high is None:
-        return f"{factor * found.value:.3g} {unit}"
-    return f"{factor * found.value:.3g} ± {factor * (found.high - found.low) / 2:.2g} {unit}"
+    if estimate.low is None or estimate.high is None:
+        return f"{factor * estimate.value:.3g} {unit}"
+    return f"{factor * estimate.value:.3g} ± {factor * (estimate.high - estimate.low) / 2:.2g} {unit}"
 
 
 def gaps(analysis: Analysis) -> Table:
@@ -200,10 +207,10 @@ def gaps(analysis: Analysis) -> Table:
 
 def shares(analysis: Analysis) -> Table:
     """Shares of the variance of all runs."""
-    found = analysis.effects.shares if analysis.effects else ()
+    terms = analysis.effects.shares if analysis.effects else ()
     rows = [
         (" × ".join(term.factors) or "seeds and rest", str(term.degrees_of_freedom), f"{100 * term.share:.1f}")
-        for term in found
+        for term in terms
     ]
     return table_of("Shares of the variance (type II sums of squares)", ("source", "df", "share, %"), rows)
 
@@ -221,17 +228,17 @@ def main_effects(analysis: Analysis) -> Table:
     return table_of("Main effects; those of a factor add up to 0", head, rows, texts=(0, 1))
 
 
-def confusion(found: Predictions) -> Table:
+def confusion(predictions: Predictions) -> Table:
     """Mean counts of both arms, as "first / second"."""
     rows = [
         (name, *(f"{left:.4g} / {right:.4g}" for left, right in zip(*pair, strict=True)))
-        for name, *pair in zip(found.class_names, *found.confusion, strict=True)
+        for name, *pair in zip(predictions.class_names, *predictions.confusion, strict=True)
     ]
-    title = f"Rows: true class; columns: answer; mean count over seeds, {found.names[0]} / {found.names[1]}"
-    return table_of(title, ("true class", *found.class_names), rows)
+    title = f"Rows: true class; columns: answer; mean count over seeds, {predictions.names[0]} / {predictions.names[1]}"
+    return table_of(title, ("true class", *predictions.class_names), rows)
 
 
-def mistakes(found: Predictions) -> Table:
+def mistakes(predictions: Predictions) -> Table:
     """The worst mistakes."""
     rows = [
         (
@@ -241,9 +248,9 @@ def mistakes(found: Predictions) -> Table:
             *(f"{answer} ({chance:.2f})" for answer, chance in zip(each.answers, each.probabilities, strict=True)),
             f"{each.loss:.2f}",
         )
-        for each in found.mistakes
+        for each in predictions.mistakes
     ]
-    head = ("test example", "kind", "label", *found.names, "mean loss")
+    head = ("test example", "kind", "label", *predictions.names, "mean loss")
     return table_of("Worst mistakes: answer (its probability)", head, rows, texts=(1, 2, 3, 4))
 
 

@@ -22,30 +22,32 @@ CLASSES_WITH_COUNTS = 12
 PICTURE_PIXELS = 128
 
 
-def confusion(found: Predictions) -> Figure | None:
+def confusion(predictions: Predictions) -> Figure | None:
     """Two heat maps of mean counts on one colour scale, and their difference; None above 30 classes."""
-    n_classes = len(found.class_names)
+    n_classes = len(predictions.class_names)
     if not 0 < n_classes <= CLASSES:
         return None
-    names = [clean(name, 38) for name in found.names]
+    names = [clean(name, 38) for name in predictions.names]
     with styled():
         figure = Figure(figsize=(WIDTH, min(7.8, 4.2 + 0.36 * n_classes)))
         panels = figure.subplots(2, 2)
         shared = PowerNorm(0.4, vmin=0, vmax=100)  # errors of 1 % are a sixth of the way up
-        for axes, counts, name in zip(panels[0], found.confusion, names, strict=True):
+        for axes, counts, name in zip(panels[0], predictions.confusion, names, strict=True):
             rows = counts.sum(axis=1, keepdims=True)
             shares = 100 * np.divide(counts, rows, out=np.zeros_like(counts, dtype=np.float64), where=rows > 0)
-            _draw_matrix(axes, shares, counts, found.class_names, norm=shared, colours="cividis", sign="")
+            _draw_matrix(axes, shares, counts, predictions.class_names, norm=shared, colours="cividis", sign="")
             axes.set_title(name)
         panels[0, 1].set(yticklabels=[], ylabel="")
-        difference = found.confusion[0] - found.confusion[1]
+        difference = predictions.confusion[0] - predictions.confusion[1]
         largest = float(np.abs(difference).max()) or 1.0
         about_zero = Normalize(-largest, largest)
         axes = panels[1, 0]
-        _draw_matrix(axes, difference, difference, found.class_names, norm=about_zero, colours="PuOr", sign="+")
+        _draw_matrix(axes, difference, difference, predictions.class_names, norm=about_zero, colours="PuOr", sign="+")
         axes.set_title("difference, first minus second")
         _draw_scales(panels[1, 1], shared, about_zero)
-        figure.suptitle(f"Confusion, mean of {found.n_seeds} seeds" if found.n_seeds > 1 else "Confusion, one seed")
+        figure.suptitle(
+            f"Confusion, mean of {predictions.n_seeds} seeds" if predictions.n_seeds > 1 else "Confusion, one seed"
+        )
         return freeze_layout(figure)
 
 
@@ -100,10 +102,10 @@ def _enlarged(picture: Array) -> Array:
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def pictures(found: Predictions) -> Figure | None:
+def pictures(predictions: Predictions) -> Figure | None:
     """Worst mistakes that have a picture, by kind, with what each arm answers; None where there is no picture."""
     kinds: dict[str, list[Mistake]] = {}
-    for each in found.mistakes:
+    for each in predictions.mistakes:
         if each.picture is not None:
             kinds.setdefault(each.kind, []).append(each)
     if not kinds:
@@ -119,7 +121,7 @@ def pictures(found: Predictions) -> Figure | None:
                 _draw_picture(axes, mistake)
             for axes in panels.flat[len(mistakes) :]:
                 axes.set_axis_off()
-        figure.suptitle(f"Worst mistakes\nA: {clean(found.names[0])}\nB: {clean(found.names[1])}")
+        figure.suptitle(f"Worst mistakes\nA: {clean(predictions.names[0])}\nB: {clean(predictions.names[1])}")
         return freeze_layout(figure)
 
 

@@ -77,19 +77,19 @@ def learning_curves(
     Returns:
         The figure, or None where no run has a finite value of `metric`.
     """
-    found = [Series(arm=arm, lines=_lines(arm, metric)) for arm in arms]
-    found = [series for series in found if series.lines]
-    if not found:
+    drawn = [Series(arm=arm, lines=_lines(arm, metric)) for arm in arms]
+    drawn = [series for series in drawn if series.lines]
+    if not drawn:
         return None
-    rows = _rows(found)
+    rows = _rows(drawn)
     name = clean(title, 80) + (f" (first {ROWS} of {len(rows)})" if len(rows) > ROWS else "")
     with styled():
         return freeze_layout(_draw(rows[:ROWS], metric=metric, title=name, unit=unit, colours=colours))
 
 
 def _lines(arm: Arm, metric: str) -> tuple[Line, ...]:
-    found = [_line(run, metric) for run in sorted(arm.runs, key=lambda run: (run.seed, run.run_id))]
-    return tuple(line for line in found if line is not None)
+    lines = [_line(run, metric) for run in sorted(arm.runs, key=lambda run: (run.seed, run.run_id))]
+    return tuple(line for line in lines if line is not None)
 
 
 def _line(run: RunRecord, metric: str) -> Line | None:
@@ -113,11 +113,11 @@ def _seconds(run: RunRecord, epochs: Sequence[int]) -> Array | None:
     return np.array([trained[epoch] for epoch in epochs]) if trained.keys() >= set(epochs) else None
 
 
-def _rows(found: Sequence[Series]) -> list[list[Series]]:
-    if len(found) <= SERIES:
-        return [list(found)]
-    rests = dict.fromkeys(series.arm.rest for series in found)
-    return [[series for series in found if series.arm.rest == rest] for rest in rests]
+def _rows(every: Sequence[Series]) -> list[list[Series]]:
+    if len(every) <= SERIES:
+        return [list(every)]
+    rests = dict.fromkeys(series.arm.rest for series in every)
+    return [[series for series in every if series.arm.rest == rest] for rest in rests]
 
 
 def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: str, colours: Colours) -> Figure:
@@ -151,10 +151,10 @@ def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: st
     return figure
 
 
-def _by_framework(found: Sequence[Series], colours: Colours) -> Looks:
+def _by_framework(every: Sequence[Series], colours: Colours) -> Looks:
     """Looks where rows tell apart what is not the framework."""
     return {
-        s.arm.name: {"color": colours[s.arm.framework], "linestyle": DASHES[0], "marker": MARKERS[0]} for s in found
+        s.arm.name: {"color": colours[s.arm.framework], "linestyle": DASHES[0], "marker": MARKERS[0]} for s in every
     }
 
 

@@ -131,10 +131,10 @@ def _columns(dose: Dose) -> dict[str, list[str]]:
     """Title -> names of its curves: all in one column, or with more than five curves one for each other choice."""
     if len(dose.curves) <= MOST_CURVES:
         return {"": list(dose.curves)}
-    found: dict[str, list[str]] = {}
+    columns: dict[str, list[str]] = {}
     for name in dose.curves:
-        found.setdefault(_rest(name), []).append(name)
-    return found
+        columns.setdefault(_rest(name), []).append(name)
+    return columns
 
 
 def _rest(name: str) -> str:
@@ -181,20 +181,20 @@ def _set_doses(panels: Sequence[Axes], levels: Sequence[float], *, n_columns: in
 
 
 def _dose_legend(figure: Figure, panels: Sequence[Axes], *, is_single: bool) -> None:
-    found = {str(line.get_label()): line for axes in panels for line in axes.lines}
-    names = {name if is_single else name.partition(" · ")[0]: line for name, line in found.items()}
+    lines = {str(line.get_label()): line for axes in panels for line in axes.lines}
+    names = {name if is_single else name.partition(" · ")[0]: line for name, line in lines.items()}
     columns = max(1, min(len(names), 110 // (8 + max(map(len, names)))))
     figure.legend(list(names.values()), list(names), loc="outside lower center", ncols=columns, frameon=False)
 
 
-def effects(found: Effects, *, colours: Colours = NO_COLOURS) -> Figure:
+def effects(analysed: Effects, *, colours: Colours = NO_COLOURS) -> Figure:
     """Effect of each level of each factor, and shares of the variance."""
-    main = found.main or {}
-    bars, columns = 1.0 + 0.3 * len(found.shares), 3.2  # inches
+    main = analysed.main or {}
+    bars, columns = 1.0 + 0.3 * len(analysed.shares), 3.2  # inches
     with styled():
         if not main:
             figure = Figure(figsize=(WIDTH, bars))
-            _draw_shares(figure.subplots(), found)
+            _draw_shares(figure.subplots(), analysed)
             return freeze_layout(figure)
         if sum(len(levels) for levels in main.values()) <= LEVELS_BESIDE:
             figure = Figure(figsize=(WIDTH, max(columns, bars)))
@@ -202,8 +202,8 @@ def effects(found: Effects, *, colours: Colours = NO_COLOURS) -> Figure:
         else:
             figure = Figure(figsize=(WIDTH, columns + bars))
             parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[columns, bars])
-        _draw_main(parts.flat[0], main, found.metric, colours)
-        _draw_shares(parts.flat[1].subplots(), found)
+        _draw_main(parts.flat[0], main, analysed.metric, colours)
+        _draw_shares(parts.flat[1].subplots(), analysed)
         return freeze_layout(figure)
 
 
@@ -228,9 +228,9 @@ def _draw_main(part: SubFigure, main: Mapping[str, Mapping[str, float]], metric:
     part.suptitle("Main effects")
 
 
-def _draw_shares(axes: Axes, found: Effects) -> None:
-    shares = [100 * term.share for term in found.shares]
-    names = [" × ".join(short_key(key) for key in term.factors) or "seeds and rest" for term in found.shares]
+def _draw_shares(axes: Axes, analysed: Effects) -> None:
+    shares = [100 * term.share for term in analysed.shares]
+    names = [" × ".join(short_key(key) for key in term.factors) or "seeds and rest" for term in analysed.shares]
     places = range(len(shares))
     axes.barh(places, shares, height=0.6, color=NEUTRAL)
     for place, share in zip(places, shares, strict=True):
@@ -240,4 +240,4 @@ def _draw_shares(axes: Axes, found: Effects) -> None:
     axes.set_xlim(0, 1.18 * max([*shares, 1.0]))
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("share of the variance, %")
-    axes.set_title(f"Variance of {formatting.in_words(found.metric)}", fontsize=10)
+    axes.set_title(f"Variance of {formatting.in_words(analysed.metric)}", fontsize=10)

@@ -110,12 +110,12 @@ def _prefixed(tag: str, prefix: str) -> str:
 
 def _once(tag: str, seen: set[str]) -> str:
     """The tag without its id where the id was seen before: matplotlib defines equal markers twice under one id."""
-    found = re.search(r' id="([^"]*)"', tag)
-    if found is None:
+    match = re.search(r' id="([^"]*)"', tag)
+    if match is None:
         return tag
-    is_new = found[1] not in seen
-    seen.add(found[1])
-    return tag if is_new else tag.replace(found[0], "", 1)
+    is_new = match[1] not in seen
+    seen.add(match[1])
+    return tag if is_new else tag.replace(match[0], "", 1)
 
 
 def save_png(figure: Figure, path: Path) -> None:

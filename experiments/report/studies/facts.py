@@ -128,9 +128,9 @@ def ranked(study: StudyRecord) -> list[TrialRecord]:
 
 def best_of(study: StudyRecord) -> TrialRecord | None:
     """The best trial, by its first objective where there are several."""
-    found = ranked(study)
-    chosen = [trial for trial in found if trial.number in study.best]
-    return next(iter(chosen or found), None)
+    trials = ranked(study)
+    chosen = [trial for trial in trials if trial.number in study.best]
+    return next(iter(chosen or trials), None)
 
 
 def front_of(study: StudyRecord) -> list[TrialRecord]:

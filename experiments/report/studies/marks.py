@@ -113,7 +113,14 @@ def _colour_scores(figure: Figure, panels: Sequence[Axes], shown: Studies) -> No
 
 
 def colour_bar(figure: Figure, colours: ScalarMappable, panels: Sequence[Axes], label: str) -> Any:
-    """Add a bar that says what the colours of some panels mean."""
+    """Add a bar that says what the colours of some panels mean.
+
+    Args:
+        figure: Whose panels they are.
+        colours: Of which values.
+        panels: Beside which the bar stands.
+        label: What the values are.
+    """
     bar = figure.colorbar(colours, ax=list(panels), label=label, fraction=0.04, pad=0.02, aspect=30)
     bar.ax.grid(visible=False)
     return bar
@@ -182,7 +189,15 @@ def _symbol(state: str, colour: Any) -> dict[str, Any]:
 
 
 def draw_points(axes: Axes, across: Sequence[float], up: Sequence[float], state: str, colour: Any) -> None:
-    """Trials of one state; `colour` is one for all, or one for each complete trial."""
+    """Draw trials of one state.
+
+    Args:
+        axes: Where.
+        across: Places of the trials, shape (n_trials,).
+        up: The same along the upright axis.
+        state: A key of STATE_MARKERS.
+        colour: One for all, or one for each of complete trials.
+    """
     if not len(across):
         return
     if isinstance(colour, str):

@@ -102,7 +102,14 @@ def scale_from(groups: Iterable[Sequence[float]], *, is_maximized: bool, reach: 
 def scale_of(
     studies: Studies, study: StudyRecord, index: int = 0, *, states: Sequence[str] = tuple(STATE_WORDS)
 ) -> Scale:
-    """The scale that a study shares with all that have the same objective; `states` are drawn on it."""
+    """The scale that a study shares with all that have the same objective.
+
+    Args:
+        studies: All that are drawn.
+        study: One of them.
+        index: Number of the objective.
+        states: Of the trials that are drawn on the scale.
+    """
     same = [other for other in studies if objective(other, index) == objective(study, index)]
     groups = [[score(trial, index) for trial in ordered(other)] for other in same]
     scale = scale_from(groups, is_maximized=objective(study, index)[1])
@@ -123,7 +130,14 @@ def set_whole_ticks(axis: Axis) -> None:
 
 
 def set_key_axis(axes: Axes, along: str, dimension: KeyAxis, *, most: int) -> None:
-    """Give an axis the whole searched range, so that a value at its edge is seen to be there."""
+    """Give an axis the whole searched range, so that a value at its edge is seen to be there.
+
+    Args:
+        axes: A panel.
+        along: Which of its axes, "x" or "y".
+        dimension: The key.
+        most: Ticks, at most.
+    """
     axis = axes.xaxis if along == "x" else axes.yaxis
     low, high = dimension.low, dimension.high
     if dimension.is_log:

@@ -81,9 +81,9 @@ def search_sensitivity(
 
 def _trials_of(each: TunedValue, trials: Sequence[RunRecord]) -> list[RunRecord]:
     group = _group(each.labels, each.key)
-    found = [trial for trial in trials if _group(trial.labels, each.key) == group and _is_over(trial)]
-    found = [trial for trial in found if as_number(trial.labels.get(each.key, "")) is not None]
-    return sorted(found, key=lambda trial: (_value(each, trial), trial.framework, trial.seed, trial.run_id))
+    members = [trial for trial in trials if _group(trial.labels, each.key) == group and _is_over(trial)]
+    members = [trial for trial in members if as_number(trial.labels.get(each.key, "")) is not None]
+    return sorted(members, key=lambda trial: (_value(each, trial), trial.framework, trial.seed, trial.run_id))
 
 
 def _is_over(trial: RunRecord) -> bool:
@@ -174,14 +174,14 @@ def _shade_good(axes: Axes, by_value: Mapping[float, Sequence[float]], margin: f
     """Shade the values next to the best whose mean lies within the margin, and a third of the way to the others."""
     values = list(by_value)
     means = [math.fsum(scores) / len(scores) for scores in by_value.values()]
-    found = [mean if math.isfinite(mean) else math.inf for mean in means]
-    best = min(found)
+    known = [mean if math.isfinite(mean) else math.inf for mean in means]
+    best = min(known)
     if not math.isfinite(best):
         return
-    low = high = found.index(best)
-    while low > 0 and found[low - 1] <= best + margin:
+    low = high = known.index(best)
+    while low > 0 and known[low - 1] <= best + margin:
         low -= 1
-    while high < len(found) - 1 and found[high + 1] <= best + margin:
+    while high < len(known) - 1 and known[high + 1] <= best + margin:
         high += 1
     to, back = (np.log, np.exp) if axes.get_xscale() == "log" else (np.asarray, np.asarray)
     places = to(values)

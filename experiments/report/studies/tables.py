@@ -125,8 +125,8 @@ def _optimism(analysis: Analysis, each: TunedValue) -> tuple[str, str]:
             and all(arm.settings.get(key) == value for key, value in siblings.items())
             and each.score is not None
         ):
-            found = arm.interval(each.metric)
-            if found is not None:
-                worse = found.value - each.score
-                return f"{found.value:.4f} (n = {found.n})", signed(-worse if is_maximized else worse, decimals=4)
+            estimate = arm.interval(each.metric)
+            if estimate is not None:
+                worse = estimate.value - each.score
+                return f"{estimate.value:.4f} (n = {estimate.n})", signed(-worse if is_maximized else worse, decimals=4)
     return "–", "–"
