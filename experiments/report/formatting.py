@@ -50,7 +50,7 @@ def of_verdict(metric: str) -> dict[str, Any]:
     }
 
 
-def note(columns: Sequence[str]) -> str:
+def footnote(columns: Sequence[str]) -> str:
     """What stands under a table of these metrics."""
     return MEMORY_NOTE if metrics.MEMORY in columns else SCORES_NOTE
 

@@ -168,7 +168,7 @@ def note(analysis: Analysis) -> str:
         further = ["", scores.title, "", *_table(scores.head, cells)]
     return "\n".join(
         [markdown(record.description), "", *lines, *_table(head, rows), "",
-         formatting.note(columns).replace("*", "\\*"), "",
+         formatting.footnote(columns).replace("*", "\\*"), "",
          f"Made by `{markdown(record.command)}`; the whole report is the artifact `report/report.html`.", "",
          markdown(methods.paragraph(analysis), 6000), *further]
     )  # fmt: skip

@@ -34,7 +34,7 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
         table.add_row(escape(arm.name), f"{len(arm.runs)}{lost}", *cells)
     console.print()
     console.print(table)
-    console.print(formatting.note(analysis.columns), style="dim", highlight=False)
+    console.print(formatting.footnote(analysis.columns), style="dim", highlight=False)
     console.print()
     if analysis.headline:
         console.print(escape(analysis.headline), style="bold", highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from experiments.statistics import Verdict
 from experiments.statistics.wording import format_number, p_text, signed
 from experiments.task.keys import format_value
 
-LEDGER = tuple(name for name in metrics.COSTS if name.startswith("time/") and name != "time/steady_epoch")
+TIMES = tuple(name for name in metrics.COSTS if name.startswith("time/") and name != "time/steady_epoch")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ def curves(analysis: Analysis, metric: str) -> Table:
 
 def speed(analysis: Analysis) -> Table:
     """Where the seconds of a run go, never merged; and its memory."""
-    timed = [name for name in LEDGER if any(arm.scores(name) for arm in analysis.arms)]
+    timed = [name for name in TIMES if any(arm.scores(name) for arm in analysis.arms)]
     rows = [
         [
             arm.name,

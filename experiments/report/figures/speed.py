@@ -15,15 +15,15 @@ from experiments.report.pairs import Pair
 from experiments.report.sanitize import clean
 
 COLUMNS = 4
-LEDGER = tuple(name for name in metrics.COSTS if name not in ("time/steady_epoch", "time/fit"))  # they hold others
+DRAWN_COSTS = tuple(name for name in metrics.COSTS if name not in ("time/steady_epoch", "time/fit"))  # they hold others
 
 
 def speed(pairs: Sequence[Pair], arms: Sequence[Arm], *, colours: Colours = NO_COLOURS) -> Figure | None:
     """Seconds and memory of two arms, a panel for each part, all bars from zero; None where nothing was timed."""
     compared = next(((pair.first, pair.second) for pair in pairs if pair.speed is not None), None)
-    timed = [arm for arm in arms if any(arm.scores(metric) for metric in LEDGER if metric.startswith("time/"))]
+    timed = [arm for arm in arms if any(arm.scores(metric) for metric in DRAWN_COSTS if metric.startswith("time/"))]
     shown = list(compared or timed[:2])
-    parts = [metric for metric in LEDGER if any(arm.scores(metric) for arm in shown)]
+    parts = [metric for metric in DRAWN_COSTS if any(arm.scores(metric) for arm in shown)]
     if not parts:
         return None
     paint = colours_of((arm.framework for arm in shown), colours)

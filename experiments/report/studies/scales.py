@@ -129,18 +129,18 @@ def set_whole_ticks(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
-def set_key_axis(axes: Axes, along: str, dimension: KeyAxis, *, most: int) -> None:
+def set_key_axis(axes: Axes, along: str, key_axis: KeyAxis, *, most: int) -> None:
     """Give an axis the whole searched range, so that a value at its edge is seen to be there.
 
     Args:
         axes: A panel.
         along: Which of its axes, "x" or "y".
-        dimension: The key.
+        key_axis: The key.
         most: Ticks, at most.
     """
     axis = axes.xaxis if along == "x" else axes.yaxis
-    low, high = dimension.low, dimension.high
-    if dimension.is_log:
+    low, high = key_axis.low, key_axis.high
+    if key_axis.is_log:
         axes.set(**{f"{along}scale": "log"})
         air = (high / low) ** 0.06 if high > low else 2.0
         ticks = log_ticks(low, high, most)
@@ -150,27 +150,27 @@ def set_key_axis(axes: Axes, along: str, dimension: KeyAxis, *, most: int) -> No
         return
     air = 0.07 * (high - low) or 0.5
     axes.set(**{f"{along}lim": (low - air, high + air)})
-    if dimension.choices:
-        every = math.ceil(len(dimension.choices) / 12)
-        names = [one_line(text, 14) for text in dimension.choices[::every]]
+    if key_axis.choices:
+        every = math.ceil(len(key_axis.choices) / 12)
+        names = [one_line(text, 14) for text in key_axis.choices[::every]]
         is_long = along == "x" and sum(len(name) + 2 for name in names) > 6 * most
-        axis.set_ticks(range(0, len(dimension.choices), every), names, rotation=90 if is_long else 0)
+        axis.set_ticks(range(0, len(key_axis.choices), every), names, rotation=90 if is_long else 0)
     else:
-        axis.set_major_locator(MaxNLocator(most, integer=dimension.is_integer))
+        axis.set_major_locator(MaxNLocator(most, integer=key_axis.is_integer))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
 
 
-def ticks_of(dimension: KeyAxis) -> list[tuple[float, str]]:
+def ticks_of(key_axis: KeyAxis) -> list[tuple[float, str]]:
     """Heights in [0, 1] and texts of the marks along an upright axis."""
-    if dimension.choices:
-        last = max(1, len(dimension.choices) - 1)
-        every = math.ceil(len(dimension.choices) / 6)
-        named = list(enumerate(dimension.choices))[::every]
-        return [(place / last if len(dimension.choices) > 1 else 0.5, one_line(text, 12)) for place, text in named]
-    if dimension.low == dimension.high:
-        return [(0.5, f"{dimension.low:.4g}")]
-    middle = (dimension.low * dimension.high) ** 0.5 if dimension.is_log else (dimension.low + dimension.high) / 2
-    return [(0.0, f"{dimension.low:.3g}"), (0.5, f"{middle:.3g}"), (1.0, f"{dimension.high:.3g}")]
+    if key_axis.choices:
+        last = max(1, len(key_axis.choices) - 1)
+        every = math.ceil(len(key_axis.choices) / 6)
+        named = list(enumerate(key_axis.choices))[::every]
+        return [(place / last if len(key_axis.choices) > 1 else 0.5, one_line(text, 12)) for place, text in named]
+    if key_axis.low == key_axis.high:
+        return [(0.5, f"{key_axis.low:.4g}")]
+    middle = (key_axis.low * key_axis.high) ** 0.5 if key_axis.is_log else (key_axis.low + key_axis.high) / 2
+    return [(0.0, f"{key_axis.low:.3g}"), (0.5, f"{middle:.3g}"), (1.0, f"{key_axis.high:.3g}")]
 
 
 def log_ticks(low: float, high: float, most: int) -> list[float]:

@@ -70,9 +70,9 @@ def has_state(studies: Studies, state: str) -> bool:
 
 def plane_of(study: StudyRecord, ranking: Sequence[str]) -> list[KeyAxis]:
     """The two most important numeric keys of a study that varied; fewer where there are not so many."""
-    dimensions = [axis_of(study, key) for key in keys_in(study, ranking)]
+    key_axes = [axis_of(study, key) for key in keys_in(study, ranking)]
     trials = [trial for trial in study.trials if effective_state(trial) in STATE_WORDS]
-    varying = [each for each in dimensions if len({trial.values.get(each.key) for trial in trials} - {None}) > 1
+    varying = [each for each in key_axes if len({trial.values.get(each.key) for trial in trials} - {None}) > 1
                if not each.choices]  # fmt: skip
     return varying[:2]
 

@@ -82,10 +82,10 @@ def slices(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
         figure = Figure(figsize=(WIDTH, 1.4 + row_height * len(shown) + below))
         panels = figure.subplots(len(shown), columns, sharey="row", squeeze=False)
         for row, study in zip(panels, shown, strict=True):
-            for axes, dimension in zip(row, _axes_of(study, keys[id(study)]), strict=False):
-                _draw_slice(axes, study, dimension, scale_of(shown, study), numbers, columns=columns)
+            for axes, key_axis in zip(row, _axes_of(study, keys[id(study)]), strict=False):
+                _draw_slice(axes, study, key_axis, scale_of(shown, study), numbers, columns=columns)
                 if study is shown[-1] or not is_alike:
-                    axes.set_xlabel(clean(dimension.name, 60 // columns + 8))
+                    axes.set_xlabel(clean(key_axis.name, 60 // columns + 8))
                 else:
                     axes.tick_params(labelbottom=False)
             scale_of(shown, study).set(row[0])
@@ -100,19 +100,19 @@ def slices(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | None:
 
 
 def _draw_slice(
-    axes: Axes, study: StudyRecord, dimension: KeyAxis, scale: Scale, numbers: ScalarMappable, *, columns: int
+    axes: Axes, study: StudyRecord, key_axis: KeyAxis, scale: Scale, numbers: ScalarMappable, *, columns: int
 ) -> None:
     for state in STATE_WORDS:
-        own = [trial for trial in ordered(study) if effective_state(trial) == state and dimension.key in trial.values]
+        own = [trial for trial in ordered(study) if effective_state(trial) == state and key_axis.key in trial.values]
         paint = [paint_of(numbers, trial.number) for trial in own] if state == "COMPLETE" else NEUTRAL
         places = [scale.place(score(trial)) for trial in own]
-        draw_points(axes, [dimension.place(trial) for trial in own], places, state, paint)
+        draw_points(axes, [key_axis.place(trial) for trial in own], places, state, paint)
     best = best_of(study)
-    if best is not None and dimension.key in best.values:
-        draw_ring(axes, dimension.place(best), scale.place(score(best)))
+    if best is not None and key_axis.key in best.values:
+        draw_ring(axes, key_axis.place(best), scale.place(score(best)))
     if scale.has_strip:
         axes.axhspan(scale.at(1.08), scale.at(1.24), color="#e8e8e8", linewidth=0, zorder=0.5)
-    set_key_axis(axes, "x", dimension, most=3 if columns > 2 else 6)
+    set_key_axis(axes, "x", key_axis, most=3 if columns > 2 else 6)
 
 
 def _axes_of(study: StudyRecord, keys: Sequence[str]) -> list[KeyAxis]:
@@ -125,19 +125,19 @@ def parallel_coordinates(studies: Studies, colours: Colours = NO_COLOURS) -> Fig
 
     def draw(axes: Axes, study: StudyRecord) -> None:
         keys = keys_in(study, keys_of(shown))
-        dimensions = [axis_of(study, key) for key in keys[:PARALLEL_KEYS]]
+        key_axes = [axis_of(study, key) for key in keys[:PARALLEL_KEYS]]
         scale = colour_scale_of(shown[:PARALLEL_PANELS], study)
         for trial in [trial for trial in ordered(study) if effective_state(trial) in ("FAIL", "PRUNED")]:
-            _draw_path(axes, dimensions, trial, **_line_look(trial))
+            _draw_path(axes, key_axes, trial, **_line_look(trial))
         done = ranked(study)
         thin = {"linewidth": 1.0 if len(done) <= CROWD else 0.5, "label": "_trial"}
         for trial in reversed(done):
             end = _score_share(scale, score(trial))
             if trial is best_of(study):
-                _draw_path(axes, dimensions, trial, end=end, color="white", linewidth=5.5)
+                _draw_path(axes, key_axes, trial, end=end, color="white", linewidth=5.5)
             kind = {"linewidth": 3.0, "label": "_best"} if trial is best_of(study) else thin
-            _draw_path(axes, dimensions, trial, end=end, color=paint_of(scale.colours, score(trial)), **kind)
-        _draw_uprights(axes, dimensions, study, scale)
+            _draw_path(axes, key_axes, trial, end=end, color=paint_of(scale.colours, score(trial)), **kind)
+        _draw_uprights(axes, key_axes, study, scale)
         more = f" (first {PARALLEL_KEYS} of {len(keys)} keys)" if len(keys) > PARALLEL_KEYS else ""
         axes.set_title(label_of(study, studies, 80) + more, loc="left", fontsize=SMALL)
 
@@ -173,30 +173,30 @@ def _score_share(scale: Scale, value: float) -> float:
 
 
 def _draw_path(
-    axes: Axes, dimensions: Sequence[KeyAxis], trial: TrialRecord, *, end: float | None = None, **kind: Any
+    axes: Axes, key_axes: Sequence[KeyAxis], trial: TrialRecord, *, end: float | None = None, **kind: Any
 ) -> None:
-    shares = [each.share(trial) for each in dimensions]
+    shares = [each.share(trial) for each in key_axes]
     heights = [MISSING if math.isnan(share) else share for share in shares] + ([] if end is None else [end])
     axes.plot(range(len(heights)), heights, clip_on=False, **kind)
 
 
-def _draw_uprights(axes: Axes, dimensions: Sequence[KeyAxis], study: StudyRecord, scale: Scale) -> None:
+def _draw_uprights(axes: Axes, key_axes: Sequence[KeyAxis], study: StudyRecord, scale: Scale) -> None:
     """Draw the axes with numbers at their ends and middles."""
     bad_end = 0.0 if scale.is_maximized else 1.0
     shares = (0.0, 0.5, 1.0) if scale.best < scale.worst else (1 - bad_end,)
     ends = [(share, f"{scale.at(abs(share - 1 + bad_end)):.3g}") for share in shares]
-    ticks = [*map(ticks_of, dimensions), ends if complete(study) else []]
+    ticks = [*map(ticks_of, key_axes), ends if complete(study) else []]
     for place, marks in enumerate(ticks):
         axes.plot([place, place], [-0.03, 1.03], color="black", linewidth=0.8, label="_axis")
         for height, text in marks:
             axes.annotate(text, (place, height), (3, 0), textcoords="offset points", va="center", fontsize=SMALL,
                           bbox={"color": "white", "alpha": 0.75, "pad": 0.3}, zorder=4)  # fmt: skip
     shown = [trial for trial in study.trials if effective_state(trial) in STATE_WORDS]
-    is_missing = any(math.isnan(each.place(trial)) for each in dimensions for trial in shown)
+    is_missing = any(math.isnan(each.place(trial)) for each in key_axes for trial in shown)
     if is_missing:
         axes.annotate("not set", (0, MISSING), (-4, 0), textcoords="offset points", ha="right", va="center",
                       fontsize=SMALL)  # fmt: skip
-    names = [f"{each.name}\n(log)" if each.is_log else each.name for each in dimensions]
+    names = [f"{each.name}\n(log)" if each.is_log else each.name for each in key_axes]
     wrapped = ["\n".join(textwrap.wrap(name, 76 // len(ticks) + 2)[:3]) for name in (*names, objective(study)[0])]
     axes.set_xticks(range(len(ticks)), wrapped)
     axes.tick_params(length=0)
