@@ -58,7 +58,7 @@ def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping
         first,
         second,
         class_names=record.class_names,
-        margin=record.margins["accuracy"],
+        margin=record.margins[metrics.base_name(analysis.metric)],
         n_planned=len(record.seeds),
         read=store.reader.logits,
     )

@@ -216,7 +216,7 @@ def _has_accuracy(record: SweepRecord) -> bool:
     """Whether the task is a classification: runs say so, and where none ended its chance level does."""
     finished = [run for run in record.runs if run.outcome == "finished"]
     return any(metrics.ACCURACY in run.metrics for run in finished) or (
-        not finished and record.chance.get("accuracy", 0.0) is not None
+        not finished and record.chance.get(metrics.base_name(metrics.ACCURACY), 0.0) is not None
     )
 
 

@@ -31,6 +31,7 @@ from experiments.report.studies.facts import (
     score,
 )
 from experiments.report.studies.marks import (
+    CROWD,
     STATE_MARKERS,
     Layout,
     draw_points,
@@ -59,7 +60,6 @@ from experiments.report.studies.selection import (
 )
 
 BARS = 8
-CROWD = 60  # trials of a study; with more, lines are thinner and only failed ones bear marks
 LINES = 5  # of budgets, in one panel
 BAR_WORDS = {
     "COMPLETE": "complete",

@@ -32,6 +32,7 @@ from experiments.report.studies.scales import colour_scale_of
 from experiments.report.studies.selection import STATE_WORDS, Studies, has_complete, has_state
 
 PANELS = 8
+CROWD = 60  # trials of a study; with more, lines are thinner and only failed ones bear marks
 STATE_MARKERS = {"COMPLETE": "o", "PRUNED": "v", "FAIL": "x"}
 Draw = Callable[[Axes, StudyRecord], None]
 

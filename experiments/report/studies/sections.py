@@ -12,7 +12,8 @@ from experiments.report.figures.style import NO_COLOURS, Colours
 from experiments.report.section import Drawn
 from experiments.report.studies import findings
 from experiments.report.studies.facts import FEWEST_TRIALS
-from experiments.report.studies.figures import CROWD, budget_curve, history, importances, intermediate, pareto, timeline
+from experiments.report.studies.figures import budget_curve, history, importances, intermediate, pareto, timeline
+from experiments.report.studies.marks import CROWD
 from experiments.report.studies.selection import (
     Studies,
     has_complete,

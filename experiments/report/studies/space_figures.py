@@ -29,8 +29,8 @@ from experiments.report.studies.facts import (
     ranked,
     score,
 )
-from experiments.report.studies.figures import CROWD
 from experiments.report.studies.marks import (
+    CROWD,
     PANELS,
     Layout,
     add_legend,
