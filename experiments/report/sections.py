@@ -196,7 +196,7 @@ def _gaps(builder: _Builder, analysis: Analysis) -> None:
             title=analysis.dose.sentences[0] if analysis.dose.sentences else f"Response to {leaf}",
             caption=f"Test score, training loss, test loss and gap against {leaf}, at a fixed learning rate; bands: "
             "95 % t intervals. Losses in evaluation mode on the weights of the end.",
-            how="A gap that narrows because training got worse is no gain: look at all effects.",
+            how="A gap that narrows because training got worse is no gain: look at all panels.",
             table=tables.gaps(analysis),
         )
     else:
