@@ -126,8 +126,14 @@ REFUSED = {
     "no y_train": ({"y_train": None}, "mine.npz must hold y_train, but holds x_train"),
     "x_test alone": ({"x_test": FEATURES}, "`y_test` must be there too, but there is only x_test"),
     "y_test alone": ({"y_test": np.arange(2)}, "`x_test` must be there too, but there is only y_test"),
-    "unknown array": ({"xtest": FEATURES}, "unknown array 'xtest' in mine.npz; did you mean x_test"),
-    "unlike any array": ({"masses": FEATURES}, r"unknown array 'masses' in mine.npz; It may hold: x_train, y_train"),
+    "unknown array": (
+        {"xtest": FEATURES},
+        r"arrays of mine.npz: unknown 'xtest'; did you mean x_test\? Available: class_names, len",
+    ),
+    "unlike any array": (
+        {"masses": FEATURES},
+        "arrays of mine.npz: unknown 'masses' Available: class_names, lengths_test, lengths_train, x_test, x_train",
+    ),
     "x of rank 0": ({"x_train": np.array(1.0)}, r"`x_train has rank 2, 3 or 4` must hold, but got 'shape \(\)'"),
     "x of rank 1": (
         {"x_train": np.ones(10)},

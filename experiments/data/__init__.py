@@ -52,7 +52,7 @@ def load(settings: Data, *, cache: Path) -> Dataset:
     """Read the source, check it, split it by the settings' seed.
 
     Raises:
-        ValueError: If the source is unknown, or arrays are wrong: the place and the value are named.
+        ValueError: If arrays are wrong: the place and the value are named.
         FileNotFoundError: If a file is missing.
     """
     source = SOURCES[settings.source]
@@ -130,6 +130,7 @@ def _hold_out(
 def write(dataset: Dataset, folder: Path, /) -> Path:
     """Put a dataset where workers can read it; return its path. Same fingerprint, same file."""
     path = folder / f"{dataset.fingerprint}.npz"
+    # "form" is what other checkouts that share the cache read
     facts = {"form": plain(dataset.spec), "origin": dataset.origin, "fingerprint": dataset.fingerprint}
     arrays = {f"{axis}_{part}": getattr(dataset, f"{axis}_{part}") for axis in "xy" for part in PARTS}
     folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from experiments.contract.arrays import Array
 from experiments.data.checks import first_wrong
 from experiments.data.pictures import RULES, read_folder
 from experiments.data.spec import Arrays, ExampleSpec, RawData, Source
-from experiments.task.checks import require
+from experiments.task.checks import require, unknown_name
 from experiments.task.datasets import CustomData
 
 Inputs = Literal["images", "features", "sequences", "tokens"]
@@ -123,9 +122,7 @@ def _stored(path: Path) -> Arrays:
 def _check_names(names: Iterable[str], *, path: Path) -> None:
     for name in names:
         if name not in ARRAYS:
-            near = difflib.get_close_matches(name, ARRAYS, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"unknown array {name!r} in {path.name}; {hint}It may hold: {', '.join(ARRAYS)}")
+            raise ValueError(f"arrays of {path.name}: {unknown_name(name, ARRAYS)}")
     for name in ("x_train", "y_train"):
         if name not in names:
             raise ValueError(f"{path.name} must hold {name}, but holds {', '.join(names) or 'nothing'}; {RULES}")
