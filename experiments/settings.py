@@ -12,7 +12,6 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +26,6 @@ from experiments.task import Task
 from experiments.task.checks import unknown_name
 from experiments.task.search_space import Dimension
 
-TUNED = Path("outputs/tuned")  # where a search leaves its best settings; +tuned=NAME takes one
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
 KINDS: dict[str, dict[str, type]] = {
     "data": dict(words.DATASETS),
@@ -35,8 +33,6 @@ KINDS: dict[str, dict[str, type]] = {
     "optimizer": dict(words.OPTIMIZERS),
     "schedule": dict(words.SCHEDULES),
 }
-
-
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
 NOT_LABELS = (
     "experiment", "comparison", "tuning", "action", "sweep", "output", "seed", "executor", "tracking", "hydra", "tuned",
@@ -77,8 +73,8 @@ def job_from(
     task = {key: content.pop(key) for key in TASK_KEYS if key in content}
     known = {*TASK_KEYS, *_fields(Job)} - {"task"}
     problems += [unknown_name(key, known) for key in content if key not in known]
-    settled = {key: value for key, value in content.items() if key in known}
-    job: Job | None = _build(Job, settled | {"task": task}, "", problems)
+    stated = {key: value for key, value in content.items() if key in known}
+    job: Job | None = _build(Job, stated | {"task": task}, "", problems)
     if job is not None:
         problems += _check_names(job, frameworks)
     if problems or job is None:
