@@ -5,8 +5,7 @@ import pytest
 from commands import command
 from test_report import BOTH, sweep
 
-from experiments.parity.certificate import Certificate, Row, as_markdown, of_sweep, verdict
-from experiments.records import SweepRecord
+from experiments.parity.certificate import Certificate, Row, as_markdown, fingerprint, of_sweep, verdict
 
 
 def certificate(*, passed=True):
@@ -38,20 +37,15 @@ def test_a_failed_certificate_says_where():
     assert "FAIL: update of dense1/kernel" in as_markdown(certificate(passed=False))
 
 
-class OneCertificate:
-    """A store that knows one certificate, whatever it is asked for."""
-
-    def __init__(self, content):
-        self.content = content
-
-    def certificate(self, experiment_id, fingerprint):
-        return self.content
-
-
-def sentence(content) -> str:
-    record: SweepRecord = sweep(*BOTH)
-    (found,) = of_sweep(record, reader=OneCertificate(content), experiment_id="0")
-    return found.sentence
+def sentence(store, content, *, of=BOTH[0].config) -> str:
+    """What a report says where `content` is kept as the certificate of the task `of`."""
+    experiment_id = store.experiment("e", description="")
+    if content is not None:
+        name = fingerprint(of, data_fingerprint="", frameworks=("lightning", "keras"))
+        passed = content["passed"]
+        store.log_certificate(experiment_id, name="c", fingerprint=name, passed=passed, content=content, text="")
+    (record,) = of_sweep(sweep(*BOTH), reader=store.reader, experiment_id=experiment_id)
+    return record.sentence
 
 
 @pytest.mark.parametrize(
@@ -66,13 +60,18 @@ def sentence(content) -> str:
         ),
     ],
 )
-def test_a_report_says_whether_its_task_is_certified_and_why_not(content, said):
-    assert sentence(content).startswith(said)
+def test_a_report_says_whether_its_task_is_certified_and_why_not(memory_store, content, said):
+    assert sentence(memory_store, content).startswith(said)
 
 
-def test_one_framework_has_nothing_to_certify():
+def test_a_certificate_of_another_task_says_nothing(memory_store):
+    other = BOTH[0].config | {"optimizer": {"kind": "sgd"}}
+    assert sentence(memory_store, certificate().as_dict(), of=other).startswith("Not certified: nobody has run")
+
+
+def test_one_framework_has_nothing_to_certify(memory_store):
     record = sweep(*[run for run in BOTH if run.framework == "keras"])
-    assert of_sweep(record, reader=OneCertificate(None), experiment_id="0") == ()
+    assert of_sweep(record, reader=memory_store, experiment_id="0") == ()
 
 
 def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database):

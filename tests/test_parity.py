@@ -333,7 +333,7 @@ def test_a_nan_never_passes():
     assert not row.passed
 
 
-def test_a_nudge_is_one_unit_in_the_last_place():
+def test_a_perturbation_is_one_unit_in_the_last_place():
     weights = {"a": np.linspace(-1, 1, 1001, dtype=np.float32)}
     moved = probes.perturbed_by_one_ulp(weights, seed=1)["a"]
     steps = np.abs(moved.view(np.int32).astype(np.int64) - weights["a"].view(np.int32).astype(np.int64))

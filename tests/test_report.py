@@ -5,8 +5,10 @@ import hashlib
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from cases import PROJECT
+from rich.console import Console
 
 from experiments import report
 from experiments.records import RunRecord, SweepRecord, merged
@@ -300,3 +302,55 @@ def test_the_plan_of_seeds_is_read_and_older_sweeps_have_those_of_their_runs(pla
     record = sweep_from(manifest | plan, read_run=kept.get, sweep_id="s", experiment="e", description="", command="c",
                         pictures={}, control="")  # fmt: skip
     assert record.seeds == seeds
+
+
+def kept_in(store, folder, runs, *, targets):
+    """A sweep in a store; a run of seed s errs on the first s test examples, so that most of three err on 0 alone."""
+    experiment_id = store.experiment("e", description="d")
+    sweep_id = store.open_sweep(experiment_id, name="s", fingerprint="f", command="c", description="", reuse=True)
+    entries = []
+    for each in runs:
+        run_id = store.start_run(
+            experiment_id,
+            parent_id=sweep_id,
+            kind="run",
+            name=each.name,
+            fingerprint=each.fingerprint,
+            config=each.config,
+            facts=each.facts | {"data_fingerprint": "digits"},
+            dataset={"name": "n", "digest": "d", "origin": "o"},
+        )
+        for epoch, loss in each.curves["val/loss"]:
+            store.log_epoch(run_id, {"val/loss": loss}, epoch=epoch, step=epoch)
+        answers = np.where(np.arange(len(targets)) < each.seed, 1 - targets, targets)
+        np.savez(folder / "test_logits.npz", logits=2.0 * np.eye(2)[answers], targets=targets)
+        store.end_run(run_id, outcome="finished", reason="", metrics=each.metrics, step=2, folder=folder)
+        entries.append({"id": run_id, "name": each.name, "labels": {"framework": each.framework}, "overrides": []})
+    known = {"n_planned": len(runs), "margins": {"accuracy": 0.01, "loss": 0.02, "time_ratio": 0.05}, "chance": {},
+             "comparison": {"name": "frameworks", "factor": "framework"}, "class_names": ["a", "b"]}  # fmt: skip
+    store.write_sweep(sweep_id, known | {"choices": [], "studies": [], "runs": entries, "trials": []})
+    store.end_sweep(sweep_id, status="FINISHED")
+    return sweep_id
+
+
+def test_a_report_made_again_needs_the_store_alone_and_has_the_same_bytes(memory_store, tmp_path):
+    inputs = np.random.default_rng(0).random((5, 4, 4, 1))
+    sweep_id = kept_in(memory_store, tmp_path, BOTH, targets=np.array([0, 1, 1, 0, 1]))
+    pages = []
+    for name, at_hand in (("first", {"digits": inputs}), ("again", {})):
+        record = memory_store.read_sweep(sweep_id)
+        console = Console(file=(tmp_path / f"{name}.txt").open("w"), width=120)
+        path = report.publish(
+            record, store=memory_store, folder=tmp_path / name, console=console, colours={}, inputs=at_hand
+        )
+        pages.append({each.name: each.read_bytes() for each in path.parent.iterdir() if each.is_file()})
+        assert memory_store.kept[sweep_id].report == pages[-1]
+    assert pages[0] == pages[1]
+    assert b"data:image/png" in pages[0]["report.html"]
+    assert sorted(memory_store.read_sweep(sweep_id).pictures) == [0]
+    note = memory_store.kept[sweep_id].facts["note"]
+    assert "keras" in note
+    assert json.loads(pages[0]["report.json"])["certificates"][0]["sentence"].startswith("Not certified: nobody")
+    said = (tmp_path / "first.txt").read_text()
+    assert "test accuracy" in said
+    assert "mlflow ui --backend-store-uri memory:" in said

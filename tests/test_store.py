@@ -385,6 +385,39 @@ def test_mlflow_shows_what_was_cut_short_as_killed_and_what_is_at_work_as_runnin
     assert statuses == ["KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
 
 
+def test_what_an_earlier_version_kept_is_read(store, folder):
+    """Written with MLflow's own client, under the names of tags and files that stand in everybody's databases."""
+    client, experiment_id = store.client, store.experiment("e", description="")
+    known = {"tandem.kind": "sweep", "tandem.command": "typed", "tandem.sweep_fingerprint": "s"}
+    sweep_id = client.create_run(experiment_id, tags=known).info.run_id
+    tags = {"mlflow.parentRunId": sweep_id, "tandem.kind": "run", "tandem.fingerprint": "f",
+            "tandem.outcome": "finished", "tandem.data_fingerprint": "d"}  # fmt: skip
+    run_id = client.create_run(experiment_id, run_name="a run", tags=tags).info.run_id
+    client.log_text(run_id, "framework: keras\nseed: 3\nnetwork:\n  kind: mlp\n", "config.yaml")
+    for epoch, loss in ((1, 0.5), (2, 0.25)):
+        client.log_metric(run_id, "val/loss", loss, step=epoch)
+    np.savez(folder / "test_logits.npz", logits=np.zeros((2, 3)), targets=np.zeros(2))
+    np.savez(folder / "pictures.npz", **{"4": np.zeros((2, 2, 1), np.uint8)})
+    client.log_artifact(run_id, str(folder / "test_logits.npz"))
+    client.log_artifact(sweep_id, str(folder / "pictures.npz"))
+    client.log_dict(sweep_id, manifest(run_id), "sweep.json")
+    certificate_id = client.create_run(experiment_id, tags={"tandem.certificate": "c"}).info.run_id
+    client.log_dict(certificate_id, {"passed": True}, "certificate.json")
+
+    record = store.reader.read_sweep(store.reader.find_sweep(experiment_id, "latest"))
+    (run,) = record.runs
+    assert (record.command, list(record.pictures)) == ("typed", [4])
+    assert (run.framework, run.seed, run.outcome, run.config["network"]) == ("keras", 3, "finished", {"kind": "mlp"})
+    assert run.curves == {"val/loss": [(1, 0.5), (2, 0.25)]}
+    assert run.facts["data_fingerprint"] == "d"
+    assert store.reader.find_finished(experiment_id, "f") == run_id
+    assert store.reader.logits(run_id)[0].shape == (2, 3)
+    assert store.reader.certificate(experiment_id, "c") == {"passed": True}
+    assert opened(store, experiment_id, fingerprint="another") != sweep_id
+    client.set_terminated(sweep_id, "FINISHED")
+    assert opened(store, experiment_id, fingerprint="s") == sweep_id
+
+
 def test_the_database_is_in_wal_mode(store):
     with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
