@@ -60,8 +60,8 @@ class KerasModel:
     def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
         optimizer = optimizers.optimizer(self.task, self.model, training.PlannedRate(learning_rates))
         optimizer.build(self.model.trainable_variables)
-        found = {variable.path: name for name, variable in weights.variables(self.model).items()}
-        names = [found[variable.path] for variable in self.model.trainable_variables]
+        by_path = {variable.path: name for name, variable in weights.variables(self.model).items()}
+        names = [by_path[variable.path] for variable in self.model.trainable_variables]
         step = tf.function(lambda given: optimizer.apply(given, self.model.trainable_variables))
         for step_gradients in gradients:
             step([tf.convert_to_tensor(step_gradients[name]) for name in names])

@@ -27,14 +27,14 @@ ROLES: dict[type[layers.Layer], set[str]] = {
 
 def variables(model: keras.Model, /) -> dict[str, keras.Variable]:
     """Canonical name -> variable of every weight; raise KeyError on an unmapped layer or variable."""
-    found: dict[str, keras.Variable] = {}
+    by_name: dict[str, keras.Variable] = {}
     for layer in model.layers:
         if isinstance(layer, layers.Bidirectional):
-            found |= _of_layer(layer.forward_layer, f"{layer.name}/forward")
-            found |= _of_layer(layer.backward_layer, f"{layer.name}/backward")
+            by_name |= _of_layer(layer.forward_layer, f"{layer.name}/forward")
+            by_name |= _of_layer(layer.backward_layer, f"{layer.name}/backward")
         elif layer.weights:
-            found |= _of_layer(layer, layer.name)
-    return found
+            by_name |= _of_layer(layer, layer.name)
+    return by_name
 
 
 def _of_layer(layer: layers.Layer, name: str) -> dict[str, keras.Variable]:
@@ -54,8 +54,8 @@ def read(model: keras.Model, /) -> Weights:
 
 def write(model: keras.Model, weights: Weights, /) -> None:
     """Replace every weight; raise KeyError on a missing or unknown name."""
-    found = variables(model)
-    if found.keys() != weights.keys():
-        raise KeyError(f"weights must be {sorted(found)}, but got {sorted(weights)}")
-    for name, variable in found.items():
+    by_name = variables(model)
+    if by_name.keys() != weights.keys():
+        raise KeyError(f"weights must be {sorted(by_name)}, but got {sorted(weights)}")
+    for name, variable in by_name.items():
         variable.assign(weights[name])

@@ -69,11 +69,11 @@ class LightningModel:
     def activations(self, inputs: Array, /) -> dict[str, Array]:
         self.module.eval()
         with torch.inference_mode(), training.autocast(self.module.task, self.device.type):
-            found = layers.outputs_of(self.module.network, training.inputs_to_tensor(inputs).to(self.module.device))
+            outputs = layers.outputs_of(self.module.network, training.inputs_to_tensor(inputs).to(self.module.device))
         dtype = torch.get_default_dtype()  # NumPy has no bfloat16
         return {
             name: (output.permute(0, 2, 3, 1) if output.ndim == 4 else output).cpu().to(dtype).numpy()
-            for name, output in found.items()
+            for name, output in outputs.items()
             if isinstance(output, torch.Tensor)
         }
 

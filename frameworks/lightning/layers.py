@@ -130,9 +130,9 @@ def fix_dropout(network: nn.Module, *, seed: int) -> None:
 
 def outputs_of(network: nn.Module, inputs: torch.Tensor) -> dict[str, Any]:
     """Output of every named layer, in the order of the forward pass."""
-    found: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
     handles = [
-        module.register_forward_hook(_keep_in(found, path.replace(".", "_")))
+        module.register_forward_hook(_keep_in(outputs, path.replace(".", "_")))
         for path, module in network.named_modules()
         if path
     ]
@@ -141,11 +141,11 @@ def outputs_of(network: nn.Module, inputs: torch.Tensor) -> dict[str, Any]:
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return outputs
 
 
-def _keep_in(found: dict[str, Any], name: str) -> Callable[[nn.Module, Any, Any], None]:
+def _keep_in(outputs: dict[str, Any], name: str) -> Callable[[nn.Module, Any, Any], None]:
     def hook(_: nn.Module, __: Any, output: Any) -> None:
-        found[name] = output
+        outputs[name] = output
 
     return hook

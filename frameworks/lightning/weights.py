@@ -122,17 +122,17 @@ def _layers(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def places(module: nn.Module, /) -> dict[str, Place]:
     """Canonical name -> place of every weight; raise KeyError on an unmapped layer or tensor."""
-    found: dict[str, Place] = {}
+    by_name: dict[str, Place] = {}
     for name, layer in _layers(module):
         kind = next((kind for kind in type(layer).__mro__ if kind in PLACES), None)
         if kind is None:
             raise KeyError(f"{name}: no map for the weights of {type(layer).__name__}")
-        found |= {f"{name}/{role}": place for role, place in PLACES[kind](layer).items()}
-    mapped = {id(tensor) for place in found.values() for tensor in place.tensors}
+        by_name |= {f"{name}/{role}": place for role, place in PLACES[kind](layer).items()}
+    mapped = {id(tensor) for place in by_name.values() for tensor in place.tensors}
     lost = [name for name, tensor in module.named_parameters() if tensor.requires_grad and id(tensor) not in mapped]
     if lost:
         raise KeyError(f"no map for {', '.join(lost)}")
-    return found
+    return by_name
 
 
 def read(module: nn.Module, /) -> Weights:
@@ -145,20 +145,20 @@ def read(module: nn.Module, /) -> Weights:
 
 def write(module: nn.Module, weights: Weights, /) -> None:
     """Replace every weight; raise KeyError on a missing or unknown name."""
-    found = places(module)
-    if found.keys() != weights.keys():
-        raise KeyError(f"weights must be {sorted(found)}, but got {sorted(weights)}")
+    by_name = places(module)
+    if by_name.keys() != weights.keys():
+        raise KeyError(f"weights must be {sorted(by_name)}, but got {sorted(weights)}")
     with torch.no_grad():
-        for name, place in found.items():
+        for name, place in by_name.items():
             for tensor, array in zip(place.tensors, place.split(weights[name]), strict=True):
                 tensor.copy_(torch.from_numpy(np.ascontiguousarray(array)))
 
 
 def write_gradients(module: nn.Module, gradients: Weights, /) -> None:
     """Set the gradient of every weight that is named."""
-    found = places(module)
+    by_name = places(module)
     for name, gradient in gradients.items():
-        for tensor, array in zip(found[name].tensors, found[name].split(gradient), strict=True):
+        for tensor, array in zip(by_name[name].tensors, by_name[name].split(gradient), strict=True):
             tensor.grad = torch.from_numpy(np.array(array, order="C")).to(tensor)
 
 
