@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from numpy.typing import NDArray
-
+from experiments.contract.arrays import Array
 from experiments.errors import SettingsError
 
 Outcome = Literal["finished", "diverged", "failed", "running", "pruned"]
@@ -175,7 +174,7 @@ class SweepRecord:
     studies: tuple[StudyRecord, ...] = ()
     certificates: tuple[CertificateRecord, ...] = ()
     class_names: tuple[str, ...] = ()
-    pictures: dict[int, NDArray[Any]] = field(default_factory=dict)
+    pictures: dict[int, Array] = field(default_factory=dict)
     control: str = ""
     looks: int = 1
 

@@ -124,13 +124,13 @@ def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: s
     if len(frameworks) < 2:
         return ()
     pair = (frameworks[0], frameworks[1])
-    found: dict[str, CertificateRecord] = {}
+    records: dict[str, CertificateRecord] = {}
     for run in record.runs:
         name = fingerprint(run.config, data_fingerprint=run.facts.get("data_fingerprint", ""), frameworks=pair)
-        if name not in found:
+        if name not in records:
             kept = reader.certificate(experiment_id, name)
-            found[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))
-    return tuple(found.values())
+            records[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))
+    return tuple(records.values())
 
 
 def _record(

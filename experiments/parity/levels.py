@@ -154,47 +154,63 @@ def free_run64(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Tas
     """
     distances = loss_distance(first["losses"], second["losses"])
     floor = np.zeros(len(distances)) if floor is None else floor
+    late_bound = max(1e-7, 1000 * float(floor[-1]))
+    row = partial(Row, level="C4", precision="float64", gates=True)
+    rows = [
+        _losses_row(distances, floor=floor),
+        row(
+            what="predictions flipped after it",
+            measured=_flipped(first["logits"], second["logits"], loss=task.training.loss),
+            bound=0.0,
+            where="",
+        ),
+        row(
+            what="evaluation-mode logits after it",
+            measured=difference(first["logits"], second["logits"]),
+            bound=late_bound,
+            where="",
+        ),
+    ]
+    names = [name for name in first["weights"] if name.endswith(NOT_TRAINED)]
+    statistics = {name: difference(first["weights"][name], second["weights"][name]) for name in names}
+    if statistics:
+        differing = [name for name, value in statistics.items() if not value <= late_bound]
+        rows.append(
+            row(
+                what="moving statistics after it",
+                measured=max(statistics.values()),
+                bound=late_bound,
+                where=differing[0] if differing else "",
+            )
+        )
+    return rows
+
+
+def _losses_row(distances: Array, *, floor: Array) -> Row:
+    """C4: the losses of a free run, at the step that comes nearest to its bound or exceeds it most."""
     bounds = np.maximum(1e-9, 1000 * floor)
     tightest = int(np.argmax(np.where(np.isnan(distances), np.inf, distances / bounds)))
     late = np.flatnonzero(~(distances <= bounds))
     n_strict = int(np.sum(bounds <= 1e-9))
     held = "" if n_strict == len(distances) else f", the first {n_strict} to 1e-9, the others to their own chaos"
-    if task.training.loss == "mean_squared_error":
-        flips = 0.0
-    elif task.training.loss == "cross_entropy":
-        flips = float(np.sum(first["logits"].argmax(axis=1) != second["logits"].argmax(axis=1)))
-    else:
-        flips = float(np.sum((first["logits"] > 0) != (second["logits"] > 0)))
-    statistics = [name for name in first["weights"] if name.endswith(NOT_TRAINED)]
-    row = partial(Row, level="C4", precision="float64", gates=True)
-    rows = [
-        row(
-            what=f"losses of {len(distances)} steps of its own recipe{held}",
-            measured=float(distances[tightest]),
-            bound=float(bounds[tightest]),
-            where=f"step {late[0] + 1}" if late.size else "",
-        ),
-        row(what="predictions flipped after it", measured=flips, bound=0.0, where=""),
-        row(
-            what="evaluation-mode logits after it",
-            measured=difference(first["logits"], second["logits"]),
-            bound=max(1e-7, 1000 * float(floor[-1])),
-            where="",
-        ),
-    ]
-    if statistics:
-        found = {name: difference(first["weights"][name], second["weights"][name]) for name in statistics}
-        bound = max(1e-7, 1000 * float(floor[-1]))
-        differing = [name for name, value in found.items() if not value <= bound]
-        rows.append(
-            row(
-                what="moving statistics after it",
-                measured=max(found.values()),
-                bound=bound,
-                where=differing[0] if differing else "",
-            )
-        )
-    return rows
+    return Row(
+        level="C4",
+        precision="float64",
+        what=f"losses of {len(distances)} steps of its own recipe{held}",
+        measured=float(distances[tightest]),
+        bound=float(bounds[tightest]),
+        gates=True,
+        where=f"step {late[0] + 1}" if late.size else "",
+    )
+
+
+def _flipped(first: Array, second: Array, *, loss: str) -> float:
+    """How many predictions, from logits (n, n_outputs), differ; values have none to flip."""
+    if loss == "mean_squared_error":
+        return 0.0
+    if loss == "cross_entropy":
+        return float(np.sum(first.argmax(axis=1) != second.argmax(axis=1)))
+    return float(np.sum((first > 0) != (second > 0)))
 
 
 def free_run32(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task, spread: float | None) -> list[Row]:

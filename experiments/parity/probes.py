@@ -134,15 +134,15 @@ def untrained(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None
 
 def moved_by_optimizer(subject: Subject, model: Model) -> dict[str, Weights]:
     """How far 300 given gradients move each weight, at a constant and at a falling rate."""
-    found = {}
+    moved = {}
     rate, before = subject.task.optimizer.learning_rate, model.weights()
     fall = np.cos(np.linspace(0, np.pi / 2, STREAM_STEPS, endpoint=False))
     for schedule, factors in (("constant", np.ones(STREAM_STEPS)), ("scheduled", fall)):
         model.load_weights(before)
         model.apply_gradients(gradient_stream(before, seed=subject.seed), learning_rates=rate * factors)
         after = model.weights()
-        found[schedule] = {name: after[name] - before[name] for name in before if not name.endswith(NOT_TRAINED)}
-    return found
+        moved[schedule] = {name: after[name] - before[name] for name in before if not name.endswith(NOT_TRAINED)}
+    return moved
 
 
 def free_run(
@@ -213,12 +213,12 @@ def write_checkpoints(folder: Path, precision: str, checkpoints: list[Weights]) 
 
 def read_checkpoints(folder: Path, precision: str) -> list[Weights]:
     """What `write_checkpoints` wrote."""
-    found: dict[str, Weights] = {}
+    checkpoints: dict[str, Weights] = {}
     with np.load(checkpoint_file(folder, precision)) as arrays:
         for key in arrays.files:
             number, _, name = key.partition(" ")
-            found.setdefault(number, {})[name] = arrays[key]
-    return [found[number] for number in sorted(found)]
+            checkpoints.setdefault(number, {})[name] = arrays[key]
+    return [checkpoints[number] for number in sorted(checkpoints)]
 
 
 def gradients(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None:
@@ -240,11 +240,11 @@ def gradients(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None
     batches = first_batches(subject, dataset).given
     every = max(1, len(batches) // len(checkpoints))
     given = batches[::every][: len(checkpoints)]
-    found: list[Weights] = []
+    taken: list[Weights] = []
 
     def on_epoch_end(epoch: int, losses: Array) -> bool:
         after = model.weights()
-        found.append(
+        taken.append(
             {
                 name: (checkpoints[epoch][name] - after[name]) / PROBE_RATE
                 for name in after
@@ -258,7 +258,7 @@ def gradients(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None
     model.load_weights(checkpoints[0])
     plan = FixedPlan(given=given, batches_per_epoch=1, learning_rates=np.full(len(given), PROBE_RATE))
     model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
-    emit(found)
+    emit(taken)
 
 
 def gradient_stream(weights: Weights, *, seed: int) -> Iterator[Weights]:

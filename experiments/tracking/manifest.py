@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from numpy.typing import NDArray
-
+from experiments.contract.arrays import Array
 from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 
 
@@ -19,7 +18,7 @@ def sweep_from(
     experiment: str,
     description: str,
     command: str,
-    pictures: dict[int, NDArray[Any]],
+    pictures: dict[int, Array],
     control: str,
 ) -> SweepRecord:
     """The record of a sweep.

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from numpy.typing import NDArray
-
+from experiments.contract.arrays import Array
 from experiments.records import Outcome, RunRecord, SweepRecord
 
 
@@ -45,7 +44,7 @@ class CertificateStore(Protocol):
 class ReportReader(CertificateReader, Protocol):
     """Where a report finds what no record holds."""
 
-    def logits(self, run_id: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def logits(self, run_id: str) -> tuple[Array, Array] | None:
         """Test logits (n, n_outputs) and targets of a finished run; None where it left none."""
 
 
@@ -63,7 +62,7 @@ class ReportStore(Protocol):
     def experiment(self, name: str, *, description: str) -> str:
         """Identifier of the experiment of that name, made if need be."""
 
-    def log_pictures(self, sweep_id: str, pictures: Mapping[int, NDArray[Any]]) -> None:
+    def log_pictures(self, sweep_id: str, pictures: Mapping[int, Array]) -> None:
         """Keep pictures of the test set, example -> (h, w, channels), so that the next report needs no data."""
 
     def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:

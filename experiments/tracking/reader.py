@@ -12,8 +12,8 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.errors import SettingsError
 from experiments.records import Outcome, RunRecord, SweepRecord, is_per_epoch
 from experiments.tracking.client import NOTE, TAG, search
@@ -89,7 +89,7 @@ class Reader:
                 return str(runs[0].info.run_id)
         return None
 
-    def logits(self, run_id: str) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    def logits(self, run_id: str) -> tuple[Array, Array] | None:
         """Test logits (n, n_outputs) and targets of a finished run; None where it left none."""
         try:
             path = self._artifact(run_id, "test_logits.npz")
@@ -137,7 +137,7 @@ class Reader:
         ]
         return str(results[0]) if results else ""
 
-    def _read_pictures(self, sweep_id: str) -> dict[int, NDArray[Any]]:
+    def _read_pictures(self, sweep_id: str) -> dict[int, Array]:
         if not self._has_file(sweep_id, "pictures.npz"):
             return {}
         with np.load(self._artifact(sweep_id, "pictures.npz")) as stored:

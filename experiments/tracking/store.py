@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from numpy.typing import NDArray
 
+from experiments.contract.arrays import Array
 from experiments.errors import Locked
 from experiments.execution import environment
 from experiments.execution.locks import Owner
@@ -52,11 +52,11 @@ class Store:
 
     def experiment(self, name: str, *, description: str) -> str:
         """Identifier of the MLflow experiment of that name, made if need be."""
-        found = self.client.get_experiment_by_name(name)
-        if found is not None:
-            if found.lifecycle_stage == "deleted":
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
+        known = self.client.get_experiment_by_name(name)
+        if known is not None:
+            if known.lifecycle_stage == "deleted":
+                self.client.restore_experiment(known.experiment_id)
+            return str(known.experiment_id)
         # The kind lets MLflow's page open on training runs, not on its pages for language models.
         tags = {NOTE: description, "mlflow.experimentKind": "custom_model_development"}
         return str(self.client.create_experiment(name, artifact_location=_artifacts(self.uri, name), tags=tags))
@@ -191,7 +191,7 @@ class Store:
         self.client.log_artifacts(sweep_id, str(folder), "report")
         self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
 
-    def log_pictures(self, sweep_id: str, pictures: Mapping[int, NDArray[Any]]) -> None:
+    def log_pictures(self, sweep_id: str, pictures: Mapping[int, Array]) -> None:
         """Keep pictures of the test set, so that the report can be made again without the data."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "pictures.npz"
