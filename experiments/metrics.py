@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +91,8 @@ def by_class(logits: Array, targets: Array, /) -> dict[str, float]:
     right = np.bincount(targets[answers == targets], minlength=n_classes)
     actual, answered = np.bincount(targets, minlength=n_classes), np.bincount(answers, minlength=n_classes)
     seen = (actual > 0) | (answered > 0)
-    recall, precision, f1 = (_ratio(a, b)[seen] for a, b in ((right, actual), (right, answered),
-                                                            (2 * right, actual + answered)))  # fmt: skip
+    recall, precision = (_ratio(right, of)[seen] for of in (actual, answered))
+    f1 = _ratio(2 * right, actual + answered)[seen]
     return {
         "balanced_accuracy": float(np.mean(_ratio(right, actual)[actual > 0])),
         "macro_precision": float(np.mean(precision)),
@@ -218,54 +217,43 @@ class Metric:
 
 CLASSES, VALUES = ("cross_entropy",), ("mean_squared_error",)
 ANSWERS = (*CLASSES, "binary_cross_entropy", "brier_score")  # their outputs are right or wrong
-
-
-def _share(title: str, of: Callable[[Evaluation], float], *, losses: tuple[str, ...] = CLASSES,
-           higher_is_better: bool = True) -> Metric:  # fmt: skip
-    """A score in [0, 1] that is shown in per cent."""
-    return Metric(title=title, unit="%", factor=100.0, bounds=(0.0, 1.0), decimals=(2, 3), losses=losses, of=of,
-                  higher_is_better=higher_is_better)  # fmt: skip
-
-
-def _of_values(title: str, name: str, *, higher_is_better: bool, may_be_missing: bool = False) -> Metric:
-    """A score of `regression`."""
-    return Metric(title=title, decimals=(3, 4), losses=VALUES, of=lambda given: given.regression.get(name),
-                  higher_is_better=higher_is_better, may_be_missing=may_be_missing)  # fmt: skip
-
+_share = partial(Metric, unit="%", factor=100.0, bounds=(0.0, 1.0), decimals=(2, 3), losses=CLASSES)  # in [0, 1]
+_of_values = partial(Metric, decimals=(3, 4), losses=VALUES)  # in the data's unit, or in none
+_seconds = partial(Metric, unit="s", decimals=(2, 3), in_tables=False, higher_is_better=False)
 
 METRICS: dict[str, Metric] = {  # in the order of tables
-    "accuracy": _share("accuracy", lambda given: accuracy(given.logits, given.targets), losses=ANSWERS),
-    "loss": Metric(title="loss", losses=tuple(LOSSES), higher_is_better=False,
+    "accuracy": _share(title="accuracy", higher_is_better=True, losses=ANSWERS,
+                       of=lambda given: accuracy(given.logits, given.targets)),
+    "loss": Metric(title="loss", higher_is_better=False, losses=tuple(LOSSES),
                    of=lambda given: LOSSES[given.loss](given.logits, given.targets)),
-    "balanced_accuracy": _share("balanced accuracy", lambda given: given.by_class["balanced_accuracy"]),
-    "macro_precision": _share("macro precision", lambda given: given.by_class["macro_precision"]),
-    "macro_recall": _share("macro recall", lambda given: given.by_class["macro_recall"]),
-    "macro_f1": _share("macro-F1", lambda given: given.by_class["macro_f1"]),
-    "brier_score": Metric(title="Brier score", losses=CLASSES, higher_is_better=False,
+    "balanced_accuracy": _share(title="balanced accuracy", higher_is_better=True,
+                                of=lambda given: given.by_class["balanced_accuracy"]),
+    "macro_precision": _share(title="macro precision", higher_is_better=True,
+                              of=lambda given: given.by_class["macro_precision"]),
+    "macro_recall": _share(title="macro recall", higher_is_better=True,
+                           of=lambda given: given.by_class["macro_recall"]),
+    "macro_f1": _share(title="macro-F1", higher_is_better=True, of=lambda given: given.by_class["macro_f1"]),
+    "brier_score": Metric(title="Brier score", higher_is_better=False, losses=CLASSES,
                           of=lambda given: multiclass_brier_score(given.logits, given.targets)),
-    "calibration_error": _share("calibration error", lambda given: calibration_error(given.logits, given.targets),
-                                higher_is_better=False),
-    "rmse": _of_values("RMSE", "rmse", higher_is_better=False),
-    "mae": _of_values("MAE", "mae", higher_is_better=False),
-    "r2": _of_values("R²", "r2", higher_is_better=True, may_be_missing=True),
-    "skill": _of_values("skill", "skill", higher_is_better=True, may_be_missing=True),
+    "calibration_error": _share(title="calibration error", higher_is_better=False,
+                                of=lambda given: calibration_error(given.logits, given.targets)),
+    "rmse": _of_values(title="RMSE", higher_is_better=False, of=lambda given: given.regression["rmse"]),
+    "mae": _of_values(title="MAE", higher_is_better=False, of=lambda given: given.regression["mae"]),
+    "r2": _of_values(title="R²", higher_is_better=True, of=lambda given: given.regression.get("r2"),
+                     may_be_missing=True),
+    "skill": _of_values(title="skill", higher_is_better=True, of=lambda given: given.regression.get("skill"),
+                        may_be_missing=True),
 }  # fmt: skip
-
-
-def _seconds(title: str, *, in_tables: bool = False, **shown: Any) -> Metric:
-    return Metric(title=title, higher_is_better=False, in_tables=in_tables, **{"unit": "s", "decimals": (2, 3)} | shown)
-
-
 COSTS: dict[str, Metric] = {  # what a run took, under the whole names that it is kept by
-    "time/import": _seconds("import"),
-    "time/build": _seconds("build"),
-    "time/first_step": _seconds("first step"),
-    "time/steady_epoch": _seconds("steady epoch", in_tables=True, column="s / epoch"),
-    "time/steady_step": _seconds("steady step", in_tables=True, column="ms / step", unit="ms", factor=1000.0),
-    "time/fit": _seconds("fit"),
-    "time/evaluation": _seconds("evaluation"),
-    "time/checkpoint": _seconds("checkpoint"),
-    "time/total": _seconds("total", in_tables=True, decimals=(1, 2)),
+    "time/import": _seconds(title="import"),
+    "time/build": _seconds(title="build"),
+    "time/first_step": _seconds(title="first step"),
+    "time/steady_epoch": _seconds(title="steady epoch", in_tables=True, column="s / epoch"),
+    "time/steady_step": _seconds(title="steady step", in_tables=True, column="ms / step", unit="ms", factor=1000.0),
+    "time/fit": _seconds(title="fit"),
+    "time/evaluation": _seconds(title="evaluation"),
+    "time/checkpoint": _seconds(title="checkpoint"),
+    "time/total": _seconds(title="total", in_tables=True, decimals=(1, 2)),
     "memory/peak_mib": Metric(title="peak memory", unit="MiB", decimals=(0, 1), column="MiB *", higher_is_better=False),
 }
 ACCURACY, LOSS, TRAINING_LOSS, MEMORY = "test/accuracy", "test/loss", "train_eval/loss", "memory/peak_mib"

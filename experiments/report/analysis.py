@@ -30,6 +30,8 @@ from experiments.task.keys import format_value
 
 SCORES = (metrics.ACCURACY, metrics.LOSS, "time/steady_epoch", metrics.MEMORY)
 MACRO_F1, SKILL = "test/macro_f1", "test/skill"
+# Of the environment, beside versions.
+FACTS = ("data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit")
 FIRST_COLUMNS = 4  # of page one
 UNLIKE = 0.01  # macro-F1 that far from accuracy says something of its own
 SEEDS_OF_AN_INTERVAL = 3
@@ -124,9 +126,7 @@ class Analysis:
     @property
     def facts(self) -> dict[str, str]:
         """Environment of the runs: a value where all agree, else all values."""
-        keys = ["data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python"]
-        keys.append("git_commit")
-        keys += sorted({key for run in self.record.runs for key in run.facts if key.startswith("version.")})
+        keys = [*FACTS, *sorted({key for run in self.record.runs for key in run.facts if key.startswith("version.")})]
         values = {
             key: list(dict.fromkeys(run.facts[key] for run in self.record.runs if key in run.facts)) for key in keys
         }

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from experiments import metrics
-from experiments.report.analysis import Analysis
+from experiments.report.analysis import FACTS, Analysis
 from experiments.report.pairs import CONTROL_ALPHA
 from experiments.report.sanitize import clean
 from experiments.task.search_space import INDEPENDENT
-
-NOT_VERSIONS = (
-    "data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit",
-)  # fmt: skip
 
 
 def paragraph(analysis: Analysis) -> str:
@@ -82,7 +78,7 @@ def _control(analysis: Analysis) -> str:
 
 def _machine(analysis: Analysis) -> str:
     facts = analysis.facts
-    versions = ", ".join(f"{name} {facts[name]}" for name in facts if name not in NOT_VERSIONS)
+    versions = ", ".join(f"{name} {facts[name]}" for name in facts if name not in FACTS)
     return (
         f"Machine: {facts.get('cpu', 'unknown CPU')}, {facts.get('device', 'cpu')}, {facts.get('threads', '?')} "
         f"thread(s) per run, {facts.get('workers', '?')} run(s) at a time; Python {facts.get('python', '?')}, "

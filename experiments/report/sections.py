@@ -47,8 +47,16 @@ def sections_of(analysis: Analysis, *, colours: Colours = NO_COLOURS) -> list[Se
     return builder.sections
 
 
-def _drawn(name: str, figure: Figure | None, *, title: str, caption: str, how: str = "", table: Table | None = None,
-           description: str = "") -> list[Drawn]:  # fmt: skip
+def _drawn(
+    name: str,
+    figure: Figure | None,
+    *,
+    title: str,
+    caption: str,
+    how: str = "",
+    table: Table | None = None,
+    description: str = "",
+) -> list[Drawn]:
     if figure is None:
         return []
     return [

@@ -25,6 +25,7 @@ from experiments.report.studies.facts import (
     total_seconds,
     value_text,
 )
+from experiments.report.studies.selection import STATE_WORDS
 from experiments.task.search_space import Dimension
 
 SENTENCES = 3  # in a title
@@ -111,9 +112,10 @@ def time(study: StudyRecord) -> str:
     """How long it took, and how much of that pruned and failed trials took."""
     ends = [each for trial in study.trials for each in (trial.began, trial.ended) if is_number(each)]
     total = total_seconds(study.trials)
-    parts = {word: total_seconds(t for t in study.trials if effective_state(t) == state) for state, word in
-             (("PRUNED", "pruned"), ("FAIL", "failed"))}  # fmt: skip
-    shares = [f"{100 * part / total:.0f} % in {word} trials" for word, part in parts.items() if part > 0]
+    parts = {
+        state: total_seconds(t for t in study.trials if effective_state(t) == state) for state in ("PRUNED", "FAIL")
+    }
+    shares = [f"{100 * part / total:.0f} % in {STATE_WORDS[state]} trials" for state, part in parts.items() if part > 0]
     spent = f"; of {total:.0f} s of work {' and '.join(shares)}" if shares else ""
     return (
         f"{len(study.trials)} {'trials' if len(study.trials) > 1 else 'trial'} in {max(ends) - min(ends):.0f} s{spent}"
