@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -39,14 +39,11 @@ def carry_out(
     names = tuple(dict.fromkeys(run.framework for run in sweep.runs))
     if len(names) < 2:
         raise SettingsError(f"`action=parity` compares two frameworks, but got {', '.join(names)}; name two")
+    pair = (names[0], names[1])
+    precisions = [each for each in frameworks[pair[0]].precisions if each in frameworks[pair[1]].precisions]
     experiment_id = store.experiment(sweep.name, description=sweep.description)
-    tasks: dict[str, tuple[Run, tuple[str, str]]] = {}
-    for run in sweep.runs:
-        pair = (names[0], names[1])
-        name = fingerprint(plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair)
-        tasks.setdefault(name, (run, pair))
     certificates = []
-    for run, pair in tasks.values():
+    for run in _one_run_per_task(sweep.runs, pair=pair):
         began = time.monotonic()
         certificate = certify.certify(
             run.task,
@@ -57,7 +54,7 @@ def carry_out(
             folder=sweep.folder,
             executor=on_all_cores(sweep.executor),
             load=load,
-            precisions=[each for each in frameworks[pair[0]].precisions if each in frameworks[pair[1]].precisions],
+            precisions=precisions,
         )
         store.log_certificate(
             experiment_id,
@@ -71,6 +68,15 @@ def carry_out(
         console.print(f"{time.monotonic() - began:.0f} s; kept in MLflow under {certificate.fingerprint}", style="dim")
         certificates.append(certificate)
     return certificates
+
+
+def _one_run_per_task(runs: Sequence[Run], *, pair: tuple[str, str]) -> list[Run]:
+    """The first run of each task that needs a certificate of its own."""
+    by_name: dict[str, Run] = {}
+    for run in runs:
+        name = fingerprint(plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair)
+        by_name.setdefault(name, run)
+    return list(by_name.values())
 
 
 def show(certificate: Certificate, *, console: Console) -> None:
