@@ -12,7 +12,7 @@ from in_memory_store import InMemoryStore
 
 import frameworks
 from experiments import data, job
-from experiments.execution import executor
+from experiments.execution import devices, executor
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -22,7 +22,7 @@ def pytest_xdist_auto_num_workers(config):
     sooner without; and a debugger or `-s` needs this one. Every process pins its frameworks to one thread.
     """
     is_whole = config.args == config.getini("testpaths") and not config.option.keyword
-    return min(4, executor.available_cores()) if is_whole and config.option.capture != "no" else 0
+    return min(4, devices.available_cores()) if is_whole and config.option.capture != "no" else 0
 
 
 @pytest.fixture(scope="session")
