@@ -132,7 +132,7 @@ REFUSED = {
     ),
     "unlike any array": (
         {"masses": FEATURES},
-        "arrays of mine.npz: unknown 'masses' Available: class_names, lengths_test, lengths_train, x_test, x_train",
+        "arrays of mine.npz: unknown 'masses'. Available: class_names, lengths_test, lengths_train, x_test, x_train",
     ),
     "x of rank 0": ({"x_train": np.array(1.0)}, r"`x_train has rank 2, 3 or 4` must hold, but got 'shape \(\)'"),
     "x of rank 1": (

@@ -798,7 +798,7 @@ def test_a_key_that_was_typed_too_is_refused(task):
         ),
         (
             {"sampler": Sampler(name="RandomSampler", seed=0, options={"n_startup_trials": 3})},
-            r"options of RandomSampler: unknown 'n_startup_trials' Available: none; ~tuning\.sampler\.options drops",
+            r"options of RandomSampler: unknown 'n_startup_trials'\. Available: none; ~tuning\.sampler\.options drops",
         ),
         (
             {"sampler": Sampler(name="QMCSampler", seed=0, options={"seed": 3})},

@@ -37,5 +37,5 @@ def unknown_name(name: Any, known: Iterable[str], *, of: str = "") -> str:
     """Say that a name is unknown, to whom, which one may have been meant, and which there are."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
-    guess = f"; did you mean {near[0]}?" if near else ""
+    guess = f"; did you mean {near[0]}?" if near else "."
     return f"unknown {name!r}{of and f' of {of}'}{guess} Available: {', '.join(known) or 'none'}"
