@@ -46,7 +46,7 @@ def digits_path(digits, cache):
     return data.write(digits, cache / "prepared")
 
 
-EXECUTOR = job.ExecutorSettings(workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=120)
+EXECUTOR = job.ExecutorSettings(workers=2, threads=1, device="cpu", start_method="forkserver", time_limit_seconds=900)
 
 
 @pytest.fixture(scope="session")

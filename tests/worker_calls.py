@@ -183,8 +183,29 @@ def weights_by_step(subject, load, emit):
     emit(found)
 
 
-def trained_with_seed(load, name, task, path, seed, emit):
-    trained(load, name, task, path, emit, seed=seed)
+# Most of what a Keras probe takes is its beginning, which is shorter in a process that has had one.
+
+
+def trained_with_each_seed(load, name, task, path, seeds, emit):
+    for seed in seeds:
+        trained(load, name, task, path, emit, seed=seed)
+
+
+def untrained_and_free_run(subjects, load, options, emit):
+    """One subject after another: its name, what `untrained` emits of it, and what `free_run`."""
+    for name, subject in subjects.items():
+        emitted = [name]
+        parity.untrained(subject, load, emitted.append)
+        parity.free_run(subject, load, options, emitted.append)
+        emit(emitted)
+
+
+def gradients_of_each(subjects, load, emit):
+    """One subject after another: its name and its gradients."""
+    for name, subject in subjects.items():
+        emitted = [name]
+        parity.gradients(subject, load, emitted.append)
+        emit(emitted)
 
 
 def broken_load(name):

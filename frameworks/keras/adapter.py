@@ -63,6 +63,10 @@ class KerasModel:
         by_path = {variable.path: name for name, variable in weights.variables(self.model).items()}
         names = [by_path[variable.path] for variable in self.model.trainable_variables]
         step = tf.function(lambda given: optimizer.apply(given, self.model.trainable_variables))
+        # Concrete: TensorFlow would look for the graph that fits at every call, which takes longer than a small step.
+        step = step.get_concrete_function(
+            [tf.TensorSpec(each.shape, each.dtype) for each in self.model.trainable_variables]
+        )
         for step_gradients in gradients:
             step([tf.convert_to_tensor(step_gradients[name]) for name in names])
 
