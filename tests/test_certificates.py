@@ -1,5 +1,8 @@
 """`action=parity` from the command to the report."""
 
+import json
+from pathlib import Path
+
 import mlflow
 import pytest
 from commands import command
@@ -76,7 +79,8 @@ def test_one_framework_has_nothing_to_certify(memory_store):
 
 def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
-    certified = command("experiment=digits_mlp", "action=parity", cwd=tmp_path, cache=cache)
+    task = ("experiment=digits_mlp", "regularization.dropout=0.2")
+    certified = command(*task, "action=parity", cwd=tmp_path, cache=cache)
     assert certified.returncode == 0, certified.stderr
     assert "Certified: lightning and keras train digits_mlp identically." in certified.stdout
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
@@ -88,7 +92,13 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path,
         "certificate.md",
     }
 
-    swept = command("experiment=digits_mlp", "training.epochs=1", "seed=0", cwd=tmp_path, cache=cache)
+    content = json.loads(Path(client.download_artifacts(kept.info.run_id, "certificate.json")).read_text())
+    assert content["passed"] is True
+    found = {(row["level"], row["precision"]) for row in content["rows"]}
+    assert {("C0", "float64"), ("C1", "float32"), ("C2", "float64"), ("C3", "float32"), ("C4", "float64")} <= found
+    assert {("C5", "float32"), ("C6", "float64"), ("C6", "float32")} <= found
+
+    swept = command(*task, "training.epochs=1", "seed=0", cwd=tmp_path, cache=cache)
     assert swept.returncode == 0, swept.stderr
     assert (
         "Certified: keras and lightning train this task (adam) identically in float64 (C0, C1, C2, C3, C4, C6)."
@@ -97,9 +107,7 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path,
     (html,) = tmp_path.glob("outputs/digits-mlp/*/report/report.html")
     assert "keras and lightning, adam</caption>" in html.read_text()
 
-    other = command(
-        "experiment=digits_mlp", "training.epochs=1", "seed=0", "optimizer.epsilon=1e-7", cwd=tmp_path, cache=cache
-    )
+    other = command(*task, "training.epochs=1", "seed=0", "optimizer.epsilon=1e-7", cwd=tmp_path, cache=cache)
     assert "Not certified: nobody has run `action=parity` on this task (digits_mlp, adam) yet." in other.stdout
 
 

@@ -30,6 +30,23 @@ def asked(name, task):
     return change(task, training={"precision": "float64"}) if name == "numpy" else task
 
 
+@pytest.fixture(scope="module")
+def kept():
+    return {}
+
+
+@pytest.fixture
+def trained_once(in_worker, digits_path, kept):
+    """`trained_once(name, task)`: what `trained` emits, for all who only read it."""
+
+    def once(name, asked):
+        if (name, asked) not in kept:
+            kept[name, asked] = in_worker(trained, frameworks.load, name, asked, digits_path)
+        return kept[name, asked]
+
+    return once
+
+
 @each_framework
 def test_weights_come_back_as_they_were_loaded(in_worker, name, asked, digits_path):
     first, second = in_worker(weights_twice, frameworks.load, name, asked, digits_path)
@@ -61,8 +78,8 @@ def test_logits_are_in_evaluation_mode(in_worker, name, task, digits_path, digit
 
 
 @each_framework
-def test_fit_takes_every_step_and_tells_every_epoch(in_worker, name, asked, digits_path, digits):
-    told = in_worker(trained, frameworks.load, name, asked, digits_path)
+def test_fit_takes_every_step_and_tells_every_epoch(trained_once, name, asked, digits):
+    told = trained_once(name, asked)
     steps_per_epoch = -(-len(digits.y_train) // 32)
     assert told["n_steps"] == 2 * steps_per_epoch
     assert [(epoch, losses.shape) for epoch, losses in told["losses"]] == [
@@ -79,11 +96,11 @@ def test_fit_stops_when_it_is_told_to(in_worker, name, asked, digits_path):
 
 
 @both_frameworks
-def test_the_same_seed_gives_the_same_bits_with_dropout(in_worker, name, task, digits_path):
+def test_the_same_seed_gives_the_same_bits_with_dropout(in_worker, trained_once, name, task, digits_path):
     with_dropout = change(task, regularization={"dropout": 0.5})
     first = in_worker(trained, frameworks.load, name, with_dropout, digits_path)
     second = in_worker(trained, frameworks.load, name, with_dropout, digits_path)
-    without = in_worker(trained, frameworks.load, name, task, digits_path)
+    without = trained_once(name, task)
     for key in first["after"]:
         np.testing.assert_array_equal(first["after"][key], second["after"][key])
     assert (first["after"]["dense1/kernel"] != without["after"]["dense1/kernel"]).any()
@@ -113,9 +130,9 @@ def test_a_gpu_that_is_not_there_is_refused(in_worker, name, asked):
     assert "needs a GPU that" in in_worker(gpu, frameworks.load, name, asked)
 
 
-def test_the_frameworks_take_the_same_first_step(in_worker, task, digits_path):
+def test_the_frameworks_take_the_same_first_step(trained_once, task):
     """The first batch's loss to 1e-5 relative, as float32 rounding leaves it (measured 1e-7)."""
-    first, second = (in_worker(trained, frameworks.load, name, task, digits_path) for name in ("lightning", "keras"))
+    first, second = (trained_once(name, task) for name in ("lightning", "keras"))
     losses = [told["losses"][0][1][0] for told in (first, second)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     np.testing.assert_array_equal(first["before"]["dense1/kernel"], second["before"]["dense1/kernel"])
@@ -131,10 +148,10 @@ def test_the_frameworks_train_alike_in_float64(in_worker, task, digits_path):
 
 
 @both_frameworks
-def test_mixed_precision_keeps_weights_and_logits_in_float32(in_worker, name, task, digits_path):
+def test_mixed_precision_keeps_weights_and_logits_in_float32(in_worker, trained_once, name, task, digits_path):
     mixed = change(task, training={"precision": "mixed_bfloat16"})
     told = in_worker(trained, frameworks.load, name, mixed, digits_path)
-    single = in_worker(trained, frameworks.load, name, task, digits_path)
+    single = trained_once(name, task)
     assert {weight.dtype for weight in told["after"].values()} == {np.dtype("float32")}
     for (_, losses), (_, others) in zip(told["losses"], single["losses"], strict=True):
         assert losses.dtype == np.float32

@@ -445,10 +445,11 @@ def test_two_workers_try_the_same_points_as_one(memory_laboratory, small, monkey
 # The command itself
 
 
+N_TRIALS = 4  # of each of two studies
 COMMAND = (
     "experiment=digits_mlp",
     "tuning=lr_depth",
-    "tuning.trials=6",
+    f"tuning.trials={N_TRIALS}",
     "framework=lightning,keras",
     "seed=0",
     "training.epochs=4",
@@ -466,7 +467,7 @@ def query(folder, text):
     return []
 
 
-def wait_until(condition, running, *, seconds=180):
+def wait_until(condition, running, *, seconds=600):
     deadline = time.monotonic() + seconds
     while not (found := condition()) and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.05)
@@ -478,14 +479,14 @@ def assert_whole_and_right(folder, cache, client):
     done = command(*COMMAND, cwd=folder, cache=cache)
     assert done.returncode == 0, done.stderr
     states = assert_agreement(folder, client)
-    assert [len(each) for each in states.values()] == [6, 6]
+    assert [len(each) for each in states.values()] == [N_TRIALS] * 2
     assert {state for each in states.values() for state in each} <= {"COMPLETE", "PRUNED"}
     assert not query(folder, "select * from trials where state in ('RUNNING', 'WAITING')")
     (parent,) = all_runs(client, "tags.`tandem.kind` = 'sweep'")
     assert parent.info.status == "FINISHED"
     kept = Store(f"sqlite:///{folder}/mlflow.db").reader.read_sweep(parent.info.run_id)
-    assert [len(study.trials) for study in kept.studies] == [6, 6]
-    assert "6 trials (" in done.stdout
+    assert [len(study.trials) for study in kept.studies] == [N_TRIALS] * 2
+    assert f"{N_TRIALS} trials (" in done.stdout
     return states
 
 
@@ -495,9 +496,9 @@ def test_a_search_that_is_killed_at_half_goes_on_where_it_stopped(local, tmp_pat
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     finished = "select trial_id from trials where state in ('COMPLETE', 'PRUNED')"
     with started(*COMMAND, cwd=tmp_path, cache=cache) as running:
-        wait_until(lambda: len(query(tmp_path, finished)) >= 6, running)
+        wait_until(lambda: len(query(tmp_path, finished)) >= N_TRIALS, running)
         running.kill()
-        running.communicate(timeout=60)
+        running.communicate(timeout=300)
     assert running.returncode == -signal.SIGKILL
     before = {study.study_name: [trial.params for trial in study.trials] for study in optuna_studies(tmp_path)}
     n_running = len(query(tmp_path, "select * from trials where state = 'RUNNING'"))
