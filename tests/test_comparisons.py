@@ -154,7 +154,7 @@ def test_a_plain_command_compares_frameworks():
 def test_a_factor_may_be_any_key_but_a_comparison_says_all_of_itself():
     with pytest.raises(errors.SettingsError, match=r"comparison\.factor: must be text, but got None"):
         job("experiment=digits_mlp", "comparison.factor=null")
-    with pytest.raises(errors.SettingsError, match=r"comparison\.unknown 'basline'; did you mean baseline\?"):
+    with pytest.raises(errors.SettingsError, match=r"comparison\.basline: unknown 'basline'; did you mean baseline\?"):
         job("experiment=digits_mlp", "+comparison.basline=x")
 
 
@@ -182,7 +182,7 @@ def test_a_factor_may_be_any_key_but_a_comparison_says_all_of_itself():
             "tuning.space.optimizer.learning_rate.low=2",
             r"tuning\.space\.optimizer\.learning_rate: `low < high` must hold, but got '2 and 1'; swap them",
         ),
-        ("+tuning.trails=3", r"tuning\.unknown 'trails'; did you mean trials\?"),
+        ("+tuning.trails=3", r"tuning\.trails: unknown 'trails'; did you mean trials\?"),
     ],
 )
 def test_a_search_that_says_too_little_or_looks_at_the_test_set_is_refused(override, message):
