@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -48,6 +49,8 @@ def command(*arguments: str, cwd: Path, cache: Path) -> Done:
         patch.setattr(sys, "argv", [RUN, *_with_database(arguments, cwd)])
         patch.setattr(run, "COLLECTED", [])
         patch.setenv("TANDEM_CACHE", str(cache))
+        # Hydra's logging closes all handlers there are, and absl's, once TensorBoard is imported, pytest's capture.
+        patch.setattr(logging, "shutdown", lambda *_: None)
         patch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ is found beside run.py, as when it is what was started
         try:
             code = run.main()
