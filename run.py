@@ -47,22 +47,25 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
     Raises:
         SettingsError: If anything is wrong with them.
     """
-    composition.check_tuned(typed[1:])
     folders = composition.config_folders(typed[1:], conf=CONF)
     # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
-    told_full_error = os.environ.get("HYDRA_FULL_ERROR")
+    own_full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
-    sys.argv = [*typed[:1], *composition.with_search_path(typed[1:])]
     try:
+        sys.argv = [*typed[:1], *composition.with_search_path(typed[1:], conf=CONF)]
         collect()
     except (HydraException, OmegaConfBaseException) as error:
-        if told_full_error == "1":
+        if own_full_error == "1":
             raise
         raise SettingsError(composition.explain(error, folders=folders)) from error
+    except OSError as error:
+        raise SettingsError(f"`output` must be a folder that can be written, but: {error}; name another") from error
     finally:
         sys.argv = list(typed)
         os.environ.pop("HYDRA_FULL_ERROR")
+        if own_full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = own_full_error
     if not COLLECTED:
         sys.exit(ExitCode.ALL_GOOD)  # --help, --cfg, --info
     for _, choices, _ in COLLECTED:

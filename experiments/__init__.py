@@ -10,7 +10,8 @@ parity        is it the same
 statistics    how sure are we
 report        how is it said
 
-settings (conf -> job), preparation (jobs -> sweep), training (the runs of a sweep) and recording (events -> store and
-screen) join the rooms; records is what is kept of a run, metrics what is measured, fingerprint how things are named,
-errors what can go wrong. ARCHITECTURE.md says who may import whom.
+composition (what Hydra refuses, in our words), settings (conf -> job), preparation (jobs -> sweep), training (the runs
+of a sweep) and recording (events -> store and screen) join the rooms; job, sweep and records are what passes between
+them; metrics is what is measured, fingerprint how things are named, errors what can go wrong. ARCHITECTURE.md says who
+may import whom.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import re
 from collections.abc import Mapping, Sequence
@@ -13,42 +12,58 @@ from omegaconf import OmegaConf
 from experiments.errors import SettingsError
 from experiments.task.checks import unknown_name
 
-OUTPUT = "outputs"  # as conf/config.yaml has it: where +tuned=NAME looks unless output=FOLDER is typed
+OUTPUT = "outputs"  # as conf/config.yaml has it
 
 
 def config_folders(arguments: Sequence[str], *, conf: Path) -> list[Path]:
-    """Where the files of a command line may lie: conf/, the user's own --config-dir, what searches left behind."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd", type=Path)
-    own: Path | None = parser.parse_known_args(list(arguments))[0].config_dir
-    return [folder for folder in (own, tuned_folder(arguments), conf) if folder is not None and folder.is_dir()]
+    """Where the files of a command line may lie: the user's own --config-dir, what searches left behind, conf/."""
+    own = _config_dir(arguments)
+    folders = (own, tuned_folder(arguments, conf=conf), conf)
+    return [folder for folder in folders if folder is not None and folder.is_dir()]
 
 
-def tuned_folder(arguments: Sequence[str]) -> Path:
+def _config_dir(arguments: Sequence[str]) -> Path | None:
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        option, has_value, value = word.partition("=")
+        if option in ("--config-dir", "-cd"):
+            return Path(value if has_value else following)
+    return None
+
+
+def tuned_folder(arguments: Sequence[str], *, conf: Path) -> Path:
     """Where searches of this `output` leave their best settings, one file tuned/NAME.yaml each."""
-    stated = [argument.removeprefix("output=") for argument in arguments if argument.startswith("output=")]
-    return Path(stated[-1] if stated else OUTPUT) / "tuned"
+    output = OUTPUT
+    for folder in (conf, _config_dir(arguments) or conf):
+        local = folder / "local" / "default.yaml"
+        if local.is_file():
+            output = OmegaConf.select(OmegaConf.load(local), "output", default=output)
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") == "output":
+            output = value.strip("'\"")
+    return Path(output) / "tuned"
 
 
-def with_search_path(arguments: Sequence[str]) -> list[str]:
-    """The arguments, and before +tuned=NAME where Hydra is to look for it."""
-    path = f"hydra.searchpath=[file://{tuned_folder(arguments)}]"
-    return [word for each in arguments for word in ((path, each) if each.startswith("+tuned=") else (each,))]
-
-
-def check_tuned(arguments: Sequence[str]) -> None:
-    """Check that there is something for +tuned=NAME to find: without a folder Hydra would take it for a new key.
+def with_search_path(arguments: Sequence[str], *, conf: Path) -> list[str]:
+    """The arguments, and before +tuned=NAME where Hydra is to look for it.
 
     Raises:
-        SettingsError: If no search has left anything under this `output`.
+        SettingsError: If nothing is there, nor in the user's own folders: Hydra would take `tuned` for a new key.
     """
-    folder = tuned_folder(arguments)
+    folder = tuned_folder(arguments, conf=conf)
+    own = _config_dir(arguments)
+    has_own = any(word.startswith("hydra.searchpath=") for word in arguments) or (own and (own / "tuned").is_dir())
+    words: list[str] = []
     for argument in arguments:
-        if argument.startswith("+tuned=") and not folder.is_dir():
+        if argument.startswith("+tuned=") and folder.is_dir():
+            words.append(f"hydra.searchpath=['file://{folder}']")
+        elif argument.startswith("+tuned=") and not has_own:
             raise SettingsError(
                 f"{argument}: `{folder}` must exist, but no search has left its best setting there; "
                 "run one (tuning=lr_depth), or name its folder with output=FOLDER"
             )
+        words.append(argument)
+    return words
 
 
 def check_choices(choices: Mapping[str, str | None], *, folders: Sequence[Path]) -> None:

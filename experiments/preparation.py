@@ -213,11 +213,19 @@ def _comparison(stated: ComparisonSettings, search: TuningSettings | None) -> Co
 
 
 def _new_folder(parent: Path) -> Path:
-    """Make a folder named after the time; two commands within a second get one each."""
+    """Make a folder named after the time; two commands within a second get one each.
+
+    Raises:
+        SettingsError: If no folder can be made there.
+    """
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a file or a dangling link in its way, a disk that cannot be written
+        raise SettingsError(f"`output` must be a folder that can be written, but: {error}; name another") from error
     for number in itertools.count(1):
         folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
+            folder.mkdir()
             return folder
     raise AssertionError("count never ends")

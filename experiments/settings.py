@@ -1,4 +1,4 @@
-"""conf -> Job: plain, checked settings. The only module that imports omegaconf.
+"""conf -> Job: plain, checked settings.
 
 A job is what one composed config asks for. All problems of a config are told at once, each with its key.
 """
@@ -16,22 +16,21 @@ from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 
-from experiments import task as words
 from experiments.data.catalog import SOURCES
 from experiments.data.fit import check_fit
 from experiments.errors import SettingsError
 from experiments.fingerprint import plain, tag_of
 from experiments.job import Job
-from experiments.task import Task
+from experiments.task import DATASETS, NETWORKS, OPTIMIZERS, SCHEDULES, Task
 from experiments.task.checks import unknown_name
 from experiments.task.search_space import Dimension
 
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
 KINDS: dict[str, dict[str, type]] = {
-    "data": dict(words.DATASETS),
-    "network": dict(words.NETWORKS),
-    "optimizer": dict(words.OPTIMIZERS),
-    "schedule": dict(words.SCHEDULES),
+    "data": dict(DATASETS),
+    "network": dict(NETWORKS),
+    "optimizer": dict(OPTIMIZERS),
+    "schedule": dict(SCHEDULES),
 }
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
 NOT_LABELS = (

@@ -30,7 +30,7 @@ def room_of_import(name: str, root: Path) -> str:
     """experiments.task.keys.flatten -> experiments/task/."""
     top, _, rest = name.partition(".")
     second = rest.partition(".")[0]
-    if (root / top / second).is_dir():
+    if second and (root / top / second).is_dir():
         return f"{top}/{second}/"
     return f"{top}/{second}.py" if (root / top / f"{second}.py").is_file() else f"{top}/__init__.py"
 

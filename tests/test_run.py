@@ -83,6 +83,42 @@ def test_a_tuned_setting_is_looked_for_below_output(tmp_path, cache, monkeypatch
     assert (done.returncode, done.stderr) == (2, "tuned: unknown 'mime'; did you mean mine? Available: mine\n")
 
 
+def test_a_tuned_setting_of_ones_own_needs_no_search(own, tmp_path, cache):
+    (own / "tuned").mkdir()
+    (own / "tuned" / "mine.yaml").write_text("# @package _global_\noptimizer: {learning_rate: 0.125}\n")
+    typed = ("--config-dir", str(own), "experiment=digits_mlp", "+tuned=mine", "-c", "job")
+    done = command(*typed, cwd=tmp_path, cache=cache)
+    assert yaml.safe_load(done.stdout)["optimizer"]["learning_rate"] == 0.125
+
+
+@pytest.mark.parametrize("typed", [["++output=else where"], ["output='else where'"], []])
+def test_a_tuned_setting_is_found_however_its_folder_is_said(own, tmp_path, cache, typed):
+    if not typed:
+        (own / "local").mkdir()
+        (own / "local" / "default.yaml").write_text("output: else where\n")
+        typed = ["--config-dir", str(own)]
+    path = tmp_path / "else where" / "tuned" / "tuned" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("# @package _global_\noptimizer: {learning_rate: 0.125}\n")
+    done = command(*typed, "experiment=digits_mlp", "+tuned=mine", "--cfg", "job", cwd=tmp_path, cache=cache)
+    assert yaml.safe_load(done.stdout)["optimizer"]["learning_rate"] == 0.125, done.stderr
+
+
+@pytest.mark.parametrize("in_the_way", ["a file", "a dangling link"])
+def test_an_output_that_is_no_folder_is_refused(tmp_path, cache, monkeypatch, in_the_way):
+    refuse_to_start(monkeypatch)
+    (tmp_path / "outputs").mkdir()
+    place = tmp_path / "outputs" / "digits-mlp"
+    place.write_text("") if in_the_way == "a file" else place.symlink_to(tmp_path / "nowhere")
+    done = command("experiment=digits_mlp", "seed=0", cwd=tmp_path, cache=cache)
+    assert done.returncode == 2
+    assert "`output` must be a folder that can be written, but: " in done.stderr
+    assert "digits-mlp" in done.stderr
+    unwritable = command("experiment=digits_mlp", "output=/proc/nope", cwd=tmp_path, cache=cache)
+    assert unwritable.returncode == 2
+    assert "`output` must be a folder that can be written, but: " in unwritable.stderr
+
+
 def test_tuned_settings_are_looked_for_where_the_config_leaves_them():
     assert yaml.safe_load((PROJECT / "conf" / "config.yaml").read_text())["output"] == composition.OUTPUT
 
