@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ def config_folders(arguments: Sequence[str], *, conf: Path) -> list[Path]:
 
 
 def _config_dir(arguments: Sequence[str]) -> Path | None:
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*arguments, ""]):
         option, has_value, value = word.partition("=")
         if option in ("--config-dir", "-cd"):
             return Path(value if has_value else following)
