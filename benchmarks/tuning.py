@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.execution.environment import PROJECT
-from experiments.execution.executor import THREAD_VARIABLES
+from experiments.execution.worker_environment import THREAD_VARIABLES
 
 PINNED = dict.fromkeys(THREAD_VARIABLES, "1")
 ALONE = """

@@ -16,7 +16,10 @@ Action = Literal["train", "parity", "report"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutorSettings:
-    """Where and how runs are executed: `workers` at a time, each on `devices` devices of `threads` threads."""
+    """Where and how runs are executed: `workers` at a time, each on `devices` devices of `threads` threads.
+
+    `environment` are variables that workers have beside the few that they always have.
+    """
 
     workers: int
     threads: int
@@ -24,6 +27,7 @@ class ExecutorSettings:
     start_method: Literal["auto", "forkserver", "spawn"]
     time_limit_seconds: float
     devices: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the counts."""

@@ -62,8 +62,18 @@ def prepare(
     folder = _new_folder(Path(first.output) / slug(first.task.name))
     names = sorted({job.framework.name for job in jobs})
     executor = LocalExecutor(
-        settings=settings, device=device, preload=[frameworks[name].module for name in names], folder=folder
+        settings=settings,
+        device=device,
+        preload=[frameworks[name].module for name in names],
+        folder=folder,
+        told=[prefix for name in names for prefix in frameworks[name].variables],
     )
+    if executor.environment.left_out:
+        names_left_out = ", ".join(executor.environment.left_out)
+        console.print(
+            f"Left out of the workers' environment: {names_left_out}; executor.environment={{NAME: value}} gives one.",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
     return Sweep(
         name=first.task.name,
         description=first.description,
@@ -193,6 +203,7 @@ def _runs(
             spec=dataset.spec,
             labels=job.labels or {"framework": job.framework.name},
             overrides=job.overrides,
+            environment=job.executor.environment,
         )
         runs[run.fingerprint] = run
     return tuple(runs.values())

@@ -203,6 +203,9 @@ class RunRecorder:
             "data": dataset.describe(),
             "data_fingerprint": dataset.fingerprint,
         }
+        if self._executor.environment.left_out:
+            facts["environment_left_out"] = " ".join(self._executor.environment.left_out)
+        facts |= {f"environment.{name}": value for name, value in run.environment.items()}
         active.run_id = self.store.start_run(
             self.experiment_id,
             parent_id=active.parent_id,

@@ -9,8 +9,16 @@ from experiments.contract import Framework, FrameworkSpec
 # name in conf/framework/*.yaml -> what is known before the import; a new framework is a row here, a folder, a YAML and
 # an extra. The colours are Okabe and Ito's.
 FRAMEWORKS = {
-    "lightning": FrameworkSpec(module="frameworks.lightning.adapter", colour="#0072B2"),
-    "keras": FrameworkSpec(module="frameworks.keras.adapter", colour="#D55E00"),
+    "lightning": FrameworkSpec(
+        module="frameworks.lightning.adapter",
+        colour="#0072B2",
+        variables=("PL_", "LIGHTNING_", "TORCH", "PYTORCH_", "ATEN_", "XRT_"),
+    ),
+    "keras": FrameworkSpec(
+        module="frameworks.keras.adapter",
+        colour="#D55E00",
+        variables=("KERAS_", "TF_", "TENSORFLOW_", "XLA_", "JAX_", "ITEX_"),
+    ),
     "numpy": FrameworkSpec(module="frameworks.numpy.adapter", colour="#009E73", max_devices=1, precisions=("float64",)),
 }
 

@@ -203,12 +203,14 @@ def test_more_devices_than_cores_are_refused(exact, cache, tmp_path):
 
 def test_fewer_gpus_than_devices_are_refused(exact, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    monkeypatch.setattr(devices, "WSL_DEVICE", tmp_path)
     with pytest.raises(SettingsError, match="visible GPUs` must hold, but got 2 devices and 1 GPUs; lower"):
         planned(exact, tmp_path, cache, settings=dataclasses.replace(TWO_DEVICES, device="gpu"))
 
 
 def test_gpus_are_handed_out_in_groups(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,1,2,9")
+    monkeypatch.setattr(devices, "WSL_DEVICE", tmp_path)
     assert devices.gpu_groups(1) == ["4", "7", "1", "2", "9"]
     settings = dataclasses.replace(EXECUTOR, start_method="auto", devices=2)
     pairs = executor.LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)

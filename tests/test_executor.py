@@ -9,9 +9,10 @@ from conftest import EXECUTOR
 from worker_calls import chatter, complain, die, environment, run_out_of_memory, say, sleep
 
 from experiments.errors import SettingsError
-from experiments.execution import executor
+from experiments.execution import devices
 from experiments.execution.devices import check_share, choose_device
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
+from experiments.execution.worker_environment import THREAD_VARIABLES
 
 
 def items(tmp_path, *calls):
@@ -83,7 +84,7 @@ def test_chatter_goes_to_the_log_and_not_to_the_terminal(local, tmp_path, capfd)
 def test_workers_have_no_gpu_and_pinned_threads(local, tmp_path):
     (_, seen), _ = local.run(items(tmp_path, (environment,)))
     assert seen["CUDA_VISIBLE_DEVICES"] == ""
-    assert {seen[name] for name in executor.THREAD_VARIABLES} == {"1"}
+    assert {seen[name] for name in THREAD_VARIABLES} == {"1"}
 
 
 def test_spawn_is_the_other_way(tmp_path):
@@ -97,13 +98,17 @@ def test_spawn_is_the_other_way(tmp_path):
     ("visible", "requested", "device"),
     [("0,1", "auto", "gpu"), ("0", "cpu", "cpu"), ("", "auto", "cpu"), ("-1", "auto", "cpu"), ("2", "gpu", "gpu")],
 )
-def test_the_device_follows_what_is_visible(monkeypatch, visible, requested, device):
+def test_the_device_follows_what_is_visible(monkeypatch, tmp_path, visible, requested, device):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr(devices, "NVIDIA_DEVICES", tmp_path)
+    assert choose_device("auto") == "cpu"  # a variable brings no GPU
+    (tmp_path / "0000:01:00.0").mkdir()
     assert choose_device(requested) == device
 
 
 def test_gpus_are_handed_out_one_per_worker_and_forked_by_spawn(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    monkeypatch.setattr(devices, "WSL_DEVICE", tmp_path)
     settings = dataclasses.replace(EXECUTOR, start_method="auto")
     two = LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
     assert two.start_method == "spawn"

@@ -272,3 +272,23 @@ def dropped_on_two(load, task, emit):
     dropout = model.model.get_layer("dropout1")
     kept = strategy.run(lambda: dropout(np.ones((4, 64), "float32"), training=True))
     emit([each.numpy() for each in strategy.experimental_local_results(kept)])
+
+
+def fed_wrongly(run, load, emit):
+    """`train`, with a framework that asks for the first batch of each epoch twice and trains on it once more."""
+    from experiments.contract.plan import BatchPlan
+    from experiments.execution import audit
+    from experiments.execution.worker import train
+
+    class Repeating(audit.AuditedPlan):
+        def batches(self, epoch):
+            batches = list(super().batches(epoch))
+            next(super().batches(epoch))
+            yield from [batches[0], *batches[:-1]]
+
+    assert BatchPlan  # the plan beneath is the real one
+    audit.AuditedPlan = Repeating
+    import experiments.execution.worker as worker
+
+    worker.AuditedPlan = Repeating
+    train(run, load, emit)

@@ -108,12 +108,14 @@ class FrameworkSpec:
         colour: Of its runs in every figure, "#rrggbb".
         max_devices: How many devices can share one of its runs; None: any number.
         precisions: Those of `training.precision` that it computes in.
+        variables: How the variables of the environment begin that it reads; workers do not inherit them.
     """
 
     module: str
     colour: str
     max_devices: int | None = None
     precisions: tuple[Precision, ...] = get_args(Precision)
+    variables: tuple[str, ...] = ()
 
 
 def require_gpus(devices: int, *, seen: int, by: str) -> None:

@@ -10,14 +10,16 @@ from experiments.errors import SettingsError
 from experiments.job import ExecutorSettings
 
 NVIDIA_DEVICES = Path("/proc/driver/nvidia/gpus")
+WSL_DEVICE = Path("/dev/dxg")  # Windows' Linux has GPUs, but does not list them there
 
 
 def visible_gpus() -> list[str]:
     """Identifiers for CUDA_VISIBLE_DEVICES, found without importing a framework or touching a device."""
+    present = [str(index) for index, _ in enumerate(sorted(NVIDIA_DEVICES.glob("*")))]
     stated = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if stated is not None:
-        return [gpu for gpu in stated.split(",") if gpu.strip() not in ("", "-1")]
-    return [str(index) for index, _ in enumerate(sorted(NVIDIA_DEVICES.glob("*")))]
+    if stated is None or not (present or WSL_DEVICE.exists()):
+        return present  # a variable that names GPUs brings none
+    return [gpu for gpu in stated.split(",") if gpu.strip() not in ("", "-1")]
 
 
 def choose_device(requested: str) -> str:

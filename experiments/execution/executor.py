@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.execution import devices
-from experiments.execution.environment import PROJECT
 from experiments.execution.preload_log import PRELOAD_LOG
+from experiments.execution.worker_environment import WorkerEnvironment, worker_environment
 from experiments.job import ExecutorSettings
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +75,28 @@ class LocalExecutor:
         device: "cpu" or "gpu", from `choose_device`.
         preload: Modules that the forkserver imports once, so that each fork starts with them.
         folder: Where the forkserver's own log goes.
+        told: How the variables begin that the frameworks read.
+        environment: The variables that workers have, made of few of this process's.
     """
 
     settings: ExecutorSettings
     device: str
     preload: Sequence[str]
     folder: Path
+    told: Sequence[str] = ()
+    environment: WorkerEnvironment = field(init=False)
     _context: Any = field(init=False)
     _to_stop: set[int] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        """Set the environment that workers inherit: threads before any import, no GPU unless asked for."""
-        for name in THREAD_VARIABLES:
-            os.environ[name] = str(self.settings.threads)
-        os.environ["TF_NUM_INTEROP_THREADS"] = "1"
-        if self.device == "cpu":
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        """Make the environment of workers, and choose how they are started."""
+        self.environment = worker_environment(
+            os.environ,
+            threads=self.settings.threads,
+            device=self.device,
+            stated=self.settings.environment,
+            told=self.told,
+        )
         method = self.settings.start_method
         if method == "auto":
             fork_is_safe = self.device == "cpu" and sys.platform == "linux"
@@ -107,14 +111,9 @@ class LocalExecutor:
     def warm_up(self) -> None:
         """Start the forkserver, which imports the frameworks while the caller does something else."""
         if self.start_method == "forkserver":
-            os.environ[PRELOAD_LOG] = str((self.folder / "preload.log").resolve())
-            # Before Python 3.13 a forkserver does not take over sys.path.
-            os.environ["PYTHONPATH"] = os.pathsep.join(
-                [str(PROJECT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-            )
             self._context.set_forkserver_preload(["__main__", "experiments.execution.preload_log", *self.preload])
-            multiprocessing.forkserver.ensure_running()
-            del os.environ[PRELOAD_LOG]  # a command that this process starts is not to be silenced
+            with self.environment.in_force(**{PRELOAD_LOG: str((self.folder / "preload.log").resolve())}):
+                multiprocessing.forkserver.ensure_running()
 
     def run(self, items: Iterable[WorkItem]) -> Iterator[tuple[int, Any]]:
         """Do all of them; yield (index of the item, its event), and for each a last `Completed` or `Failed`."""
@@ -154,7 +153,8 @@ class LocalExecutor:
     def _start(self, index: int, item: WorkItem, gpu: str | None) -> _Process:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_worker_main, args=(item, theirs, gpu), daemon=True)
-        process.start()
+        with self.environment.in_force():
+            process.start()
         theirs.close()
         deadline = time.monotonic() + self.settings.time_limit_seconds
         return _Process(

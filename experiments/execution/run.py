@@ -17,7 +17,7 @@ class Run:
     """One training of one task by one framework with one seed.
 
     `data_path` is what `data.write` wrote, `spec` what its examples look like, `folder` where the run leaves its files,
-    `devices` how many devices share it.
+    `devices` how many devices share it, `environment` the variables that a user has workers have.
     `name`, `labels` and `overrides` say how a person asked for it; its numbers do not depend on them. A trial is a
     run of a search: it is never scored on the test set, keeps no model, and stops when the parent says so.
     """
@@ -35,6 +35,7 @@ class Run:
     overrides: tuple[str, ...] = ()
     is_trial: bool = False
     devices: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
@@ -52,6 +53,7 @@ class Run:
             }
             | ({"is_trial": True} if self.is_trial else {})
             | ({"devices": self.devices} if self.devices > 1 else {})
+            | ({"environment": dict(self.environment)} if self.environment else {})
         )
 
     @property

@@ -17,6 +17,7 @@ from experiments.contract import Framework, Load, Model
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.initialization import initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
+from experiments.execution.audit import AuditedPlan
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
 from experiments.task import Task
@@ -37,7 +38,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     dataset = data.read(run.data_path)
     require_equal_shards(run.task, n_examples=len(dataset.y_train), devices=run.devices)
     model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
-    plan = plan_for(run.task, dataset, seed=run.seed)
+    plan = AuditedPlan(plan=plan_for(run.task, dataset, seed=run.seed))
     monitor = _FitMonitor(run=run, model=model, dataset=dataset, emit=emit)
     built = time.perf_counter()
     n_parameters = sum(weight.size for weight in model.weights().values())
@@ -46,6 +47,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
     if monitor.diverged:
         return
+    plan.require_done(monitor.n_losses, n_batches=monitor.n_batches, stopped=monitor.stopped, devices=run.devices)
     if monitor.pruned_after is not None:
         emit(Pruned(epoch=monitor.pruned_after))
         return
@@ -146,7 +148,9 @@ class _FitMonitor:
     logging_seconds: float = 0.0
     _epoch_started: float = 0.0
     _step_started: float = 0.0
-    _step: int = 0
+    n_losses: list[int] = field(default_factory=list)
+    n_batches: int = 0
+    stopped: bool = False  # before the plan's end, on purpose
     _patience: Patience = field(init=False)
 
     def __post_init__(self) -> None:
@@ -160,13 +164,14 @@ class _FitMonitor:
         now = time.perf_counter()
         self.step_seconds[-1].append(now - self._step_started)
         self._step_started = now
-        self._step += 1
+        self.n_batches += 1
 
     def epoch_ended(self, epoch: int, losses: Array) -> bool:
         self.model.synchronize()
         ended = time.perf_counter()
         self.epoch_seconds.append(ended - self._epoch_started)
         self.step_seconds.append([])
+        self.n_losses.append(len(losses))
         training = self.run.task.training
         if (epoch + 1) % training.evaluate_every and epoch + 1 < training.epochs and np.isfinite(losses).all():
             self.start_clock()
@@ -181,14 +186,16 @@ class _FitMonitor:
         self.evaluation_seconds += scored - ended
         self.last_scores = scores
         self._keep(epoch + 1, scores["val/loss"])
-        step = self._step // training.gradient_accumulation_steps
+        step = self.n_batches // training.gradient_accumulation_steps
         must_stop = self.emit(EpochEnded(epoch=epoch + 1, step=step, metrics=scores))
         self.logging_seconds += time.perf_counter() - scored
         self.start_clock()
         if must_stop and self.run.is_trial:
             self.pruned_after = epoch + 1
-            return True
-        return self._patience.should_stop(scores["val/loss"])
+            self.stopped = True
+        else:
+            self.stopped = self._patience.should_stop(scores["val/loss"])
+        return self.stopped
 
     def _keep(self, epoch: int, loss: float) -> None:
         """Remember the weights of the lowest validation loss, the first of equals, where they are to be kept."""
@@ -206,7 +213,7 @@ class _FitMonitor:
         """Why the run cannot go on, or nothing. TensorFlow's fused kernels can hide a NaN weight from the loss."""
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
-            return f"the training loss became {losses[bad[0]]} at step {self._step - len(losses) + int(bad[0]) + 1}"
+            return f"the training loss became {losses[bad[0]]} at step {self.n_batches - len(losses) + int(bad[0]) + 1}"
         lost = [name for name, weight in self.model.weights().items() if not np.isfinite(weight).all()]
         return f"weights became not finite: {', '.join(lost)}" if lost else ""
 

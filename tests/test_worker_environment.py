@@ -1,0 +1,165 @@
+"""What stands in the shell or in the current folder changes no number, and a plan that was not done is no result."""
+
+import ast
+import dataclasses
+import inspect
+import json
+
+import numpy as np
+import pytest
+from cases import PROJECT
+from commands import command, in_a_process
+from conftest import EXECUTOR
+from worker_calls import environment, fed_wrongly
+
+import frameworks
+from experiments.contract.plan import BatchPlan
+from experiments.execution.audit import AuditedPlan, PlanNotDone
+from experiments.execution.executor import Failed, LocalExecutor, WorkItem
+from experiments.execution.run import Run
+from experiments.execution.worker_environment import THREAD_VARIABLES, worker_environment
+from experiments.task import Augmentation
+
+HOSTILE = {
+    "KERAS_MAX_EPOCHS": "1",
+    "KERAS_MAX_STEPS_PER_EPOCH": "1",
+    "KERAS_BACKEND": "jax",
+    "PL_TRAINER_FAST_DEV_RUN": "1",
+    "PL_TRAINER_MAX_STEPS": "5",
+    "PL_TRAINER_GRADIENT_CLIP_VAL": "0.001",
+    "SLURM_NTASKS": "4",
+    "SLURM_JOB_ID": "1",
+    "SLURM_JOB_NAME": "train",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "XLA_FLAGS": "--no_such_flag",
+    "TF_USE_LEGACY_KERAS": "1",
+    "OMP_NUM_THREADS": "7",
+    "CUDA_VISIBLE_DEVICES": "0",
+}
+TOLD = [prefix for spec in frameworks.FRAMEWORKS.values() for prefix in spec.variables]
+MODULES = {"random.py": "raise SystemExit\n", "keras.py": "", "torch.py": "", "experiments/__init__.py": ""}
+
+
+def scores_of(folder):
+    (path,) = folder.glob("outputs/*/*/report/report.json")
+    runs = json.loads(path.read_text())["runs"]
+    assert len(runs) == 2
+    return {
+        run["name"]: {name: value for name, value in run["metrics"].items() if not name.startswith(("time/", "mem"))}
+        for run in runs
+    }
+
+
+def test_neither_the_shells_variables_nor_the_current_folder_change_a_number(tmp_path, cache, local, monkeypatch):
+    typed = ("experiment=digits_mlp", "training.epochs=2", "seed=0")
+    clean, hostile = tmp_path / "clean", tmp_path / "hostile"
+    clean.mkdir()
+    assert command(*typed, cwd=clean, cache=cache).returncode == 0
+    for name, text in MODULES.items():
+        (hostile / name).parent.mkdir(parents=True, exist_ok=True)
+        (hostile / name).write_text(text)
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+    done = in_a_process(*typed, cwd=hostile, cache=cache)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert scores_of(hostile) == scores_of(clean)
+    told = "Left out of the workers' environment: KERAS_BACKEND, KERAS_MAX_EPOCHS, KERAS_MAX_STEPS_PER_EPOCH, "
+    assert told in done.stdout
+    assert done.stdout.count("SLURM_PROCID") == 1
+
+
+def test_a_worker_has_a_short_list_and_what_is_stated():
+    shell = HOSTILE | {"PATH": "/bin", "LC_ALL": "C", "TANDEM_CACHE": "/c", "GIT_EDITOR": "vi", "PYTHONPATH": "."}
+    made = worker_environment(shell, threads=2, device="cpu", stated={"XLA_FLAGS": "--stated"}, told=TOLD)
+    fixed = dict.fromkeys(THREAD_VARIABLES, "2") | {"TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    path = {"PYTHONPATH": str(PROJECT), "PYTHONSAFEPATH": "1"}
+    given = {"PATH": "/bin", "LC_ALL": "C", "TANDEM_CACHE": "/c", "XLA_FLAGS": "--stated"}
+    assert made.variables == fixed | path | given
+    silent = {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"}  # set here or stated: nothing to say
+    assert set(made.left_out) == set(HOSTILE) - silent
+
+
+def test_what_is_stated_reaches_workers_and_the_names_of_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
+    settings = dataclasses.replace(EXECUTOR, start_method="spawn", environment={"MY_FLAG": "on"})
+    spawning = LocalExecutor(settings=settings, device="cpu", preload=[], folder=tmp_path)
+    (_, seen), _ = spawning.run([WorkItem(target=environment, arguments=(), log=tmp_path / "0.log")])
+    assert seen["MY_FLAG"] == "on"
+    assert "KERAS_MAX_EPOCHS" not in seen
+
+
+def test_stated_variables_are_part_of_a_runs_name(task, digits, tmp_path):
+    run = Run(
+        task=task, framework="numpy", seed=0, device="cpu", data_fingerprint=digits.fingerprint,
+        data_path=tmp_path, folder=tmp_path,
+    )  # fmt: skip
+    other = dataclasses.replace(run, environment={"MY_FLAG": "on"})
+    assert run.fingerprint != other.fingerprint == dataclasses.replace(other).fingerprint
+
+
+def plan_of(n=10, batch_size=4, epochs=3):
+    plan = BatchPlan(
+        inputs=np.zeros((n, 2), "float32"),
+        targets=np.zeros(n, "int64"),
+        batch_size=batch_size,
+        epochs=epochs,
+        seed=0,
+        learning_rates=np.full(epochs * 3, 0.1),
+        augmentation=Augmentation(shift=0, flip=False, noise=0.0),
+    )
+    return AuditedPlan(plan=plan)
+
+
+def served(epochs=3, skip=(), twice=()):
+    plan = plan_of()
+    for epoch in range(epochs):
+        for number, _ in enumerate(plan.batches(epoch)):
+            if (epoch, number) in skip:
+                break
+        if epoch in twice:
+            next(plan.batches(epoch))
+    return plan
+
+
+def test_a_plan_that_was_done_or_stopped_on_purpose_is_accepted():
+    served().require_done([3, 3, 3], n_batches=9, stopped=False)
+    served(epochs=2).require_done([3, 3], n_batches=6, stopped=True)
+
+
+@pytest.mark.parametrize(
+    ("plan", "n_losses", "n_batches", "message"),
+    [
+        (served(epochs=1), [3], 3, "1 of 3 epochs were trained, and nobody stopped the run"),
+        (served(), [3, 2, 3], 9, "epoch 2 has 2 of 3 batches' losses"),
+        (served(), [3, 3, 3], 8, "8 of 9 batches were trained"),
+        (served(skip={(1, 1)}), [3, 3, 3], 9, "epoch 2 took 8 examples of 10"),
+        (served(twice={2}), [3, 3, 3], 9, "epoch 3 took 14 examples of 10"),
+    ],
+)
+def test_a_plan_that_was_not_done_is_named(plan, n_losses, n_batches, message):
+    with pytest.raises(PlanNotDone, match=message):
+        plan.require_done(n_losses, n_batches=n_batches, stopped=False)
+
+
+@pytest.mark.parametrize("name", ["keras", "lightning"])
+def test_a_framework_that_trains_something_else_fails_its_run(local, name, task, digits, digits_path, tmp_path):
+    run = Run(
+        task=task, framework=name, seed=0, device="cpu", data_fingerprint=digits.fingerprint,
+        data_path=digits_path, folder=tmp_path,
+    )  # fmt: skip
+    events = [event for _, event in local.run(
+        [WorkItem(target=fed_wrongly, arguments=(run, frameworks.load), log=tmp_path / "worker.log")]
+    )]  # fmt: skip
+    assert isinstance(events[-1], Failed)
+    assert "PlanNotDone: epoch 1 took 1327 examples of 1295" in events[-1].reason
+
+
+def test_every_argument_of_the_trainer_is_stated():
+    """What is not, Lightning takes from PL_TRAINER_* variables."""
+    import pytorch_lightning as pl
+
+    tree = ast.parse((PROJECT / "frameworks" / "lightning" / "training.py").read_text())
+    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "pl.Trainer"]
+    assert {keyword.arg for keyword in call.keywords} == set(inspect.signature(pl.Trainer).parameters)
