@@ -29,6 +29,8 @@ from experiments.job import Job
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from experiments.records import SweepRecord
+
 CONF = Path(__file__).resolve().parent / "conf"
 COLOURS = {name: known.colour for name, known in frameworks.FRAMEWORKS.items()}
 COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
@@ -105,7 +107,7 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
     report.publish(record, store=store, folder=sweep.folder / "report", console=console, colours=COLOURS, inputs=inputs)
-    return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
+    return exit_code_of(record)
 
 
 def report_again(jobs: list[Job], console: Console) -> ExitCode:
@@ -123,7 +125,14 @@ def report_again(jobs: list[Job], console: Console) -> ExitCode:
         record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
     folder = Path(job.output) / "reports" / record.sweep_id
     report.publish(record, store=store, folder=folder, console=console, colours=COLOURS)
-    return ExitCode.SOME_FAILED if record.is_partial else ExitCode.ALL_GOOD
+    return exit_code_of(record)
+
+
+def exit_code_of(record: SweepRecord) -> ExitCode:
+    """Whether all went well: a run that diverged did not."""
+    from experiments import divergence
+
+    return ExitCode.ALL_GOOD if divergence.judged(record).is_clean else ExitCode.SOME_FAILED
 
 
 class Terminated(BaseException):

@@ -5,6 +5,7 @@ METRICS and COSTS say what there is to know of each: adding a score is a line of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -183,7 +184,8 @@ class Metric:
         higher_is_better: Its direction.
         unit: What it is shown in; empty where it has none or the data's.
         factor: From the number as it is kept to that unit.
-        bounds: Lowest and highest value that it can take; None where it is not bounded on both sides.
+        bounds: Lowest and highest value that a verdict may see; None where it is not bounded on both sides.
+        lowest, highest: What it can be at all, where it has no bounds.
         decimals: Those of a mean without an interval, and the most that an interval may ask for.
         column: Head of its column in tables, where that is not title and unit.
         in_tables: Whether tables of means and results.csv hold it; else the ledger of times alone does.
@@ -197,6 +199,8 @@ class Metric:
     unit: str = ""
     factor: float = 1.0
     bounds: tuple[float, float] | None = None
+    lowest: float = 0.0
+    highest: float = math.inf
     decimals: tuple[int, int] = (4, 5)
     column: str = ""
     in_tables: bool = True
@@ -233,16 +237,16 @@ METRICS: dict[str, Metric] = {  # in the order of tables
     "macro_recall": _share(title="macro recall", higher_is_better=True,
                            of=lambda given: given.by_class["macro_recall"]),
     "macro_f1": _share(title="macro-F1", higher_is_better=True, of=lambda given: given.by_class["macro_f1"]),
-    "brier_score": Metric(title="Brier score", higher_is_better=False, losses=CLASSES,
+    "brier_score": Metric(title="Brier score", higher_is_better=False, losses=CLASSES, highest=2.0,
                           of=lambda given: multiclass_brier_score(given.logits, given.targets)),
     "calibration_error": _share(title="calibration error", higher_is_better=False,
                                 of=lambda given: calibration_error(given.logits, given.targets)),
     "rmse": _of_values(title="RMSE", higher_is_better=False, of=lambda given: given.regression["rmse"]),
     "mae": _of_values(title="MAE", higher_is_better=False, of=lambda given: given.regression["mae"]),
     "r2": _of_values(title="R²", higher_is_better=True, of=lambda given: given.regression.get("r2"),
-                     may_be_missing=True),
+                     may_be_missing=True, lowest=-math.inf, highest=1.0),
     "skill": _of_values(title="skill", higher_is_better=True, of=lambda given: given.regression.get("skill"),
-                        may_be_missing=True),
+                        may_be_missing=True, lowest=-math.inf, highest=1.0),
 }  # fmt: skip
 COSTS: dict[str, Metric] = {  # what a run took, under the whole names that it is kept by
     "time/import": _seconds(title="import"),
@@ -258,6 +262,7 @@ COSTS: dict[str, Metric] = {  # what a run took, under the whole names that it i
 }
 ACCURACY, LOSS, TRAINING_LOSS, MEMORY = "test/accuracy", "test/loss", "train_eval/loss", "memory/peak_mib"
 PARTS = {"test": "", "val": "validation ", "train": "training ", "train_eval": "training "}  # before a title
+AT_THE_END = ("test/", "train_eval/")  # scored once, when the training is over
 
 
 def metric_of(name: str) -> Metric:
@@ -270,6 +275,12 @@ def metric_of(name: str) -> Metric:
         return COSTS[name]
     part, _, leaf = name.partition("/")
     return replace(METRICS[leaf], title=PARTS[part] + METRICS[leaf].title)
+
+
+def possible(name: str) -> tuple[float, float]:
+    """Lowest and highest value that a metric can have; any number for one that nobody knows."""
+    known = COSTS.get(name) or METRICS.get(base_name(name))
+    return (-math.inf, math.inf) if known is None else known.bounds or (known.lowest, known.highest)
 
 
 def base_name(name: str) -> str:
@@ -300,11 +311,17 @@ def evaluate(
         target_scale: Size of the targets' unit in the unit that rmse and mae are told in.
         reference: A forecast that a regression is held against, shape (n, n_outputs).
 
+    Returns:
+        Their values, all NaN where an output is not finite: NaN has a largest one too, and would have an accuracy.
+
     Raises:
         ValueError: If the numbers of logits and targets differ, or there are none; see also `regression`.
     """
     if len(logits) != len(targets) or len(targets) == 0:
         raise ValueError(f"`len(logits) == len(targets) > 0` must hold, but got {len(logits)} and {len(targets)}")
+    if not np.isfinite(logits).all():
+        return dict.fromkeys(names(loss), math.nan)
     given = Evaluation(logits=logits, targets=targets, loss=loss, target_scale=target_scale, reference=reference)
-    scores = {name: each.of(given) for name, each in METRICS.items() if loss in each.losses}
+    with np.errstate(over="ignore", invalid="ignore"):  # a training that diverges is seen in its scores
+        scores = {name: each.of(given) for name, each in METRICS.items() if loss in each.losses}
     return {name: score for name, score in scores.items() if score is not None}

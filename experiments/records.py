@@ -183,6 +183,11 @@ class SweepRecord:
         """Whether a planned run failed or is missing."""
         return self.n_planned > sum(run.outcome in ("finished", "diverged") for run in self.runs)
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether every planned run came to its end with finite scores."""
+        return self.n_planned <= sum(run.outcome == "finished" for run in self.runs)
+
 
 def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
     """Several sweeps of one experiment as one; a run that two of them hold counts once.

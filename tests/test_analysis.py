@@ -313,10 +313,13 @@ def test_without_a_chance_level_the_verdict_says_that_it_is_conditional_on_succe
     assert "conditional on success" in accuracy.sentence
 
 
-def test_a_score_that_is_not_finite_counts_as_a_failed_one():
-    analysis = analyse(sweep(five(loss=np.nan)))
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1.7976931348623157e308, -0.5])  # 1.8e308: infinity in MLflow
+def test_a_run_with_a_score_that_cannot_be_counts_as_a_failed_one(wrong):
+    """Its accuracy too: that of outputs which are NaN is the share of examples whose class is the first."""
+    analysis = analyse(sweep(five(loss=wrong)))
     accuracy, loss = analysis.verdicts
-    assert (accuracy.n_failed, loss.n_failed, loss.n) == (0, 1, 5)
+    assert (accuracy.n_failed, loss.n_failed, loss.n) == (1, 1, 5)
+    assert f"diverged: test/loss became {wrong:.6g} at the end" in " ".join(analysis.warnings)
 
 
 # Nothing depends on the order of rows or sides

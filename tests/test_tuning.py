@@ -414,6 +414,8 @@ def test_a_trial_whose_worker_is_killed_twice_fails_with_its_reason(opened, is_n
         ("failed", "out of memory", {}, "out of memory"),
         ("finished", "", {"val/loss": math.nan}, "val/loss is nan"),
         ("finished", "", {"val/loss": math.inf}, "val/loss is inf"),
+        ("finished", "", {"val/loss": 1.7976931348623157e308}, "val/loss is 1.7976931348623157e+308"),
+        ("finished", "", {"val/loss": -1.0}, "val/loss is -1.0"),
         ("finished", "", {"val/accuracy": 0.5}, "val/loss is not among its metrics"),
     ],
 )

@@ -91,7 +91,10 @@ class Finished:
 
 @dataclass(frozen=True, kw_only=True)
 class Diverged:
-    """A loss or weight stopped being finite; the run is over and stays in n."""
+    """A loss, weight or score became what `divergence` tells; the run is over and stays in n.
+
+    `reason` holds the step or epoch, the quantity and its value.
+    """
 
     epoch: int
     reason: str

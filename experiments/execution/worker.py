@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from experiments import data, metrics
+from experiments import data, divergence, metrics
 from experiments.contract import Framework, Load, Model
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.initialization import initial_weights
@@ -46,6 +46,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     monitor.start_clock()
     model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
     if monitor.diverged:
+        emit(monitor.diverged)
         return
     plan.require_done(monitor.n_losses, n_batches=monitor.n_batches, stopped=monitor.stopped, devices=run.devices)
     if monitor.pruned_after is not None:
@@ -53,6 +54,9 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
         return
     kept = monitor.restore_best()
     scores = monitor.last_scores if run.is_trial else monitor.final_scores() | kept
+    if reason := divergence.of_scores(scores, when="after the last epoch"):
+        emit(Diverged(epoch=len(monitor.epoch_seconds), reason=reason))
+        return
     fitted = time.perf_counter()
     if not run.is_trial:
         (run.folder / "model").mkdir()
@@ -138,7 +142,7 @@ class _FitMonitor:
     model: Model
     dataset: data.Dataset
     emit: Callable[[Event], bool | None]
-    diverged: bool = False
+    diverged: Diverged | None = None
     pruned_after: int | None = None
     last_scores: dict[str, float] = field(default_factory=dict)
     best: _Best | None = None
@@ -173,15 +177,16 @@ class _FitMonitor:
         self.step_seconds.append([])
         self.n_losses.append(len(losses))
         training = self.run.task.training
-        if (epoch + 1) % training.evaluate_every and epoch + 1 < training.epochs and np.isfinite(losses).all():
+        is_scored = (epoch + 1) % training.evaluate_every == 0 or epoch + 1 == training.epochs
+        reason = self._diverged_loss(losses)
+        if is_scored and not reason:
+            scores, reason = self._scores_or_reason(epoch + 1, losses)
+        if reason:
+            self.diverged = Diverged(epoch=epoch + 1, reason=reason)
+            return True
+        if not is_scored:
             self.start_clock()
             return False
-        reason = self._not_finite(losses)
-        if reason:
-            self.diverged = True
-            self.emit(Diverged(epoch=epoch + 1, reason=reason))
-            return True
-        scores = self._epoch_scores(losses)
         scored = time.perf_counter()
         self.evaluation_seconds += scored - ended
         self.last_scores = scores
@@ -209,13 +214,21 @@ class _FitMonitor:
         self.model.load_weights(self.best.weights)
         return {"kept_epoch": float(self.best.epoch)}
 
-    def _not_finite(self, losses: Array) -> str:
-        """Why the run cannot go on, or nothing. TensorFlow's fused kernels can hide a NaN weight from the loss."""
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if bad.size:
-            return f"the training loss became {losses[bad[0]]} at step {self.n_batches - len(losses) + int(bad[0]) + 1}"
-        lost = [name for name, weight in self.model.weights().items() if not np.isfinite(weight).all()]
-        return f"weights became not finite: {', '.join(lost)}" if lost else ""
+    def _diverged_loss(self, losses: Array) -> str:
+        """Which batch's training loss says that the run cannot go on, or nothing."""
+        first = divergence.first_diverged(losses)
+        if first is None:
+            return ""
+        step = (self.n_batches - len(losses) + first) // self.run.task.training.gradient_accumulation_steps + 1
+        return f"the training loss became {losses[first]:g} at step {step}"
+
+    def _scores_or_reason(self, epoch: int, losses: Array) -> tuple[dict[str, float], str]:
+        """The scores after an epoch 1, 2, ..., and why the run cannot go on, or nothing."""
+        when = f"after epoch {epoch}"
+        if reason := divergence.of_weights(self.model.weights(), when=when):
+            return {}, reason
+        scores = self._epoch_scores(losses)
+        return scores, divergence.of_scores(scores, when=when)
 
     def _epoch_scores(self, losses: Array) -> dict[str, float]:
         batch_size, n_train = self.run.task.training.batch_size, len(self.dataset.y_train)

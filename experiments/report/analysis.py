@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments import metrics
+from experiments import divergence, metrics
 from experiments.records import SweepRecord
 from experiments.report import formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
@@ -157,6 +157,7 @@ def _outcome(pair: Pair) -> str:
 
 def analyse(record: SweepRecord) -> Analysis:
     """Group runs into arms and compare them; the order of the runs changes nothing."""
+    record = divergence.judged(record)
     record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
     arms = arms_of(record.runs)
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from experiments.divergence import is_possible
 from experiments.errors import SettingsError
 from experiments.execution.run import Run
 from experiments.records import StudyRecord
@@ -137,7 +138,7 @@ class Tuner:
         """Report the first objective after an epoch; return whether the trial should be pruned."""
         active.epochs = epoch
         metric = self.settings.objectives[0].metric
-        if len(self.settings.objectives) > 1 or not math.isfinite(metrics.get(metric, math.nan)):
+        if len(self.settings.objectives) > 1 or not is_possible(metric, metrics.get(metric, math.nan)):
             return False
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a trial that is trained again reports the same epochs again
@@ -169,7 +170,7 @@ class Tuner:
             active.study.to_retry.append(study.get_trials(deepcopy=False)[active.number])
             return ""
         scores = {each.metric: metrics.get(each.metric, math.nan) for each in self.settings.objectives}
-        wrong = [name for name, score in scores.items() if not math.isfinite(score)]
+        wrong = [name for name, score in scores.items() if not is_possible(name, score)]
         if outcome == "finished" and not reason:
             reason = ", ".join(f"{name} is {metrics.get(name, 'not among its metrics')}" for name in wrong)
         _set_attributes(active.trial, reason=reason, epochs=active.epochs, seconds=seconds)

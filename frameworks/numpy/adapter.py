@@ -39,6 +39,7 @@ class NumpyModel:
                 raise ValueError(f"`{name}` must have shape {shape}, but got {new[name].shape}")
         self.network.weights = {name: new[name].astype(np.float64) for name in shapes}  # astype copies
 
+    @np.errstate(over="ignore", invalid="ignore")  # as in training.step
     def logits(self, inputs: Array, /) -> Array:
         return self.network.forward(inputs)["logits"]
 
