@@ -128,6 +128,8 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
             raise SettingsError(f"data ({job.task.data.source}): {error}") from error
         data.write(datasets[key], cache / "prepared")
         console.print(f"Data: {escape(datasets[key].describe())}", highlight=False, soft_wrap=True)
+        for line in datasets[key].suspicions:
+            console.print(f"Data, as meant? {escape(line)}.", style="yellow", highlight=False, soft_wrap=True)
     return datasets
 
 
@@ -146,7 +148,7 @@ def _check_fit(job: Job, dataset: data.Dataset, *, spec: FrameworkSpec, device: 
     """
     training = job.task.training
     problems = fit.check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
-    problems += fit.check_examples(job.task, dataset.y_train)
+    problems += fit.check_examples(job.task, dataset)
     try:
         require_equal_shards(job.task, n_examples=len(dataset.y_train), devices=devices)
     except ValueError as error:

@@ -12,9 +12,10 @@ from experiments.contract.arrays import Array
 from experiments.data.catalog import SOURCES
 from experiments.data.checks import check
 from experiments.data.spec import ExampleSpec, write_npz
+from experiments.data.suspicions import of_parts
 from experiments.fingerprint import fingerprint_of_arrays, plain
 from experiments.task import Data
-from experiments.task.datasets import Drawn, DrawnTwice, HeldOut
+from experiments.task.datasets import CustomData, Drawn, DrawnTwice, HeldOut
 
 PARTS = ("train", "validation", "test")
 
@@ -24,7 +25,7 @@ class Dataset:
     """Examples, split in three. Inputs are float32, channels last, or int64 tokens; targets int64 (n,) or float32.
 
     `spec` says what one example looks like, `origin` in one line where they came from; `fingerprint` is the hash of
-    their bytes and split.
+    their bytes and split. `suspicions` are lines for a person: what may have been meant otherwise.
     """
 
     x_train: Array
@@ -36,6 +37,7 @@ class Dataset:
     spec: ExampleSpec
     origin: str
     fingerprint: str
+    suspicions: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -65,10 +67,15 @@ def load(settings: Data, *, cache: Path) -> Dataset:
         x = parts[f"x_{part}"]
         shaped = x.reshape(len(x), *spec.input_shape)
         parts[f"x_{part}"] = (
-            shaped.astype(np.int64) if spec.vocabulary else shaped.astype(np.float32) / np.float32(spec.scale)
+            shaped.astype(np.int64, order="C")
+            if spec.vocabulary
+            else shaped.astype(np.float32, order="C") / np.float32(spec.scale)
         )
-        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.float32 if spec.n_values else np.int64)
-    return Dataset(**parts, spec=spec, origin=raw.origin, fingerprint=fingerprint_of_arrays(parts))
+        parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.float32 if spec.n_values else np.int64, order="C")
+    suspicions = (*raw.suspicions, *of_parts(parts)) if isinstance(settings, CustomData) else raw.suspicions
+    return Dataset(
+        **parts, spec=spec, origin=raw.origin, fingerprint=fingerprint_of_arrays(parts), suspicions=suspicions
+    )
 
 
 def _everywhere(arrays: dict[str, Array]) -> dict[str, Array]:
@@ -80,13 +87,15 @@ def split(arrays: dict[str, Array], *, settings: HeldOut) -> dict[str, Array]:
     """Disjoint parts, stratified by class, drawn by Philox from `split_seed`.
 
     A source's own test set is kept; without one, `test_fraction` of each class is held out first. Then
-    `validation_fraction` of each class of what is left. Of a time series, which has no seed, the last examples are held
-    out: drawing them would let the training part see what comes after.
+    `validation_fraction` of each class of what is left. Of a time series, which has no seed or is `in_order`, the last
+    examples are held out: drawing them would let the training part see what comes after.
 
     Raises:
         ValueError: If a part would be empty.
     """
-    rng = np.random.Generator(np.random.Philox(key=settings.split_seed)) if isinstance(settings, Drawn) else None
+    rng = None
+    if isinstance(settings, Drawn) and not (isinstance(settings, CustomData) and settings.in_order):
+        rng = np.random.Generator(np.random.Philox(key=settings.split_seed))
     x, y = arrays["x_train"], arrays["y_train"]
     rest = np.arange(len(y))
     parts = {"x_test": arrays["x_test"], "y_test": arrays["y_test"]}

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.contract.arrays import Array
-from experiments.data.checks import first_wrong
+from experiments.data import suspicions
+from experiments.data.checks import SMALLEST, first_wrong, require_text, too_small
 from experiments.data.pictures import RULES, read_folder
 from experiments.data.spec import Arrays, ExampleSpec, RawData, Source
 from experiments.task.checks import require, unknown_name
@@ -35,17 +36,26 @@ def _custom(settings: CustomData, cache: Path) -> RawData:
     if not path.exists():
         raise FileNotFoundError(f"`data.path` must exist, but there is no {settings.path!r}, seen from {Path.cwd()}")
     what = "pictures" if path.is_dir() else "arrays"
-    arrays, spec = read_folder(path, size=settings.image_size) if path.is_dir() else read_npz(path, settings=settings)
+    if path.is_dir():
+        fix = "its pictures come class by class; leave it out"
+        require(not settings.in_order, "data.in_order is false for a folder", settings.in_order, fix)
+        arrays, spec, lines = read_folder(path, size=settings.image_size)
+    else:
+        arrays, spec, lines = read_npz(path, settings=settings)
     if spec.targets == "classes":
         _check_classes(arrays, class_names=spec.class_names, settings=settings)
+    lines = [*lines, *suspicions.of_examples(arrays, spec=spec, in_order=settings.in_order)]
     n_examples = len(arrays["y_train"]) + len(arrays["y_test"])
     origin = f"your own {what} from {path.resolve().name}, {n_examples:,} examples"
-    return RawData(arrays=arrays, origin=origin, spec=spec)
+    return RawData(arrays=arrays, origin=origin, spec=spec, suspicions=tuple(lines))
 
 
 def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: CustomData) -> None:
     """Refuse classes that cannot be learned, or not be split: two examples each, one of them left to train on."""
     train, test = (np.bincount(arrays[f"y_{part}"], minlength=len(class_names)) for part in ("train", "test"))
+    if settings.in_order:
+        _check_classes_in_order(arrays, class_names=class_names, settings=settings)
+        return
     used = np.flatnonzero(train)
     require(len(used) >= 2, "y_train has 2 classes or more", [class_names[each] for each in used], "add another class")
     for label in np.flatnonzero(test & (train == 0)):
@@ -63,12 +73,28 @@ def _check_classes(arrays: Arrays, *, class_names: tuple[str, ...], settings: Cu
         require(left >= 1, f"1 example or more of {name} is left to train on", left, fix)
 
 
-def read_npz(path: Path, /, *, settings: CustomData) -> tuple[Arrays, ExampleSpec]:
+def _check_classes_in_order(arrays: Arrays, *, class_names: tuple[str, ...], settings: CustomData) -> None:
+    """Of a time series, refuse classes that only come after its training part, and a training part of one class."""
+    y = arrays["y_train"]
+    rest = len(y) if len(arrays["y_test"]) else len(y) - round(settings.test_fraction * len(y))
+    n_train = rest - round(settings.validation_fraction * rest)
+    learned = set(y[:n_train].tolist())
+    fix = "the last examples are held out; lower data.test_fraction or data.validation_fraction"
+    require(len(learned) >= 2, f"the first {n_train} examples have 2 classes or more", len(learned), fix)
+    for label in sorted({*y.tolist(), *arrays["y_test"].tolist()} - learned):
+        raise ValueError(
+            f"every class must be in the first {n_train} examples, which are for training with data.in_order=true, but "
+            f"class {label} ({class_names[label]}) is not; {fix}"
+        )
+
+
+def read_npz(path: Path, /, *, settings: CustomData) -> tuple[Arrays, ExampleSpec, list[str]]:
     """Read x_train, y_train and what else there may be, in canonical types.
 
     Returns:
         x as uint8 images (n, h, w, channels), float32, or int64 tokens (n, steps); y as int64 (n,) or float32
-        (n, n_values); `x_test` and `y_test` are empty where the file has none. And what one example looks like.
+        (n, n_values); `x_test` and `y_test` are empty where the file has none. What one example looks like. And what
+        of the file may have been meant otherwise.
 
     Raises:
         ValueError: If the file is damaged or an array breaks a rule: the array, the place and the value are named.
@@ -89,7 +115,7 @@ def read_npz(path: Path, /, *, settings: CustomData) -> tuple[Arrays, ExampleSpe
         arrays[f"y_{part}"] = (
             _values(y, name=f"y_{part}")
             if has_values
-            else _whole_numbers(y, name=f"y_{part}", fix="count classes from 0")
+            else _whole_numbers(y, name=f"y_{part}", fix="count classes from 0, np.unique(y, return_inverse=True)[1]")
         )
     arrays = {f"{axis}_test": arrays[f"{axis}_train"][:0] for axis in "xy"} | arrays
     x = arrays["x_train"]
@@ -101,7 +127,7 @@ def read_npz(path: Path, /, *, settings: CustomData) -> tuple[Arrays, ExampleSpe
         scale=255.0 if x.dtype == np.uint8 else 1.0,
         vocabulary=max(tokens) + 1,
     )
-    return arrays, spec
+    return arrays, spec, suspicions.of_rounding(stored["x_train"])
 
 
 def _stored(path: Path) -> Arrays:
@@ -191,6 +217,9 @@ def _kind_of_inputs(x: Array, *, name: str) -> Inputs:
             else "uint8 or float (images)"
         )  # fmt: skip
         raise ValueError(f"`{name}` of rank {rank} must be {rule}, but is {x.dtype}; save {name}.astype(...)")
+    if type_ == "bytes" and suspicions.is_channels_first(x.shape):
+        rule = f"{name} of bytes has its channels last"
+        require(False, rule, f"shape {x.shape}", f"save {name}.transpose(0, 2, 3, 1)")  # noqa: FBT003
     return kinds[type_, rank]
 
 
@@ -201,12 +230,17 @@ def _has_values(y: Array, *, name: str) -> bool:
     if y.dtype.kind == "f":
         require(y.ndim in (1, 2), f"{name} of values has rank 1 or 2", f"shape {y.shape}", "one row per example")
         return True
-    fix = f"one-hot? give class numbers, {name}.argmax(axis=1); values? save {name}.astype(np.float32)"
+    meant = f"one-hot? give class numbers, {name}.argmax(axis=1)"
+    if y.ndim != 2 or y.shape[1] == 1 or not set(np.unique(y).tolist()) <= {0, 1}:
+        meant = f"class numbers? save {name}.ravel()"
+    fix = f"{meant}; values? save {name}.astype(np.float32)"
     require(y.ndim == 1, f"{name} of classes has rank 1", f"shape {y.shape}", fix)
     return False
 
 
 def _require_numbers(array: Array, *, name: str, fix: str) -> None:
+    if array.dtype.names:
+        fix = f"save np.stack([{name}[column] for column in {name}.dtype.names], axis=1) as one type"
     if array.dtype.kind not in "fiu":
         raise ValueError(f"`{name}` must hold whole numbers or floats, but has type {array.dtype}; {fix}")
 
@@ -215,7 +249,8 @@ def _check_examples(x: Array, y: Array, *, part: str) -> None:
     require(len(x) > 0, f"x_{part} holds examples", f"shape {x.shape}", "a test set can be left out, x_test and y_test")
     require(0 not in x.shape, f"examples of x_{part} hold numbers", f"shape {x.shape}", "no axis has length 0")
     require(0 not in y.shape[1:], f"y_{part} has a column", f"shape {y.shape}", "give at least one value per example")
-    require(len(x) == len(y), f"len(x_{part}) == len(y_{part})", (len(x), len(y)), "one target per example")
+    fix = f"save np.moveaxis(x_{part}, -1, 0)" if x.shape[-1] == len(y) else "one target per example"
+    require(len(x) == len(y), f"len(x_{part}) == len(y_{part})", (len(x), len(y)), fix)
 
 
 def _inputs(x: Array, *, lengths: Array | None, kind: Inputs, part: str) -> Array:
@@ -226,7 +261,8 @@ def _inputs(x: Array, *, lengths: Array | None, kind: Inputs, part: str) -> Arra
         inside = _inside(lengths, x, kind=kind, part=part)
         x = np.where(inside if kind == "tokens" else inside[..., np.newaxis], x, x.dtype.type(0))
     if kind == "tokens":
-        x = _whole_numbers(x, name=name, fix="count tokens from 1; 0 is padding")
+        fix = f"count tokens from 1, 0 is padding; a table of numbers? save {name}.astype(np.float32)"
+        x = _whole_numbers(x, name=name, fix=fix)
     elif x.dtype == np.uint8:
         x = x if x.ndim == 4 else x[..., np.newaxis]
     else:
@@ -258,11 +294,14 @@ def _check_real_steps(x: Array, *, inside: NDArray[np.bool_], part: str) -> None
 
 
 def _values(array: Array, *, name: str) -> NDArray[np.float32]:
-    """Floats as float32, finite there; targets of rank 1 as one column."""
-    with np.errstate(over="ignore"):
+    """Floats as float32, finite and not lost there; targets of rank 1 as one column."""
+    with np.errstate(over="ignore", under="ignore"):
         small = array.astype(np.float32)
     fix = "replace the value, or leave the example out"
     _refuse_where(~np.isfinite(small), array, name=name, rule=f"{name} is finite in float32", fix=fix)
+    rule = f"{name} is 0 or at least {SMALLEST:g} in size"
+    fix = f"frameworks disagree on what is 0; save np.where(abs({name}) < {SMALLEST:g}, 0, {name}), or scale it"
+    _refuse_where(too_small(array), array, name=name, rule=rule, fix=fix)
     return small if small.ndim > 1 else small[:, np.newaxis]
 
 
@@ -290,10 +329,10 @@ def _class_names(stated: Array | None, arrays: Arrays, *, has_values: bool) -> t
     if stated is None:
         if len(used) < n_classes:
             unused = int(np.flatnonzero(used != np.arange(len(used)))[0])
-            raise ValueError(
-                f"every class from 0 to {n_classes - 1} must be used, but {unused} never is; "
-                "number the classes without gaps, or state class_names"
-            )
+            counts_from_1 = np.array_equal(used, np.arange(1, n_classes))
+            fix = "classes count from 0, save y - 1" if counts_from_1 else "number the classes without gaps"
+            rule = f"every class from 0 to {n_classes - 1} must be used"
+            raise ValueError(f"{rule}, but {unused} never is; {fix}, or state class_names")
         return tuple(str(number) for number in range(n_classes))
     return _stated_names(stated, n_classes=n_classes)
 
@@ -304,6 +343,8 @@ def _stated_names(stated: Array, *, n_classes: int) -> tuple[str, ...]:
         is_text, "class_names is text of rank 1", f"{stated.dtype}, shape {stated.shape}", "np.array([...], dtype=str)"
     )
     names = tuple(str(name) for name in stated)
+    for name in names:
+        require_text(name, what="every name of class_names")
     fix = f"the largest class is {n_classes - 1}, and classes count from 0"
     require(len(names) == n_classes, f"len(class_names) == {n_classes}", len(names), fix)
     for label, name in enumerate(names):

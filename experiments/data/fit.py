@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
 
-from numpy.typing import NDArray
+import numpy as np
 
+from experiments.contract.arrays import Array
 from experiments.contract.plan import require_whole_steps
-from experiments.data.checks import first_wrong
+from experiments.data import PARTS, Dataset
+from experiments.data.checks import SMALLEST, first_wrong
 from experiments.data.spec import ExampleSpec
+from experiments.fingerprint import plain
 from experiments.task import Task
+from experiments.task.keys import flatten
+from experiments.task.networks import CnnSettings, ResnetSettings, RnnSettings
+
+# Largest and smallest number of a 16-bit type, in size; less is not told from 0 everywhere.
+HALF_RANGES = {"mixed_float16": (65504.0, 2.0**-14), "mixed_bfloat16": (3.3895313892515355e38, SMALLEST)}
+# Gradients are products of an input and an error, whose squares optimizers add up: 1e38 is the end of float32.
+LARGEST_GRADIENT = 1e17
+# Standard deviation over mean. Measured: losses then differ by 6e-5, at a tenth of it by 5e-3, because TensorFlow's
+# float32 variance is good to 1e-7 of the mean's square.
+LEAST_SPREAD = 0.003
 
 
 def check_fit(task: Task, spec: ExampleSpec, *, title: str) -> list[str]:
@@ -33,9 +46,9 @@ def check_fit(task: Task, spec: ExampleSpec, *, title: str) -> list[str]:
     return problems
 
 
-def check_examples(task: Task, targets: NDArray[Any]) -> list[str]:
-    """Whether batches and loss fit the targets of the training part, (n_train, ...); what does not, in words."""
-    training, problems = task.training, []
+def check_examples(task: Task, dataset: Dataset) -> list[str]:
+    """Whether batches, loss and precision fit the examples, alike in every framework; what does not, in words."""
+    training, targets, problems = task.training, dataset.y_train, []
     try:
         require_whole_steps(
             len(targets), batch_size=training.batch_size, batches_per_step=training.gradient_accumulation_steps
@@ -43,6 +56,101 @@ def check_examples(task: Task, targets: NDArray[Any]) -> list[str]:
     except ValueError as error:
         problems.append(str(error))
     needs_shares = training.loss in ("binary_cross_entropy", "brier_score")
-    if needs_shares and (found := first_wrong((targets < 0) | (targets > 1), targets, name="y_train")):
-        problems.append(f"`0 <= y_train <= 1` must hold for training.loss={training.loss}, but {found}")
+    for part in PARTS if needs_shares else ():
+        y = getattr(dataset, f"y_{part}")
+        if found := first_wrong((y < 0) | (y > 1), y, name=f"y_{part}"):
+            problems.append(f"`0 <= y_{part} <= 1` must hold for training.loss={training.loss}, but {found}")
+    if training.dtype == "float32":
+        problems += _small_settings(task) + _large_numbers(task, dataset)
+    if training.precision in HALF_RANGES:
+        problems += _beyond_half(task, dataset)
+    return problems + _normalization(task, dataset)
+
+
+def _small_settings(task: Task) -> list[str]:
+    """Settings that float32 arithmetic may take for 0."""
+    problems = []
+    for key, value in flatten(plain(task)).items():
+        numbers = value if isinstance(value, list) else [value]
+        small = [each for each in numbers if isinstance(each, float) and 0 < abs(each) < SMALLEST]
+        if small:
+            rule = f"`{key}` must be 0 or at least {SMALLEST:g} in size in float32"
+            problems.append(f"{rule}, but got {small[0]:g}; raise it, or set training.precision=float64")
     return problems
+
+
+def _large_numbers(task: Task, dataset: Dataset) -> list[str]:
+    """Examples whose gradients' squares are beyond float32; each framework goes on from there in its own way."""
+    x, y = dataset.x_train, dataset.y_train
+    if not np.issubdtype(x.dtype, np.floating):
+        return []
+    error = max(1.0, _size(x), _size(y)) if task.training.loss == "mean_squared_error" else 1.0
+    if max(1.0, _size(x)) * error <= LARGEST_GRADIENT:
+        return []
+    larger = "y_train" if task.training.loss == "mean_squared_error" and _size(y) > _size(x) else "x_train"
+    return [
+        f"`{larger}` must be small enough that squares of gradients are in float32, but reaches "
+        f"{max(_size(x), error):g}; divide it by its standard deviation, or set training.precision=float64"
+    ]
+
+
+def _size(array: Array) -> float:
+    return float(np.abs(array).max(initial=0))
+
+
+def _beyond_half(task: Task, dataset: Dataset) -> list[str]:
+    """Inputs beyond the 16-bit type, and sequences with steps that are all 0 in it, as padding is."""
+    precision = task.training.precision
+    largest, smallest = HALF_RANGES[precision]
+    problems = []
+    for part in PARTS:
+        x, name = getattr(dataset, f"x_{part}"), f"x_{part}"
+        if not np.issubdtype(x.dtype, np.floating):
+            continue
+        fix = f"with training.precision={precision}"
+        if found := first_wrong(np.abs(x) > largest, x, name=name):
+            problems.append(f"`abs({name}) <= {largest:g}` must hold {fix}, but {found}; scale it, or set float32")
+        if isinstance(task.network, RnnSettings):
+            sizes = np.abs(x).max(axis=2)
+            if found := first_wrong((sizes > 0) & (sizes < smallest), sizes, name=name):
+                rule = f"every step of {name} is padding or reaches {smallest:.1e}"
+                problems.append(f"`{rule}` must hold {fix}, but the largest of {found}; scale it, or set float32")
+    return problems
+
+
+def _normalization(task: Task, dataset: Dataset) -> list[str]:
+    """Batch normalization needs different numbers for a variance; frameworks differ on one alone, and on equal ones."""
+    network, x = task.network, dataset.x_train
+    if not isinstance(network, CnnSettings | ResnetSettings) or network.batch_normalization is None or x.ndim != 4:
+        return []
+    size = min(task.training.batch_size, len(x))
+    smallest = len(x) % size or size
+    n_equal = _commonest(x, network=network)
+    problems = []
+    if smallest == 1 and network.normalized_pixels(x.shape[1:]) == 1:
+        fits = [other for other in range(2, len(x) + 1) if len(x) % other != 1]
+        near = min(fits, key=lambda other: abs(other - size), default=None)
+        fix = f"training.batch_size={near} leaves more" if near else "add examples"
+        rule = "`every batch has 2 examples or more` must hold for batch normalization of one pixel"
+        problems.append(f"{rule}, but the last batch of {size} of {len(x)} examples has 1; {fix}")
+    elif n_equal >= smallest:
+        rule = "`no batch may be of one flat picture alone` must hold for batch normalization"
+        fix = "leave them out, or change training.batch_size"
+        problems.append(f"{rule}, but x_train has {n_equal} equal ones, and a batch {smallest} examples; {fix}")
+    mean, deviation = (
+        float(np.linalg.norm(each)) for each in (f(axis=(0, 1, 2), dtype=np.float64) for f in (x.mean, x.std))
+    )
+    if task.training.dtype == "float32" and deviation < LEAST_SPREAD * mean:
+        rule = f"`std(x_train) >= {LEAST_SPREAD:g} * mean(x_train)` must hold for batch normalization in float32"
+        fix = "subtract the mean, or set training.precision=float64"
+        problems.append(f"{rule}, but over the channels they are {deviation:g} and {mean:g}; {fix}")
+    return problems
+
+
+def _commonest(x: Array, *, network: CnnSettings | ResnetSettings) -> int:
+    """How often the commonest picture is there whose normalized outputs have no variance; black ones are exactly 0."""
+    if network.normalized_pixels(x.shape[1:]) > 1:
+        if getattr(network, "padding", "") != "valid":  # at the border zeros come in
+            return 0
+        x = x[(x == x[:, :1, :1]).all(axis=(1, 2, 3))]
+    return max(Counter(example.tobytes() for example in x if example.any()).values(), default=0)

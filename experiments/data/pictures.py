@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.checks import require_text
 from experiments.data.spec import Arrays, ExampleSpec
+from experiments.data.suspicions import as_compared, of_sixteen_bits
 
 RULES = "docs/custom-data.md says what it must hold"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
@@ -18,16 +21,18 @@ LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # what file managers leave be
 GREY_MODES = {"1", "L", "LA"}
 
 
-def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Arrays, ExampleSpec]:
+def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Arrays, ExampleSpec, list[str]]:
     """Read FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, or FOLDER/CLASS/*, in the order of their names.
+
+    Names are compared in one Unicode form (NFC): macOS may write them in another than Linux.
 
     Args:
         folder: Where the pictures are.
         size: (height, width) in pixels that they are brought to, bilinearly; None where all have one size.
 
     Returns:
-        x as uint8 (n, h, w, channels): 1 channel where all pictures are grey, else 3; y as int64 (n,). And what an
-        example looks like.
+        x as uint8 (n, h, w, channels): 1 channel where all pictures are grey, else 3; y as int64 (n,). What an example
+        looks like. And what may have been meant otherwise.
 
     Raises:
         ValueError: If the folders break a rule, or a picture cannot be read: it is named.
@@ -38,22 +43,29 @@ def read_folder(folder: Path, /, *, size: tuple[int, ...] | None) -> tuple[Array
     for part, by_class in files.items():
         for name in sorted(set(by_class) ^ set(class_names)):
             here, there = (part, "train") if name in by_class else ("train", part)
-            raise ValueError(f"train and test must have the same classes, but {name} is in {here}, not in {there}")
+            near = [other for other in files[there] if as_compared(other) == as_compared(name)]
+            fix = f"; {there} has {near[0]!r}, here it is {name!r}: rename one" if near else ""
+            raise ValueError(f"train and test must have the same classes, but {name} is in {here}, not in {there}{fix}")
     listed = {part: [file for each in by_class.values() for file in each] for part, by_class in files.items()}
-    pictures = _pictures([file for each in listed.values() for file in each], root=folder, size=size)
+    pictures, largest = _pictures([file for each in listed.values() for file in each], root=folder, size=size)
     n_train = len(listed["train"])
     labels = [label for each in files.values() for label, name in enumerate(class_names) for _ in each[name]]
     y = np.array(labels, np.int64)
     arrays: Arrays = {
         "x_train": pictures[:n_train], "y_train": y[:n_train], "x_test": pictures[n_train:], "y_test": y[n_train:]
     }  # fmt: skip
-    return arrays, ExampleSpec(input_shape=pictures.shape[1:], class_names=class_names, scale=255.0)
+    spec = ExampleSpec(input_shape=pictures.shape[1:], class_names=class_names, scale=255.0)
+    return arrays, spec, of_sixteen_bits(largest)
 
 
 def _visible(folder: Path) -> list[Path]:
     """What is in a folder, by name, without what is hidden."""
     found = (path for path in folder.iterdir() if not path.name.startswith(".") and path.name.lower() not in LITTER)
-    return sorted(found, key=lambda path: path.name)
+    return sorted(found, key=lambda path: _in_one_form(path.name))
+
+
+def _in_one_form(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def _places(folder: Path) -> dict[str, Path]:
@@ -93,7 +105,14 @@ def _files_by_class(place: Path, *, root: Path) -> dict[str, list[Path]]:
                 )
         if not files:
             raise ValueError(f"{_name(folder, root)} must hold pictures, but is empty; remove the folder, or fill it")
-        found[folder.name] = files
+        require_text(folder.name, what=f"the name of every folder in {_name(place, root)}")
+        name = _in_one_form(folder.name)
+        if name in found:
+            raise ValueError(
+                f"{_name(place, root)} must hold one folder per class, but {name} is there in two Unicode forms; join "
+                "the two"
+            )
+        found[name] = files
     if not found:
         raise ValueError(f"{_name(place, root)} must hold one folder of pictures per class, but holds none; {RULES}")
     return found
@@ -104,11 +123,14 @@ def _name(path: Path, root: Path) -> str:
     return str(Path(root.resolve().name) / path.relative_to(root))
 
 
-def _pictures(files: list[Path], *, root: Path, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
-    """Pictures of one size: (n, h, w, 1) where all are grey, else (n, h, w, 3)."""
+def _pictures(files: list[Path], *, root: Path, size: tuple[int, ...] | None) -> tuple[NDArray[np.uint8], int]:
+    """Pictures of one size: (n, h, w, 1) where all are grey, else (n, h, w, 3); and the largest number of 16 bits."""
     found: list[NDArray[np.uint8]] = []
+    largest = 0
     for file in files:
-        found.append(_picture(file, name=_name(file, root), size=size))
+        pixels, largest_here = _picture(file, name=_name(file, root), size=size)
+        found.append(pixels)
+        largest = max(largest, largest_here)
         (height, width), (first_height, first_width) = found[-1].shape[:2], found[0].shape[:2]
         if (height, width) != (first_height, first_width):
             raise ValueError(
@@ -117,11 +139,14 @@ def _pictures(files: list[Path], *, root: Path, size: tuple[int, ...] | None) ->
                 f"resize them with data.image_size=[{first_height},{first_width}]"
             )
     n_channels = max(picture.shape[2] for picture in found)
-    return np.stack([np.broadcast_to(picture, (*picture.shape[:2], n_channels)) for picture in found])
+    return np.stack([np.broadcast_to(picture, (*picture.shape[:2], n_channels)) for picture in found]), largest
 
 
-def _picture(file: Path, *, name: str, size: tuple[int, ...] | None) -> NDArray[np.uint8]:
-    """One picture, upright as its EXIF data say: (h, w, 1) where it is grey, else (h, w, 3)."""
+def _picture(file: Path, *, name: str, size: tuple[int, ...] | None) -> tuple[NDArray[np.uint8], int]:
+    """One picture, upright as its EXIF data say: (h, w, 1) where it is grey, else (h, w, 3).
+
+    And its largest number, where it has more than 8 bits; else 0.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -132,6 +157,7 @@ def _picture(file: Path, *, name: str, size: tuple[int, ...] | None) -> NDArray[
                 n_frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
                 image.load()
                 flat = _eight_bits(ImageOps.exif_transpose(image))
+                largest = int(np.asarray(image).max()) if image.mode.startswith("I") else 0
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise ValueError(f"{name} must be a picture of sensible size, but: {error} Make it smaller") from error
     except Exception as error:  # decoders raise whatever they come upon
@@ -141,7 +167,7 @@ def _picture(file: Path, *, name: str, size: tuple[int, ...] | None) -> NDArray[
     if size is not None and flat.size != (size[1], size[0]):
         flat = flat.resize((size[1], size[0]), Image.Resampling.BILINEAR)
     pixels = np.array(flat, np.uint8)
-    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis], largest
 
 
 def _eight_bits(image: Any) -> Any:

@@ -52,12 +52,14 @@ class ExampleSpec:
 class RawData:
     """Examples as a source gives them; `x_test` and `y_test` are empty where it has no test set of its own.
 
-    `spec` is stated by sources whose examples' spec is known only once they are read.
+    `spec` is stated by sources whose examples' spec is known only once they are read. `suspicions` are lines for a
+    person: what may have been meant otherwise.
     """
 
     arrays: Arrays
     origin: str
     spec: ExampleSpec | None = None
+    suspicions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,12 +151,14 @@ class Cifar10Data(_Fetched, Drawn):
 class CustomData(DrawnTwice):
     """Anybody's own: an .npz file or a folder of pictures, brought to `image_size`, (height, width) in pixels.
 
-    The rules: docs/custom-data.md.
+    `in_order`: the examples are a time series, of which nothing is drawn: training comes before validation, and that
+    before test. The rules: docs/custom-data.md.
     """
 
     source: ClassVar[str] = "custom"
     path: str | None
     image_size: tuple[int, ...] | None
+    in_order: bool = False
 
     def __post_init__(self) -> None:
         """Check fractions, seed and size."""
@@ -185,15 +187,21 @@ ONCE_STATED_BY_ALL = {
     "path": None, "download": False, "length": None, "vocabulary": None, "image_size": None,
     "test_fraction": 0.2, "validation_fraction": 0.1, "split_seed": 0,
 }  # fmt: skip
+# What a source takes since: left out of names and comparisons where it changes nothing, as in runs that were kept then.
+TAKEN_SINCE = {"in_order": False}
 
 
 def as_once_stated(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a source with all that every source stated once: what names of studies are hashes of."""
-    return {**ONCE_STATED_BY_ALL, "download": stated["source"] == DigitsData.source, **stated}
+    return {**ONCE_STATED_BY_ALL, "download": stated["source"] == DigitsData.source, **_without_later(stated)}
 
 
 def as_taken(stated: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as a kept run states them, without those that its source does not take."""
     kind = DATASETS.get(stated["source"])
     taken = {"source", *(field.name for field in fields(kind))} if kind else set(stated)
-    return {name: value for name, value in stated.items() if name in taken}
+    return {name: value for name, value in _without_later(stated).items() if name in taken}
+
+
+def _without_later(stated: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in stated.items() if name not in TAKEN_SINCE or value != TAKEN_SINCE[name]}

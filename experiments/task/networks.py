@@ -106,6 +106,12 @@ class CnnSettings(_Layered):
         is_odd = self.kernel_size % 2 == 1
         require(is_odd or self.padding == "valid", "padding: same needs an odd kernel_size", self.kernel_size)
 
+    def normalized_pixels(self, shape: tuple[int, ...]) -> int:
+        """Fewest pixels of an image over which batch normalization takes a mean: those before the last pooling."""
+        sizes = [shape[:2], *self.image_sizes(shape)]
+        lost = self.kernel_size - 1 if self.padding == "valid" else 0
+        return (sizes[-2][0] - lost) * (sizes[-2][1] - lost)
+
     def image_sizes(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Height and width after each block, for inputs of `shape` (height, width, channels)."""
         sizes, (height, width) = [], shape[:2]
@@ -147,6 +153,12 @@ class ResnetSettings(_Layered):
     activation: Activation
     negative_slope: float
     batch_normalization: BatchNormalization
+
+    def normalized_pixels(self, shape: tuple[int, ...]) -> int:
+        """Fewest pixels of an image over which batch normalization takes a mean: those of the last stage."""
+        stride: int = 2 ** (self.depth - 1)
+        height, width = (-(-size // stride) for size in shape[:2])
+        return height * width
 
     def __post_init__(self) -> None:
         """Check depth, widths and blocks."""
