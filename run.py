@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +20,12 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import frameworks
-from experiments import composition, settings
+from experiments import composition, ending, settings
 from experiments.data import download
-from experiments.errors import ExitCode, SettingsError, TandemError
+from experiments.errors import ExitCode, SettingsError
+from experiments.folders import require_folders
 from experiments.job import Job
+from experiments.uris import without_password
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +41,11 @@ COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
 def collect(config: DictConfig) -> None:
     """What Hydra takes for the job: keep the composed config, the choice in each group, and what was typed for it."""
     hydra_config = HydraConfig.get()
-    COLLECTED.append((config, dict(hydra_config.runtime.choices), tuple(hydra_config.overrides.task)))
+    overrides = tuple(without_password(each) for each in hydra_config.overrides.task)
+    COLLECTED.append((config, dict(hydra_config.runtime.choices), overrides))
+    written = Path(hydra_config.sweep.dir) / "multirun.yaml"  # Hydra's, with all that was typed
+    if written.is_file():
+        written.write_text(without_password(written.read_text()))
 
 
 def jobs_from(typed: Sequence[str]) -> list[Job]:
@@ -86,11 +91,12 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     from experiments import preparation, training
 
     console = Console()
-    if jobs[0].action == "report":
+    is_report = jobs[0].action == "report"
+    cache = None if is_report else download.cache_folder(otherwise=Path(jobs[0].output) / ".cache")
+    require_folders(jobs[0], cache=cache)
+    if cache is None:
         return report_again(jobs, console)
-    sweep = preparation.prepare(
-        jobs, frameworks=frameworks.FRAMEWORKS, cache=download.cache_folder(), command=command, console=console
-    )
+    sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console)
     sweep.executor.warm_up()
 
     from experiments import report
@@ -135,26 +141,22 @@ def exit_code_of(record: SweepRecord) -> ExitCode:
     return ExitCode.ALL_GOOD if divergence.judged(record).is_clean else ExitCode.SOME_FAILED
 
 
-class Terminated(BaseException):
-    """The process got SIGTERM, as a scheduler sends it."""
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated
+def wants_debugging(typed: Sequence[str]) -> bool:
+    """Whether tracebacks are to be shown: TANDEM_DEBUG=1, or hydra.verbose=true."""
+    verbose = [word.partition("=")[2] for word in typed if word.lstrip("+").startswith("hydra.verbose=")]
+    return os.environ.get("TANDEM_DEBUG", "0") not in ("", "0") or verbose[-1:] not in ([], ["false"])
 
 
 def main() -> ExitCode:
-    """Run the command."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the command; whatever ends it is told in a sentence."""
+    ending.heed_signals()
+    typed = tuple(sys.argv)
+    jobs: list[Job] = []
     try:
-        typed = tuple(sys.argv)
-        return carry_out(jobs_from(typed), command=shlex.join(["python", *typed]))
-    except TandemError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    except (KeyboardInterrupt, Terminated) as error:
-        sys.stderr.write("\nStopped. The same command goes on where it stopped.\n")
-        return ExitCode.TERMINATED if isinstance(error, Terminated) else ExitCode.INTERRUPTED
+        jobs = jobs_from(typed)
+        return carry_out(jobs, command=without_password(shlex.join(["python", *typed])))
+    except (Exception, KeyboardInterrupt, ending.Terminated) as error:
+        return ending.end(error, output=Path(jobs[0].output) if jobs else None, debug=wants_debugging(typed))
 
 
 if __name__ == "__main__":

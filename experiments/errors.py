@@ -2,17 +2,28 @@
 
 TandemError
 ├── SettingsError      2  what was asked for cannot be done; also a ValueError
-├── StoreUnavailable   3  the tracking store cannot be reached or opened
+├── StoreUnavailable   3  the tracking store or a study's storage cannot be reached or opened
+├── DiskFull           3  there is no room for what is to be written
 ├── Locked             4  another living process works on the same sweep or study
 └── ProbeFailed        1  a worker did not bring its part of a certificate
 
-The message is a whole sentence: the rule, the value, the fix. `run.py` prints it and leaves with the code.
+The message is a whole sentence: the rule, the value, the fix. `ending.py` prints it and leaves with the code.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import sys
 from enum import IntEnum
 from typing import ClassVar
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM_IN_WORDS = (*(os.strerror(number) for number in NO_ROOM), "disk is full")  # the last is SQLite's
+
+
+GOES_ON = "the same command goes on where it stopped"
 
 
 class ExitCode(IntEnum):
@@ -23,6 +34,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     SERVICE_MISSING = 3
     LOCKED = 4
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -40,9 +52,21 @@ class SettingsError(TandemError, ValueError):
 
 
 class StoreUnavailable(TandemError):
-    """The tracking store cannot be reached or opened."""
+    """The tracking store or a study's storage cannot be reached or opened."""
 
     exit_code = ExitCode.SERVICE_MISSING
+
+
+class DiskFull(TandemError):
+    """There is no room for what is to be written."""
+
+    exit_code = ExitCode.SERVICE_MISSING
+
+    @classmethod
+    def because_of(cls, error: BaseException, *, place: object) -> DiskFull:
+        """The sentence for a write in `place` that failed with `error`."""
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return cls(f"There is no room left to write in {place} ({reason}); make some, and {GOES_ON}.")
 
 
 class Locked(TandemError):
@@ -55,3 +79,20 @@ class ProbeFailed(TandemError):
     """A worker did not bring its result."""
 
     exit_code = ExitCode.SOME_FAILED
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Whether it, or what it came from, is a disk, a quota or a limit that is full; C++ libraries only say it."""
+    chain: BaseException | None = error
+    while chain is not None:
+        if getattr(chain, "errno", None) in NO_ROOM or any(words in str(chain) for words in NO_ROOM_IN_WORDS):
+            return True
+        chain = chain.__cause__ or chain.__context__
+    return False
+
+
+def notice(text: str) -> None:
+    """A line on stderr, if there is one: it may be closed, or its reader gone."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

@@ -17,7 +17,7 @@ from experiments.contract import FrameworkSpec
 from experiments.contract.plan import require_equal_shards
 from experiments.data import fit
 from experiments.data.catalog import SOURCES
-from experiments.errors import SettingsError
+from experiments.errors import SettingsError, is_no_room
 from experiments.execution.devices import check_share, choose_device, gpu_groups
 from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Run
@@ -124,8 +124,13 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
             continue
         try:
             datasets[key] = data.load(job.task.data, cache=cache)
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, OSError) as error:
+            if is_no_room(error):
+                raise
             raise SettingsError(f"data ({job.task.data.source}): {error}") from error
+        except MemoryError as error:
+            told = "examples must fit into memory, and these do not; give fewer, or smaller ones"
+            raise SettingsError(f"data ({job.task.data.source}): {told}") from error
         data.write(datasets[key], cache / "prepared")
         console.print(f"Data: {escape(datasets[key].describe())}", highlight=False, soft_wrap=True)
         for line in datasets[key].suspicions:

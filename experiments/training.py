@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.contract import Load
+from experiments.errors import TandemError
 from experiments.execution.run import Run
 from experiments.fingerprint import slug
 from experiments.recording import RunRecorder
@@ -29,6 +31,8 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
 
     Raises:
         Locked: If another process works on the same sweep or study.
+        StoreUnavailable: If the store, or a study's storage, does not answer any more.
+        DiskFull: If there is no room left for what is to be kept.
         KeyboardInterrupt: As it came; runs are closed and the same command goes on.
     """
     experiment_id = store.experiment(sweep.name, description=sweep.description)
@@ -46,21 +50,24 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
     recorder = RunRecorder(
         sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
     )
-    status = "KILLED"
     if not store.reader.has_sweep(sweep_id):
         recorder.save_manifest()  # so that there is a report to make, whatever happens
     try:
         recorder.runs = named(_search(recorder), folder=sweep.folder / "runs")
         recorder.train(recorder.runs, executor=sweep.executor)
-        status = "FINISHED"
     except BaseException as error:
-        store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
+        with contextlib.suppress(TandemError, OSError):  # why it ended is what counts; the next command closes the rest
+            store.kill_open_runs(experiment_id, sweep_id, f"stopped by {type(error).__name__}")
+            _close(recorder, status="KILLED")
         raise
-    finally:
-        if recorder.run_ids:  # what an earlier attempt knew is never replaced by nothing
-            recorder.save_manifest()
-        store.end_sweep(sweep_id, status=status)
+    _close(recorder, status="FINISHED")
     return store.reader.read_sweep(sweep_id)
+
+
+def _close(recorder: RunRecorder, *, status: str) -> None:
+    if recorder.run_ids:  # what an earlier attempt knew is never replaced by nothing
+        recorder.save_manifest()
+    recorder.store.end_sweep(recorder.sweep_id, status=status)
 
 
 def _search(recorder: RunRecorder) -> Sequence[Run]:

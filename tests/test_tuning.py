@@ -19,7 +19,7 @@ from test_space import rates, search, whole, words
 import frameworks
 from experiments import data, settings
 from experiments.data.spec import ExampleSpec
-from experiments.errors import Locked, SettingsError
+from experiments.errors import Locked, SettingsError, StoreUnavailable
 from experiments.execution.environment import process_start
 from experiments.execution.locks import Owner
 from experiments.execution.run import Finished, Run
@@ -557,7 +557,7 @@ def test_optunas_own_loader_finds_study_scores_and_metric_names(opened_file):
 
 @pytest.mark.parametrize("url", ["nonsense://x", "sqlite:////proc/no/such.db", "mysql://nobody@127.0.0.1:9/x"])
 def test_a_storage_that_cannot_be_opened_is_said(runs, url):
-    with pytest.raises(SettingsError, match=r"tuning\.storage: .* cannot be opened: "):
+    with pytest.raises(StoreUnavailable, match=r"tuning\.storage: .* cannot be opened or used: "):
         open_tuner(search(storage=url), runs, experiment="x")
 
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from experiments.errors import DiskFull, is_no_room, notice
+
 DOWNLOAD_TIMEOUT_SECONDS = 10
 
 
@@ -15,6 +17,7 @@ def download(url: str, files: Mapping[str, str], folder: Path, /) -> None:
     pooch writes to a temporary name, checks the hash, then renames: a file that is there is whole.
 
     Raises:
+        DiskFull: If there is no room for it.
         OSError: If the server cannot be reached (requests' errors are OSErrors).
         ValueError: If what arrived does not have the stated hash.
     """
@@ -23,7 +26,12 @@ def download(url: str, files: Mapping[str, str], folder: Path, /) -> None:
     fetch = pooch.HTTPDownloader(progressbar=True, timeout=DOWNLOAD_TIMEOUT_SECONDS)
     for name, known in files.items():
         stated = known if ":" in known else f"sha256:{known}"
-        pooch.retrieve(url + name, known_hash=stated, fname=name, path=folder, downloader=fetch)
+        try:
+            pooch.retrieve(url + name, known_hash=stated, fname=name, path=folder, downloader=fetch)
+        except OSError as error:
+            if is_no_room(error):
+                raise DiskFull.because_of(error, place=folder) from error
+            raise
 
 
 def has_all(folder: Path, files: Mapping[str, str]) -> bool:
@@ -64,8 +72,22 @@ def archive(
     return folder / name
 
 
-def cache_folder() -> Path:
-    """Where downloads and prepared arrays are kept: $TANDEM_CACHE, else the user's cache folder."""
+def cache_folder(*, otherwise: Path) -> Path:
+    """Where downloads and prepared arrays are kept: $TANDEM_CACHE, else the user's cache folder.
+
+    A user without a home folder, or with one that cannot be written, has them in `otherwise`; that is said.
+    """
     stated = os.environ.get("TANDEM_CACHE")
+    if stated:
+        return Path(stated)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(stated) if stated else Path(base).expanduser() / "tandem"
+    try:
+        folder = Path(base).expanduser() / "tandem"
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        reason = f"{folder} cannot be written"
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        reason = str(error)
+    notice(f"Data are kept in {otherwise}: {reason.rstrip('.')}; TANDEM_CACHE=FOLDER names another.")
+    return otherwise

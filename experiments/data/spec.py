@@ -85,5 +85,8 @@ def without_test_set(x: NDArray[Any], y: NDArray[Any]) -> Arrays:
 def write_npz(path: Path, arrays: Arrays, /) -> None:
     """Write arrays so that a file under its final name is always whole (temporary name, then rename)."""
     partial = path.with_name(f".{path.name}.{id(arrays)}.npz")
-    np.savez(partial, allow_pickle=False, **arrays)
-    partial.replace(path)
+    try:
+        np.savez(partial, allow_pickle=False, **arrays)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Processes on this machine: a fresh one for each work item, with a pipe, a log, pinned threads and a time limit.
 
-A work item that raises, is killed or hangs is one `Failed`, and nothing else is lost.
+A work item that raises, is killed or hangs is one `Failed`, and nothing else is lost; a full disk ends them all.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ import dataclasses
 import itertools
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.util
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import deque
@@ -22,10 +25,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from experiments.errors import DiskFull, SettingsError, is_no_room
 from experiments.execution import devices
 from experiments.execution.preload_log import PRELOAD_LOG
 from experiments.execution.worker_environment import WorkerEnvironment, worker_environment
 from experiments.job import ExecutorSettings
+
+SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107  # sockaddr_un holds one more, for the final zero
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +118,7 @@ class LocalExecutor:
     def warm_up(self) -> None:
         """Start the forkserver, which imports the frameworks while the caller does something else."""
         if self.start_method == "forkserver":
+            _make_folder_for_sockets()
             self._context.set_forkserver_preload(["__main__", "experiments.execution.preload_log", *self.preload])
             with self.environment.in_force(**{PRELOAD_LOG: str((self.folder / "preload.log").resolve())}):
                 multiprocessing.forkserver.ensure_running()
@@ -178,6 +186,8 @@ class LocalExecutor:
                 except (EOFError, OSError):
                     _reap(process)
                     continue
+                if isinstance(event, DiskFull):
+                    raise event
                 if isinstance(event, Failed):
                     process.failure = event
                 else:
@@ -187,6 +197,23 @@ class LocalExecutor:
                 process.process.kill()
                 limit = self.settings.time_limit_seconds
                 process.failure = Failed(reason=f"stopped at executor.time_limit_seconds={limit:g}", killed=False)
+
+
+def _make_folder_for_sockets() -> None:
+    """Make the folder of the forkserver's socket elsewhere, where $TMPDIR is too long for the address of one."""
+    stated = tempfile.gettempdir()
+    if len(os.fsencode(stated)) + len("/pymp-12345678/listener-12345678") <= SOCKET_PATH_BYTES:
+        return
+    for folder in filter(os.path.isdir, SHORT_FOLDERS):
+        try:
+            tempfile.tempdir = folder
+            multiprocessing.util.get_temp_dir()  # makes it once, and has it removed at the end
+            return
+        except OSError:
+            continue
+        finally:
+            tempfile.tempdir = stated
+    raise SettingsError(f"`TMPDIR` must be short, since sockets lie in it, but got {stated!r}; set TMPDIR=/tmp")
 
 
 def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
@@ -208,13 +235,9 @@ def _reap(process: _Process) -> None:
 
 
 def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> None:
-    """In the worker: streams to the log, Ctrl-C to the parent, exceptions to a `Failed`."""
+    """In the worker: streams to the log, Ctrl-C to the parent, exceptions to a `Failed` or `DiskFull`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    item.log.parent.mkdir(parents=True, exist_ok=True)
-    with item.log.open("ab") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
 
@@ -223,16 +246,34 @@ def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> Non
         return bool(connection.recv()) if item.awaits_reply else False
 
     try:
+        _log_into(item.log)
         item.target(*item.arguments, emit)
     except (BrokenPipeError, EOFError, ConnectionResetError):
         os._exit(1)  # the parent is gone: nobody is left to report to
     except BaseException as error:
-        traceback.print_exc()
-        connection.send(Failed(reason=_in_one_line(error), killed=False))
+        connection.send(_as_event(error, folder=item.log.parent))
+        with contextlib.suppress(OSError):  # the log's disk may be full
+            traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         connection.close()
+
+
+def _log_into(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+
+
+def _as_event(error: BaseException, *, folder: Path) -> Failed | DiskFull:
+    """What ends a work item; a full disk ends the others too, and what a library makes of it may not say so."""
+    with contextlib.suppress(OSError):
+        if is_no_room(error) or shutil.disk_usage(folder).free < 2**16:
+            return DiskFull.because_of(error, place=folder)
+    return Failed(reason=_in_one_line(error), killed=False)
 
 
 def _in_one_line(error: BaseException) -> str:

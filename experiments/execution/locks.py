@@ -6,14 +6,16 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
+from experiments.errors import Locked
 from experiments.execution import environment
 from experiments.fingerprint import plain
+from experiments.uris import sqlite_file
 
-SQLITE = "sqlite:///"
+LOCK_SECONDS = 120.0  # a large database may be migrated meanwhile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +56,28 @@ def creation_lock(uri: str) -> Iterator[None]:
     """Hold the lock of a SQLite file while it is opened, its folder made if need be; other databases need none.
 
     Two processes that make the same file at the same time break each other's migrations.
+
+    Raises:
+        Locked: If another process holds it for longer than opening takes.
     """
-    if not uri.startswith(SQLITE):
+    path = sqlite_file(uri)
+    if path is None:
         yield
         return
-    path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(path.name + ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _is_taken(lock.fileno()):
+            if time.monotonic() > deadline:
+                raise Locked(
+                    f"another process has been opening {path} for {LOCK_SECONDS:.0f} s; end it, or wait for it"
+                )
+            time.sleep(0.05)
         yield
+
+
+def _is_taken(descriptor: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False

@@ -7,49 +7,194 @@ a metric is its epoch. Tags that begin with "tandem." are ours.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import re
 import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.db import utils
 
-from experiments.errors import StoreUnavailable
+from experiments.errors import GOES_ON, DiskFull, StoreUnavailable, TandemError, is_no_room, notice
 from experiments.execution.locks import creation_lock
+from experiments.tracking import database
+from experiments.uris import sqlite_file, without_password
 
+schema: Any = utils  # without types
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs tracebacks of what it raises anyway
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+schema.MAX_RETRY_COUNT = 2  # MLflow's own 10 wait for 102 s, whatever is wrong
 
 TAG = "tandem."
 NOTE = "mlflow.note.content"
 PARENT = "mlflow.parentRunId"
+PATIENCE_SECONDS = 120.0  # a server's restart, a backup of the database
+PASSING = (
+    "TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED",
+)  # fmt: skip
+SAID_BY_SYSTEM = re.compile(r"\[Errno -?\d+\] [^'\")]+|Read timed out|Remote end closed|too many \d+ error responses")
+HINTS = {
+    "error code 401": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who asks",
+    "error code 403": "this user may not use it",
+    "error code 404": "it is no MLflow server, or its path is another",
+    "not in a valid JSON": "it is no MLflow server, or its path is another",
+    "readonly database": "make the file and its folder writable",
+}
+ANSWERS = ("RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
-def open_client(uri: str) -> MlflowClient:
-    """Open a store; a database that is not there is made, once, under a lock.
+class PatientClient:
+    """MLflow's client, which waits for a store that is locked or does not answer, for a time.
+
+    It has every method of MlflowClient. What cannot be waited for, or was in vain, is `StoreUnavailable` or `DiskFull`;
+    what MLflow answers (there is no such run) and what concerns a file of ours is raised as it is.
+    """
+
+    def __init__(self, client: MlflowClient, /, *, uri: str) -> None:
+        """Wrap an open client."""
+        self._client = client
+        self._uri = uri
+        self._patience = PATIENCE_SECONDS
+
+    def __getattr__(self, name: str) -> Any:
+        """An attribute of MlflowClient; a method is patient."""
+        value = getattr(self._client, name)
+        return functools.partial(self.patiently, value) if callable(value) else value
+
+    def patiently(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Any:
+        """The result of a call that reaches the store.
+
+        Raises:
+            StoreUnavailable: If it does not answer in time, or answers what no waiting mends.
+            DiskFull: If there is no room for what it is to keep.
+        """
+        asked = functools.partial(call, *arguments, **named)
+        try:
+            return _wait_for(asked, uri=self._uri, seconds=self._patience, is_open=True)
+        except (StoreUnavailable, KeyboardInterrupt):
+            self._patience = 0.0  # who gave up waiting, or is stopped, waits no second time to close what is open
+            raise
+
+
+def open_client(uri: str) -> PatientClient:
+    """Open a store; a database that is not there is made, once, under a lock, and an older one is migrated.
 
     Raises:
         StoreUnavailable: If it cannot be reached or opened.
+        DiskFull: If there is no room for it.
     """
     mlflow.set_tracking_uri(uri)
-    try:
-        with creation_lock(uri):
-            client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
-        _use_write_ahead_log(uri)
-    except (MlflowException, OSError, sqlite3.Error) as error:
-        reason = str(error).splitlines()[0]
-        raise StoreUnavailable(f"the tracking store {uri} cannot be opened: {reason}") from error
-    return client
+    file = sqlite_file(uri)
+    seconds = PATIENCE_SECONDS if file else 0.0  # a server that is not there is told at once; a lock is opened again
+    opened = functools.partial(_opened, uri, file)
+    client = _wait_for(opened, uri=uri, seconds=seconds, is_open=False)
+    return PatientClient(client, uri=uri)
 
 
-def search(client: MlflowClient, experiment_id: str, query: str) -> list[Run]:
+def search(client: PatientClient, experiment_id: str, query: str) -> list[Run]:
     """Runs of an experiment, the newest first."""
     return list(client.search_runs([experiment_id], query, max_results=1000))
 
 
-def _use_write_ahead_log(uri: str) -> None:
+def _opened(uri: str, file: Path | None) -> MlflowClient:
+    with creation_lock(uri):
+        if file is not None:
+            _migrate(file, uri=uri)
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    if file is not None:
+        _use_write_ahead_log(file)
+    return client
+
+
+def _migrate(file: Path, *, uri: str) -> None:
+    """Bring an older database to MLflow's present schema, a copy of it kept; refuse one that is not MLflow's."""
+    revision = database.revision_of(file)
+    script = schema.ScriptDirectory.from_config(schema._get_alembic_config(""))
+    if revision in (None, script.get_current_head()):
+        return
+    if revision not in {known.revision for known in script.walk_revisions()}:
+        raise StoreUnavailable(
+            f"the tracking store {uri} has the schema {revision}, which MLflow {mlflow.__version__} does not know: a "
+            "newer MLflow made it, or another program; install what made it, or name another file with "
+            "tracking.uri=sqlite:///FILE"
+        )
+    copy = database.keep_copy(file, revision=str(revision))
+    notice(f"{file} is of an older MLflow: brought up to {mlflow.__version__}; as it was, it is kept in {copy}.")
+    schema._upgrade_db(schema.create_sqlalchemy_engine(uri))
+
+
+def _use_write_ahead_log(file: Path) -> None:
     """Five times the metrics per second, and readers do not wait; the setting stays with the file."""
-    if uri.startswith("sqlite:///"):
-        with contextlib.closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+    with contextlib.closing(sqlite3.connect(file, timeout=20)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _wait_for(call: Callable[[], Any], *, uri: str, seconds: float, is_open: bool) -> Any:
+    """Call until it succeeds, for `seconds` at most and only where waiting may help.
+
+    Args:
+        call: What reaches the store.
+        uri: The store's.
+        seconds: How long to wait for it.
+        is_open: Whether the store was opened: until then, whatever is raised is its fault.
+    """
+    began, is_told = time.monotonic(), False
+    what = f"the tracking store {without_password(uri)} {'does not answer any more' if is_open else 'cannot be opened'}"
+    while True:
+        try:
+            return call()
+        except TandemError:
+            raise
+        except Exception as error:
+            if is_open and not _is_fault(error):
+                raise
+            waited = time.monotonic() - began
+            if not _may_pass(error) or waited >= seconds:
+                raise _in_words(error, what=what, uri=uri, waited=waited) from error
+            if not is_told:
+                notice(f"Waiting, for {seconds:.0f} s at most: {what}: {_reason(error)}.")
+                is_told = True
+        time.sleep(min(1.0, seconds / 20))
+
+
+def _is_fault(error: Exception) -> bool:
+    """Whether the store is at fault: it did not answer, and neither we nor a file of ours are concerned."""
+    if isinstance(error, MlflowException):
+        return error.error_code not in ANSWERS
+    return isinstance(error, ImportError) or (isinstance(error, OSError) and error.filename is None)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is worth waiting: for a lock, or a server that is not there, restarts or has too much to do."""
+    text = str(error)
+    if "sqlite3." in text or isinstance(error, sqlite3.Error):
+        return "is locked" in text
+    return isinstance(error, MlflowException) and error.error_code in PASSING
+
+
+def _in_words(error: Exception, *, what: str, uri: str, waited: float) -> StoreUnavailable | DiskFull:
+    if is_no_room(error):
+        return DiskFull.because_of(error, place=without_password(uri))
+    since = f" (tried for {waited:.0f} s)" if waited >= 1 else ""
+    return StoreUnavailable(f"{what}{since}: {_reason(error)}. Once that is mended, {GOES_ON}.")
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, in a line, without passwords and without what a server wrote."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"its driver is not installed, `import {error.name}` fails"
+    text = str(error).strip()
+    line = (text.splitlines() or [type(error).__name__])[0].partition(" Response body:")[0]
+    if found := SAID_BY_SYSTEM.search(text):
+        line = found.group()
+    hints = [hint for words, hint in HINTS.items() if words in text]
+    return without_password("; ".join([line[:300].rstrip(". "), *hints]))

@@ -9,21 +9,20 @@ from typing import Any, cast
 import mlflow
 import numpy as np
 import yaml
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from experiments.contract.arrays import Array
 from experiments.errors import SettingsError
 from experiments.records import Outcome, RunRecord, SweepRecord, is_per_epoch
-from experiments.tracking.client import NOTE, TAG, search
+from experiments.tracking.client import NOTE, TAG, PatientClient, search
 from experiments.tracking.manifest import sweep_from
 
 
 class Reader:
     """What is kept in a store."""
 
-    def __init__(self, client: MlflowClient, /) -> None:
+    def __init__(self, client: PatientClient, /) -> None:
         """Read through an open client."""
         self.client = client
 
@@ -151,5 +150,5 @@ class Reader:
 
     def _artifact(self, run_id: str, path: str) -> Path:
         """Local path of an artifact."""
-        uri = self.client.tracking_uri
-        return Path(mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, tracking_uri=uri))
+        download, uri = mlflow.artifacts.download_artifacts, self.client.tracking_uri
+        return Path(self.client.patiently(download, run_id=run_id, artifact_path=path, tracking_uri=uri))

@@ -5,7 +5,6 @@ What the methods promise is said in `protocol.py`; here stands what MLflow makes
 
 from __future__ import annotations
 
-import getpass
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import yaml
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from experiments.contract.arrays import Array
-from experiments.errors import Locked
+from experiments.errors import Locked, StoreUnavailable
 from experiments.execution import environment
 from experiments.execution.locks import Owner
 from experiments.fingerprint import fingerprint_of, hyphenated
@@ -25,6 +24,7 @@ from experiments.records import Outcome
 from experiments.task.keys import flatten
 from experiments.tracking.client import NOTE, PARENT, TAG, open_client, search
 from experiments.tracking.reader import Reader
+from experiments.uris import sqlite_file, without_password
 
 STATUS: dict[Outcome, str] = {
     "finished": "FINISHED",
@@ -53,6 +53,8 @@ class Store:
     def experiment(self, name: str, *, description: str) -> str:
         """Identifier of the MLflow experiment of that name, made if need be."""
         known = self.client.get_experiment_by_name(name)
+        if known is not None and not known.experiment_id:
+            raise StoreUnavailable(f"{without_password(self.uri)} answers, but not as MLflow does; mend tracking.uri")
         if known is not None:
             if known.lifecycle_stage == "deleted":
                 self.client.restore_experiment(known.experiment_id)
@@ -240,12 +242,13 @@ def _source_tags() -> dict[str, str]:
         "mlflow.source.name": "run.py",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": environment.git_commit(),
-        "mlflow.user": getpass.getuser(),
+        "mlflow.user": environment.user(),
     }
 
 
 def _artifacts(uri: str, name: str) -> str | None:
     """Where an experiment's files go: beside a database in a file, not in the folder a command happens to run in."""
-    if not uri.startswith("sqlite:///"):
+    file = sqlite_file(uri)
+    if file is None:
         return None  # a server knows
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlruns" / hyphenated(name)).as_uri()
+    return (file.resolve().parent / "mlruns" / hyphenated(name)).as_uri()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
 from rich.markup import escape
 
@@ -19,23 +21,34 @@ from experiments.records import RunRecord
 from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.best import tuned_values, with_best_values, write_best
-from experiments.tuning.studies import Study, run_id_of
+from experiments.tuning.studies import Study, run_id_of, storage_fails
 from experiments.tuning.tuner import ActiveTrial, Tuner, open_tuner
+from experiments.uris import without_password
 
 
 def run_search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]:
     """Search under one budget per arm; return the report's runs with what was found.
 
     Raises:
-        SettingsError: If the storage cannot be opened, or holds another search under the same name.
+        SettingsError: If the storage holds another search under the same name.
+        StoreUnavailable: If the storage cannot be opened, or fails.
+        DiskFull: If there is no room left for it.
         Locked: If another living process works on one of the studies.
     """
+    try:
+        return _search(recorder, settings)
+    except StorageInternalError as error:
+        raise storage_fails(settings.storage, error) from error
+
+
+def _search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]:
     sweep, console = recorder.sweep, recorder.console
     tuner = open_tuner(settings, sweep.runs, experiment=sweep.name)
     epochs = sweep.runs[0].task.training.epochs
+    storage = without_password(settings.storage)
     console.print(
         f"Search: {len(tuner.studies)} studies of {settings.trials} trials, at most {epochs} epochs each "
-        f"({settings.sampler.name}, {settings.pruner.name}); then the report's runs. Storage: {settings.storage}",
+        f"({settings.sampler.name}, {settings.pruner.name}); then the report's runs. Storage: {storage}",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     n_missing = sum(max(0, settings.trials - len(study.finished_trials)) for study in tuner.studies)
@@ -44,8 +57,11 @@ def run_search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]
         loop = _TrialLoop(recorder=recorder, tuner=tuner)
         recorder.train_each(loop.next_run, executor=executor, n_runs=n_missing, on_event=loop.on_event)
         loop.close()
-    finally:
-        tuner.release()
+    except BaseException:
+        with contextlib.suppress(StorageInternalError):  # why it ended is what counts
+            tuner.release()
+        raise
+    tuner.release()
     recorder.trials = [(run_id, run) for run_id, run in tuner.finished_runs() if recorder.store.reader.has_run(run_id)]
     recorder.studies, recorder.tuned_values = tuner.records(), tuned_values(tuner)
     names = write_best(tuner, folder=sweep.output / "tuned", experiment=sweep.name)

@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.errors import Locked, SettingsError
+from experiments.errors import GOES_ON, DiskFull, Locked, SettingsError, StoreUnavailable, is_no_room
 from experiments.execution.locks import Owner, creation_lock
 from experiments.execution.run import Run
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
@@ -21,6 +21,9 @@ from experiments.records import StudyRecord, TrialRecord
 from experiments.task.datasets import as_once_stated
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.points import make_pruner, make_sampler
+from experiments.uris import sqlite_file, without_password
+
+PATIENCE_SECONDS = 120.0  # how long a file that another process holds is waited for
 
 
 @dataclass(kw_only=True)
@@ -74,7 +77,9 @@ def open_studies(settings: TuningSettings, runs: Sequence[Run], *, experiment: s
     """Make or load the study of every arm; trials that a dead process left RUNNING are to be trained again.
 
     Raises:
-        SettingsError: If the storage cannot be opened, or a study of that name was made by another search.
+        SettingsError: If a study of that name was made by another search.
+        StoreUnavailable: If the storage cannot be opened.
+        DiskFull: If there is no room for it.
         Locked: If another living process works on one of the studies.
     """
     storage = _open_storage(settings.storage)
@@ -107,13 +112,28 @@ def _arm_name(run: Run, templates: Sequence[Run]) -> str:
 
 
 def _open_storage(url: str) -> optuna.storages.BaseStorage:
-    """Open Optuna's storage; a SQLite file that is not there is made once, under a lock."""
+    """Open Optuna's storage; a SQLite file that is not there is made once, under a lock, and waited for when locked."""
     try:
         with creation_lock(url):
-            return optuna.storages.get_storage(url)
+            if sqlite_file(url) is None:
+                return optuna.storages.get_storage(url)
+            waiting = {"connect_args": {"timeout": PATIENCE_SECONDS}}
+            return optuna.storages.get_storage(optuna.storages.RDBStorage(url, engine_kwargs=waiting))
+    except Locked:
+        raise
     except Exception as error:  # SQLAlchemy and its drivers raise what they like
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise SettingsError(f"tuning.storage: {url} cannot be opened: {reason}") from error
+        raise storage_fails(url, error) from error
+
+
+def storage_fails(url: str, error: Exception, /) -> StoreUnavailable | DiskFull:
+    """The sentence for a storage that `error` came from."""
+    cause = error.__cause__ or error  # Optuna's own words are but that there is one
+    if is_no_room(error):
+        return DiskFull.because_of(cause, place=without_password(url))
+    reason = without_password((str(cause).splitlines() or [type(cause).__name__])[0])
+    return StoreUnavailable(
+        f"tuning.storage: {without_password(url)} cannot be opened or used: {reason}. Once that is mended, {GOES_ON}."
+    )
 
 
 def _open_study(

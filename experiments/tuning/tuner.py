@@ -212,7 +212,8 @@ def open_tuner(settings: TuningSettings, runs: Sequence[Run], *, experiment: str
     """The studies of all arms of `runs`, and the points that they share.
 
     Raises:
-        SettingsError: If the storage cannot be opened, or a study of that name was made by another search.
+        SettingsError: If a study of that name was made by another search.
+        StoreUnavailable: If the storage cannot be opened.
         Locked: If another living process works on one of the studies.
     """
     studies = open_studies(settings, runs, experiment=experiment)

@@ -1,0 +1,105 @@
+"""Folders that a command writes into: there, writable and with room, before it reads data or starts anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.errors import SettingsError, is_no_room, notice
+from experiments.job import Job
+from experiments.tracking import database
+from experiments.uris import problem_with, problem_with_tracking, sqlite_file
+
+ROOM_MIB = 8  # what the smallest run, its report and the store's log of writes take
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A folder, the rule for what states it, and how another is stated."""
+
+    rule: str
+    path: Path
+    fix: str
+
+    def problem(self) -> str | None:
+        """Why it cannot be used, in a sentence; None where it can. It is made if need be."""
+        if str(self.path).startswith("~"):
+            return self._told("only a shell reads ~; write the whole path")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path) as probe:
+                probe.write(b"\0" * 4096)
+            free = shutil.disk_usage(self.path).free
+        except OSError as error:
+            if is_no_room(error):
+                return self._told(f"there is no room in it ({error.strerror}); make some, or {self.fix}")
+            return self._told(f"{error.strerror or error} for user {os.getuid()}; {self.fix}")
+        if free < ROOM_MIB * 2**20:
+            return self._told(
+                f"only {free / 2**20:.1f} MiB are free of the {ROOM_MIB} needed; make room, or {self.fix}"
+            )
+        return None
+
+    def _told(self, what: str) -> str:
+        return f"{self.rule}, but for {str(self.path)!r}: {what}"
+
+
+def require_folders(job: Job, *, cache: Path | None) -> None:
+    """Check every folder that a command writes into, and what its databases' addresses say.
+
+    Args:
+        job: Any of the command's jobs: they share all of this.
+        cache: Where data are kept; None where none are read.
+
+    Raises:
+        SettingsError: All that cannot be used, a line each: the setting, the path, the reason, the fix.
+        StoreUnavailable: If the file of the tracking store is none.
+    """
+    problems = [problem_with_tracking(job.tracking.uri)]
+    folders = [_stated("output", Path(job.output))]
+    folders += _beside_database("tracking.uri", job.tracking.uri)
+    if job.tuning is not None and job.action == "train":
+        problems.append(problem_with(job.tuning.storage, setting="tuning.storage"))
+        folders += _beside_database("tuning.storage", job.tuning.storage)
+        if job.tuning.storage == job.tracking.uri:
+            problems.append("`tuning.storage` must not be the database of `tracking.uri`; name another for one of them")
+    if cache is not None:
+        folders.append(_stated("TANDEM_CACHE", cache))
+    if not any(problems):
+        problems += [folder.problem() for folder in folders]
+    problems.append(_problem_of_temporary_folder())
+    if not any(problems) and (file := sqlite_file(job.tracking.uri)):
+        with contextlib.suppress(sqlite3.OperationalError):  # it is locked: when it is opened, it is waited for
+            database.revision_of(file)
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise SettingsError("\n".join(dict.fromkeys(found)))
+
+
+def _beside_database(setting: str, uri: str) -> list[Folder]:
+    file = sqlite_file(uri)
+    fix = f"name another file with {setting}=sqlite:////FOLDER/{file.name}" if file else ""
+    rule = f"`{setting}` must lie in a folder that can be written"
+    return [Folder(rule=rule, path=file.parent, fix=fix)] if file else []
+
+
+def _stated(setting: str, path: Path) -> Folder:
+    rule = f"`{setting}` must be a folder that can be written"
+    return Folder(rule=rule, path=path, fix=f"name another with {setting}=FOLDER")
+
+
+def _problem_of_temporary_folder() -> str | None:
+    """Check the folder of temporary files; Python takes another for a useless one, which is said."""
+    stated = os.environ.get("TMPDIR")
+    try:
+        used = tempfile.gettempdir()
+    except OSError as error:
+        return f"`TMPDIR` must be a folder that can be written, but: {error.strerror}; name another with TMPDIR=FOLDER"
+    if stated and Path(stated).absolute() != Path(used).absolute():
+        notice(f"TMPDIR={stated} cannot be written: temporary files go to {used}.")
+    return _stated("TMPDIR", Path(used)).problem()

@@ -1,0 +1,59 @@
+"""A tracking store in a SQLite file, looked at before MLflow does: MLflow waits, migrates and writes before it asks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from pathlib import Path
+
+from experiments.errors import StoreUnavailable
+
+
+def revision_of(path: Path) -> str | None:
+    """The revision of MLflow's schema in a file; None where there is no database yet.
+
+    Raises:
+        StoreUnavailable: If the file is something else, damaged, or not to be written.
+        sqlite3.OperationalError: If it is locked.
+    """
+    if not path.exists() or not path.stat().st_size:
+        return None
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StoreUnavailable(f"{_told(path)} may not be written by this user; chmod u+w {path}, {ANOTHER}")
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            query = "SELECT version_num FROM alembic_version"
+            revisions = connection.execute(query).fetchall() if "alembic_version" in tables else []
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise
+        raise StoreUnavailable(f"{_told(path)} cannot be opened: {error}; {ANOTHER}") from error
+    except sqlite3.DatabaseError as error:
+        raise StoreUnavailable(f"{_told(path)} is damaged or no database ({error}); move it away, {ANOTHER}") from error
+    if tables and len(revisions) != 1:
+        raise StoreUnavailable(f"{_told(path)} is a database of something else than MLflow; {ANOTHER}")
+    return str(revisions[0][0]) if revisions else None
+
+
+ANOTHER = "or name another with tracking.uri=sqlite:///FILE"
+
+
+def _told(path: Path) -> str:
+    return f"the tracking store {path}"
+
+
+def keep_copy(path: Path, *, revision: str) -> Path:
+    """Copy a database before it is migrated; return the copy, which is made once."""
+    copy = path.with_name(f"{path.name}.{revision}.bak")
+    if not copy.exists():
+        partial = copy.with_name(f".{copy.name}")
+        partial.unlink(missing_ok=True)
+        with (
+            contextlib.closing(sqlite3.connect(path)) as source,
+            contextlib.closing(sqlite3.connect(partial)) as target,
+        ):
+            source.backup(target)
+        partial.replace(copy)
+    return copy
