@@ -175,6 +175,8 @@ def test_an_empty_part_is_refused_with_the_fractions_that_decide_it():
     alone = arrays(x_test=np.zeros((0, 2)), y_test=np.array([], int))
     with pytest.raises(ValueError, match=message.format("test_fraction=0.2, ", "data.test_fraction or ")):
         data.split(alone, settings=settings(test_fraction=0.2))
+    with pytest.raises(ValueError, match="the train part must hold examples, .*; lower data.test_fraction or data.val"):
+        data.split(alone, settings=settings(test_fraction=0.99))
 
 
 def test_every_source_of_conf_is_a_class_of_settings_and_has_a_reader():

@@ -1,5 +1,7 @@
 """Proven identity: every word in both frameworks, and every planted error seen at the level that names it."""
 
+import dataclasses
+
 import cases
 import numpy as np
 import pytest
@@ -253,6 +255,65 @@ def test_a_worker_that_raises_is_no_certificate(certify):
     data_kind, task = cases.with_network("mlp")
     with pytest.raises(errors.ProbeFailed, match="keras: KeyError"):
         certify(data_kind, task, broken_load, precisions=("float64",))
+
+
+@pytest.mark.slow
+def test_data_that_the_two_read_otherwise_are_not_certified(certify, data_paths, tmp_path):
+    """Written past the checks of `data.load`, which refuse them: TensorFlow takes a step of 1e-40 for padding."""
+    dataset = cases.dataset("sequences")
+    x = dataset.x_train.copy()
+    x[:, 1] = np.float32(1e-40)
+    data_paths["tiny"] = data.write(dataclasses.replace(dataset, x_train=x, fingerprint="tiny"), tmp_path / "tiny")
+    _, task = cases.with_network("lstm")
+    certificate = certify("tiny", task, frameworks.load, precisions=("float32",))
+    assert not certificate.passed
+    (row,) = [row for row in certificate.rows if "read alike" in row.what]
+    assert row.where == "outputs"
+    assert row.measured > 10 * row.bound
+
+
+def test_the_runs_own_data_are_judged_by_hand_worked_numbers():
+    outputs = {"extremes": arrays(1.0, 2.0)}, {"extremes": arrays(1.0, 2.001)}
+    losses = {"losses": arrays(0.5, 1.0, 1.0, 1.0, 1.0, 9.0)}, {"losses": arrays(0.5, 0.998, 1.0, 1.0, 1.0, 1.0)}
+    row = levels.reading((outputs[0], outputs[0]), (losses[0], losses[0]))
+    assert (row.gates, row.passed, row.measured, row.where) == (True, True, 0.0, "")
+    assert levels.reading(outputs, (losses[0], losses[0])).measured == pytest.approx(5e-4)  # 0.001 of 2
+    late = levels.reading(outputs, losses)
+    assert (late.passed, late.where, late.bound) == (False, "losses", 1e-3)
+    assert late.measured == pytest.approx(2e-3)  # the sixth step is not looked at
+    chaotic = levels.reading(outputs, losses, floor=arrays(0.0, 0.0, 0.0, 0.0, 3e-6, 1.0))
+    assert (chaotic.passed, chaotic.bound) == (True, pytest.approx(3e-3))
+    for wrong in (np.nan, 2.01):
+        read = levels.reading((outputs[0], {"extremes": arrays(1.0, wrong)}), (losses[0], losses[0]))
+        assert (read.passed, read.where) == (False, "outputs")
+    lost = levels.reading((outputs[0], outputs[0]), (losses[0], {"losses": arrays(np.nan)}))
+    assert not lost.passed
+
+
+def test_a_certificate_sees_the_smaller_last_batch_of_a_long_epoch(subject):
+    """170 examples in batches of 32 end with 10; in batches of 3 they make 57, of which 20 are taken."""
+    kind, task = cases.with_network("mlp", "training.batch_size=3")
+    of = subject(kind, task, "lightning")
+    dataset = data.read(of.data_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "FREE_STEPS", 20)
+        given = probes.first_batches(of, dataset, n_steps=20).given
+        early = probes.first_batches(of, dataset, n_steps=10).given
+    assert [len(targets) for _, targets in given] == [3] * 19 + [2]  # 170 = 56 * 3 + 2
+    assert [len(targets) for _, targets in early] == [3] * 10
+    np.testing.assert_array_equal(early[9][0], given[9][0])
+
+
+def test_a_certificate_sees_the_smallest_and_the_largest_training_example(subject):
+    kind, task = cases.with_network("lstm")
+    of = subject(kind, task, "lightning")
+    dataset = data.read(of.data_path)
+    sizes = np.abs(dataset.x_train).max(axis=(1, 2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probes, "EVALUATED", 7)
+        chosen = np.abs(probes.extremes(of, dataset)).max(axis=(1, 2))
+    assert len(chosen) == 7
+    assert (chosen[0], chosen[-1]) == (sizes.min(), sizes.max())
 
 
 def test_the_name_of_a_certificate_follows_what_it_certifies():

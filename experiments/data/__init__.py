@@ -111,7 +111,8 @@ def split(arrays: dict[str, Array], *, settings: HeldOut) -> dict[str, Array]:
             stated = ", ".join(f"{name}={fraction}" for name, fraction in fractions.items())
             raise ValueError(
                 f"the {part} part must hold examples, but is empty for {len(y)} examples, {stated}; "
-                f"raise {' or '.join(f'data.{name}' for name in fractions)}, or add examples"
+                f"{'lower' if part == 'train' else 'raise'} {' or '.join(f'data.{name}' for name in fractions)}, "
+                "or add examples"
             )
     return parts
 
@@ -132,7 +133,7 @@ def _hold_out(
     for label in np.unique(labels[indices]):
         members = rng.permutation(indices[labels[indices] == label])
         held.append(members[: round(fraction * len(members))])
-    held_out = np.sort(np.concatenate(held))
+    held_out = np.sort(np.concatenate([indices[:0], *held]))
     return held_out, np.setdiff1d(indices, held_out)
 
 

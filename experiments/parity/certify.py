@@ -1,8 +1,8 @@
 """The certificate: two frameworks train one task identically, shown level by level.
 
 C0 weight map, C1 forward pass, C2 gradients at synced checkpoints, C3 optimizer alone, C4 free run, C5 the same where
-float32 is chaotic, C6 the same run twice. C0 to C4 in float64 and C6 are the gate; for a task in mixed precision also
-that both frameworks round, and by as much.
+float32 is chaotic, C6 the same run twice. C0 to C4 in float64 and C6 are the gate, and that both read the run's data
+alike in float32; for a task in mixed precision also that both frameworks round, and by as much.
 """
 
 from __future__ import annotations
@@ -136,10 +136,29 @@ def _rows(
         rows += [levels.first_losses(*runs, task=task)]
     else:
         rows += _free_run_rows(first, runs, runner=runner, with_floors=with_floors)
+    if precision == "float32":
+        rows += [_reading_row(first, both("untrained"), runs, runner=runner)]
     return rows + [
         levels.repeated(results[key, "free_run"], results[key, "again"], framework=key[0], precision=precision)
         for key in keys
     ]
+
+
+def _reading_row(
+    reference: Subject, untrained: tuple[Result, Result], runs: tuple[Result, Result], *, runner: _ProbeRunner
+) -> Row:
+    """C1 on the run's own data, held to the task's own noise where its first steps are chaotic.
+
+    Args:
+        reference: Whose noise is measured.
+        untrained: What `probes.untrained` emitted, of the reference and of the other.
+        runs: What `probes.free_run` emitted of them.
+        runner: Runs the starts that the noise is measured by.
+    """
+    row = levels.reading(untrained, runs)
+    if row.where == "losses":
+        row = levels.reading(untrained, runs, floor=runner.floor(reference, runs[0], FLOOR_STARTS))
+    return row
 
 
 def _free_run_rows(

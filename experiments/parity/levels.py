@@ -21,6 +21,8 @@ FIRST_STEPS = 5
 # Mixed precision: one rounding to bfloat16 is up to 2**-9 = 2e-3 of the value, and frameworks round at other places.
 MIXED_BOUND = 5e-2
 MIXED_RATIO = 4.0
+# Data that both frameworks read alike are within 1e-5 of it in float32; data that they do not are not within 1e-2.
+READ_BOUND = 1e-3
 
 
 def is_mixed(precision: str) -> bool:
@@ -77,6 +79,35 @@ def forward(first: Mapping[str, Any], second: Mapping[str, Any], *, task: Task) 
         bound=bound,
         gates=precision == "float64",
         where=where,
+    )
+
+
+def reading(
+    untrained: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]], *, floor: Array | None = None
+) -> Row:
+    """C1: both frameworks read the run's own examples as the same numbers in float32, the type that it is stored in.
+
+    Outputs for training examples from the smallest to the largest, and the losses of the first steps: a number that one
+    takes for 0, or a variance that it loses, moves them by far more than rounding.
+
+    Args:
+        untrained: What `probes.untrained` emitted of the two frameworks.
+        runs: What `probes.free_run` emitted of them.
+        floor: Largest loss distance of one-ulp starts up to each step, where it was measured.
+    """
+    first, second = (run["losses"][:FIRST_STEPS] for run in runs)
+    outputs = difference(*(each["extremes"] for each in untrained))
+    losses = difference(first, second)
+    allowed = READ_BOUND if floor is None else max(READ_BOUND, 1000 * float(floor[:FIRST_STEPS].max()))
+    worse = "outputs" if not outputs <= READ_BOUND else "losses" if not losses <= allowed else ""
+    return Row(
+        level="C1",
+        precision="float32",
+        what=f"the run's own examples, read alike: outputs, losses of {len(first)} steps",
+        measured=losses if worse == "losses" else outputs if worse else max(outputs, losses),
+        bound=READ_BOUND if worse == "outputs" else allowed,
+        gates=True,
+        where=worse,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -81,16 +82,20 @@ class FreeRun:
 
 
 def first_batches(subject: Subject, dataset: data.Dataset, *, n_steps: int = FREE_STEPS) -> FixedPlan:
-    """The first batches and learning rates of the task's own recipe, in epochs of 10 steps."""
+    """The first batches and learning rates of the task's own recipe, in epochs of 10 steps.
+
+    The last of `FREE_STEPS` are the last ones of an epoch, whose size may be another, also where that comes later.
+    """
     # As it is stored; only the batches that are taken are brought to the subject's type.
     stored = dataclasses.replace(subject.task.training, precision="float32")
     plan = plan_for(dataclasses.replace(subject.task, training=stored), dataset, seed=subject.seed)
     n_steps = whole_steps(n_steps, subject.task)
-    every = (batch for epoch in range(plan.epochs) for batch in plan.batches(epoch))
-    given = [
-        (as_fed(inputs, subject.dtype), as_fed(targets, subject.dtype)) for inputs, targets in islice(every, n_steps)
-    ]
     per_step = plan.batches_per_step
+    every = (batch for epoch in range(plan.epochs) for batch in plan.batches(epoch))
+    chosen = list(islice(every, n_steps))
+    if n_steps == whole_steps(FREE_STEPS, subject.task) < plan.batches_per_epoch:
+        chosen[-per_step:] = deque(plan.batches(0), maxlen=per_step)
+    given = [(as_fed(inputs, subject.dtype), as_fed(targets, subject.dtype)) for inputs, targets in chosen]
     per_epoch = CHECKPOINT_EVERY if per_step == 1 and len(given) % CHECKPOINT_EVERY == 0 else per_step
     return FixedPlan(
         given=given,
@@ -111,6 +116,14 @@ def evaluated(subject: Subject, dataset: data.Dataset) -> Array:
     return as_fed(dataset.x_test[:EVALUATED], subject.dtype)
 
 
+def extremes(subject: Subject, dataset: data.Dataset) -> Array:
+    """Training examples from the smallest to the largest, both among them: what a framework may read in its own way."""
+    x = dataset.x_train
+    by_size = np.argsort(np.abs(x).reshape(len(x), -1).max(axis=1), kind="stable")
+    chosen = np.linspace(0, len(x) - 1, min(len(x), EVALUATED)).astype(np.int64)
+    return as_fed(x[by_size[chosen]], subject.dtype)
+
+
 def untrained(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None:
     """Without training: weights there and back, logits, the output of every layer, and the optimizer alone."""
     model, dataset = subject.build(load)
@@ -125,6 +138,7 @@ def untrained(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None
             "weights": weights,
             "round_trip": all(np.array_equal(changed[name], back[name]) for name in changed),
             "logits": model.logits(inputs),
+            "extremes": model.logits(extremes(subject, dataset)),
             "layers": dict(model.activations(inputs[:LAYER_EXAMPLES])),
             "moved": moved_by_optimizer(subject, model),
             "versions": load(subject.framework).versions(),

@@ -224,7 +224,8 @@ class RnnSettings(_Layered):
 
 
 def _require_numbers(vocabulary: int, *, kind: str) -> None:
-    require(not vocabulary, f"a {kind} takes numbers, not tokens", f"{vocabulary} tokens", "choose network=lstm")
+    fix = "choose network=lstm with an embedding, or save a table of numbers as np.float32"
+    require(not vocabulary, f"a {kind} takes numbers, not tokens", f"{vocabulary} tokens", fix)
 
 
 def _require_images(shape: tuple[int, ...], *, kind: str) -> None:
