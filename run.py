@@ -6,8 +6,14 @@ Hydra composes and expands; its jobs only collect configs. Then the sweep starts
 from __future__ import annotations
 
 import os
-import shlex
 import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # PYTHONSAFEPATH leaves it out
+
+from experiments.execution import own_process  # before anything is imported that could be shadowed
+
+# isort: split
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -160,4 +166,5 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
+    own_process.settle()
     sys.exit(main())

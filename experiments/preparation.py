@@ -18,6 +18,7 @@ from experiments.contract.plan import require_equal_shards
 from experiments.data import fit
 from experiments.data.catalog import SOURCES
 from experiments.errors import SettingsError, is_no_room
+from experiments.execution import own_process
 from experiments.execution.devices import check_share, choose_device, gpu_groups
 from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Run
@@ -45,6 +46,7 @@ def prepare(
     Raises:
         SettingsError: If the jobs cannot share one sweep, or data or device are not to be had.
     """
+    inherited = own_process.inherited()  # before scikit-learn adds some
     _require_one_sweep(jobs)
     first = jobs[0]
     settings = _executor_settings(first)
@@ -67,11 +69,12 @@ def prepare(
         preload=[frameworks[name].module for name in names],
         folder=folder,
         told=[prefix for name in names for prefix in frameworks[name].variables],
+        inherited=inherited,
     )
     if executor.environment.left_out:
-        names_left_out = ", ".join(executor.environment.left_out)
+        left_out = ", ".join(executor.environment.left_out)
         console.print(
-            f"Left out of the workers' environment: {names_left_out}; executor.environment={{NAME: value}} gives one.",
+            f"Left out of the environment: {left_out}; executor.environment={{NAME: value}} gives one to the workers.",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     return Sweep(

@@ -203,9 +203,7 @@ class RunRecorder:
             "data": dataset.describe(),
             "data_fingerprint": dataset.fingerprint,
         }
-        if self._executor.environment.left_out:
-            facts["environment_left_out"] = " ".join(self._executor.environment.left_out)
-        facts |= {f"environment.{name}": value for name, value in run.environment.items()}
+        facts |= self._executor.environment.facts()
         active.run_id = self.store.start_run(
             self.experiment_id,
             parent_id=active.parent_id,

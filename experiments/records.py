@@ -10,6 +10,7 @@ from experiments.contract.arrays import Array
 from experiments.errors import SettingsError
 
 Outcome = Literal["finished", "diverged", "failed", "running", "pruned"]
+STATED_VARIABLE = "environment."  # begins the name of each fact that is a variable of `executor.environment`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,15 @@ class RunRecord:
     def was_killed(self) -> bool:
         """Whether it was lost to the machine, not to the method: such a run is missing, and is trained again."""
         return self.outcome == "running" or self.facts.get("killed") == "yes"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that a user had its worker have."""
+        return {
+            key.removeprefix(STATED_VARIABLE): value
+            for key, value in self.facts.items()
+            if key.startswith(STATED_VARIABLE)
+        }
 
 
 def is_per_epoch(metric: str) -> bool:

@@ -1,5 +1,6 @@
 """`action=parity` from the command to the report."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -77,7 +78,22 @@ def test_one_framework_has_nothing_to_certify(memory_store):
     assert of_sweep(record, reader=memory_store, experiment_id="0") == ()
 
 
-def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database):
+def test_a_certificate_under_other_variables_says_nothing(memory_store):
+    pair = {"data_fingerprint": "", "frameworks": ("lightning", "keras")}
+    plainly = fingerprint(BOTH[0].config, **pair)
+    assert fingerprint(BOTH[0].config, **pair, environment={}) == plainly
+    assert fingerprint(BOTH[0].config, **pair, environment={"XLA_FLAGS": "--x"}) != plainly
+    experiment_id = memory_store.experiment("e", description="")
+    memory_store.log_certificate(
+        experiment_id, name="c", fingerprint=plainly, passed=True, content=certificate().as_dict(), text=""
+    )
+    runs = [dataclasses.replace(run, facts=run.facts | {"environment.XLA_FLAGS": "--x"}) for run in BOTH]
+    (record,) = of_sweep(sweep(*runs), reader=memory_store, experiment_id=experiment_id)
+    assert record.sentence.startswith("Not certified: nobody has run")
+
+
+def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path, cache, empty_database, monkeypatch):
+    monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     task = ("experiment=digits_mlp", "regularization.dropout=0.2")
     certified = command(*task, "action=parity", cwd=tmp_path, cache=cache)
@@ -94,6 +110,7 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path,
 
     content = json.loads(Path(client.download_artifacts(kept.info.run_id, "certificate.json")).read_text())
     assert content["passed"] is True
+    assert "KERAS_MAX_EPOCHS" in content["environment"]["environment_left_out"].split()
     found = {(row["level"], row["precision"]) for row in content["rows"]}
     assert {("C0", "float64"), ("C1", "float32"), ("C2", "float64"), ("C3", "float32"), ("C4", "float64")} <= found
     assert {("C5", "float32"), ("C6", "float64"), ("C6", "float32")} <= found

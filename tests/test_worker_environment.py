@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from experiments.contract.plan import BatchPlan
 from experiments.execution.audit import AuditedPlan, PlanNotDone
 from experiments.execution.executor import Failed, LocalExecutor, WorkItem
 from experiments.execution.run import Run
-from experiments.execution.worker_environment import THREAD_VARIABLES, worker_environment
+from experiments.execution.worker_environment import KEPT, RECORDED, THREAD_VARIABLES, worker_environment
 from experiments.task import Augmentation
 
 HOSTILE = {
@@ -35,9 +36,12 @@ HOSTILE = {
     "SLURM_NODEID": "0",
     "XLA_FLAGS": "--no_such_flag",
     "TF_USE_LEGACY_KERAS": "1",
+    "NVIDIA_TF32_OVERRIDE": "1",
     "OMP_NUM_THREADS": "7",
     "CUDA_VISIBLE_DEVICES": "0",
 }
+# Without these nothing starts, or other kernels are chosen, alike for all.
+NEEDED = {"PATH", "TMPDIR", "TEMP", "TMP", "LC_ALL", "LC_CTYPE", "LANG", "TANDEM_DEBUG", *RECORDED}
 TOLD = [prefix for spec in frameworks.FRAMEWORKS.values() for prefix in spec.variables]
 MODULES = {"random.py": "raise SystemExit\n", "keras.py": "", "torch.py": "", "experiments/__init__.py": ""}
 
@@ -60,12 +64,16 @@ def test_neither_the_shells_variables_nor_the_current_folder_change_a_number(tmp
     for name, text in MODULES.items():
         (hostile / name).parent.mkdir(parents=True, exist_ok=True)
         (hostile / name).write_text(text)
-    for name, value in HOSTILE.items():
+    home = hostile / "home"
+    (home / ".keras").mkdir(parents=True)
+    (home / ".keras" / "keras.json").write_text('{"floatx": "float16", "epsilon": 0.1, "backend": "jax"}')
+    kept = {name: str(tmp_path / "nowhere") for name in KEPT if name not in NEEDED} | {"HOME": str(home)}
+    for name, value in (kept | HOSTILE | {"TANDEM_CACHE": str(cache)}).items():
         monkeypatch.setenv(name, value)
     done = in_a_process(*typed, cwd=hostile, cache=cache)
     assert done.returncode == 0, done.stdout + done.stderr
     assert scores_of(hostile) == scores_of(clean)
-    told = "Left out of the workers' environment: KERAS_BACKEND, KERAS_MAX_EPOCHS, KERAS_MAX_STEPS_PER_EPOCH, "
+    told = "Left out of the environment: KERAS_BACKEND, KERAS_MAX_EPOCHS, KERAS_MAX_STEPS_PER_EPOCH, "
     assert told in done.stdout
     assert done.stdout.count("SLURM_PROCID") == 1
 
@@ -78,7 +86,27 @@ def test_a_worker_has_a_short_list_and_what_is_stated():
     given = {"PATH": "/bin", "LC_ALL": "C", "TANDEM_CACHE": "/c", "XLA_FLAGS": "--stated"}
     assert made.variables == fixed | path | given
     silent = {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"}  # set here or stated: nothing to say
-    assert set(made.left_out) == set(HOSTILE) - silent
+    assert set(made.left_out) == {*HOSTILE, "PYTHONPATH"} - silent
+
+
+def test_what_is_recorded_of_it_is_what_was_stated_and_what_was_left_out():
+    shell = {"OPENBLAS_CORETYPE": "Haswell", "KERAS_HOME": "/k", "PATH": "/bin"}
+    made = worker_environment(shell, threads=1, device="cpu", stated={"XLA_FLAGS": "--x"}, told=TOLD)
+    assert made.facts() == {
+        "inherited.OPENBLAS_CORETYPE": "Haswell",
+        "environment.XLA_FLAGS": "--x",
+        "environment_left_out": "KERAS_HOME",
+    }
+    assert worker_environment({}, threads=1, device="cpu", stated={}).facts() == {}
+
+
+def test_a_stated_module_path_comes_after_the_projects():
+    made = worker_environment({"PYTHONPATH": "/shell"}, threads=1, device="cpu", stated={"PYTHONPATH": "/stated"})
+    assert made.variables["PYTHONPATH"] == f"{PROJECT}:/stated"
+    before = list(sys.path)
+    with made.in_force():
+        assert sys.path[-1] == "/stated"
+    assert sys.path == before
 
 
 def test_what_is_stated_reaches_workers_and_the_names_of_runs(tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -83,6 +83,7 @@ class LocalExecutor:
         preload: Modules that the forkserver imports once, so that each fork starts with them.
         folder: Where the forkserver's own log goes.
         told: How the variables begin that the frameworks read.
+        inherited: The variables that the command was started with, unless they are this process's.
         environment: The variables that workers have, made of few of this process's.
     """
 
@@ -91,6 +92,7 @@ class LocalExecutor:
     preload: Sequence[str]
     folder: Path
     told: Sequence[str] = ()
+    inherited: Mapping[str, str] | None = None
     environment: WorkerEnvironment = field(init=False)
     _context: Any = field(init=False)
     _to_stop: set[int] = field(init=False, default_factory=set)
@@ -98,7 +100,7 @@ class LocalExecutor:
     def __post_init__(self) -> None:
         """Make the environment of workers, and choose how they are started."""
         self.environment = worker_environment(
-            os.environ,
+            os.environ if self.inherited is None else self.inherited,
             threads=self.settings.threads,
             device=self.device,
             stated=self.settings.environment,

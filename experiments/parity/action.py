@@ -74,7 +74,9 @@ def _one_run_per_task(runs: Sequence[Run], *, pair: tuple[str, str]) -> list[Run
     """The first run of each task that needs a certificate of its own."""
     by_name: dict[str, Run] = {}
     for run in runs:
-        name = fingerprint(plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair)
+        name = fingerprint(
+            plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair, environment=run.environment
+        )
         by_name.setdefault(name, run)
     return list(by_name.values())
 

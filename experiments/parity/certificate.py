@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
@@ -41,7 +41,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What was compared and how it came out; `floor` is the float64 noise floor, where it was measured."""
+    """What was compared and how it came out.
+
+    `floor` is the float64 noise floor, where it was measured; `environment` what a run is recorded with of its own.
+    """
 
     task_name: str
     frameworks: tuple[str, str]
@@ -49,6 +52,7 @@ class Certificate:
     versions: dict[str, str]
     floor: float | None
     rows: tuple[Row, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -62,16 +66,27 @@ class Certificate:
             "frameworks": list(self.frameworks),
             "fingerprint": self.fingerprint,
             "versions": self.versions,
+            "environment": dict(self.environment),
             "floor": self.floor,
             "passed": self.passed,
             "rows": [row.as_dict() for row in self.rows],
         }
 
 
-def fingerprint(config: Mapping[str, Any], *, data_fingerprint: str, frameworks: Sequence[str]) -> str:
+def fingerprint(
+    config: Mapping[str, Any],
+    *,
+    data_fingerprint: str,
+    frameworks: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Name of a certificate: everything it says something about; not the seed, the epochs or the precision.
 
-    `config` is the task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
+    Args:
+        config: The task as `fingerprint.plain` writes it, or the configuration of a run that has been kept.
+        data_fingerprint: The data's name.
+        frameworks: The two.
+        environment: The variables that a user has workers have.
     """
     certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
     training = {key: value for key, value in config["training"].items() if key in certified}
@@ -86,6 +101,7 @@ def fingerprint(config: Mapping[str, Any], *, data_fingerprint: str, frameworks:
             "frameworks": sorted(frameworks),
             "results_version": RESULTS_VERSION,
         }
+        | ({"environment": dict(environment)} if environment else {})
     )
 
 
@@ -126,7 +142,12 @@ def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: s
     pair = (frameworks[0], frameworks[1])
     records: dict[str, CertificateRecord] = {}
     for run in record.runs:
-        name = fingerprint(run.config, data_fingerprint=run.facts.get("data_fingerprint", ""), frameworks=pair)
+        name = fingerprint(
+            run.config,
+            data_fingerprint=run.facts.get("data_fingerprint", ""),
+            frameworks=pair,
+            environment=run.environment,
+        )
         if name not in records:
             kept = reader.certificate(experiment_id, name)
             records[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))

@@ -76,7 +76,10 @@ def certify(
     for precision in precisions:
         first, second = (subjects[framework, precision] for framework in frameworks)
         rows += _rows(first, second, results, runner=runner, with_floors=with_floors)
-    name = fingerprint(plain(task), data_fingerprint=data_fingerprint, frameworks=frameworks)
+    environment = executor.environment
+    name = fingerprint(
+        plain(task), data_fingerprint=data_fingerprint, frameworks=frameworks, environment=environment.stated
+    )
     versions: dict[str, str] = {}
     for framework in frameworks:
         versions |= results[(framework, precisions[0]), "untrained"]["versions"]
@@ -87,6 +90,7 @@ def certify(
         versions=versions,
         floor=runner.floors.get(("float64", FLOOR_STARTS)),
         rows=tuple(sorted(rows, key=lambda row: row.level)),
+        environment=environment.facts(),
     )
 
 

@@ -24,6 +24,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from experiments.report.arms import Arm
 from experiments.report.sanitize import clean
 
+mpl.rcdefaults()  # nobody's matplotlibrc, of a home or of the current folder, changes a report
+
 LOG_FROM = 20  # largest over smallest value from which on a scale is logarithmic
 WIDTH = 6.8  # inches: the text of a page, and two columns of a paper
 SMALL = 8  # points: the smallest text
