@@ -14,6 +14,7 @@ import upstream_quirks
 from cases import PROJECT
 
 import frameworks
+from experiments.contract.trace import Taken, sample
 from experiments.execution.run import Diverged, Run
 from experiments.execution.worker import train
 
@@ -65,6 +66,7 @@ class Hiding:
 
     def __init__(self) -> None:
         self.weight = np.zeros((2, 2))
+        self.taken = Taken()
 
     def weights(self):
         return {"dense1/kernel": self.weight, "logits/kernel": np.zeros((2, 2))}
@@ -78,8 +80,16 @@ class Hiding:
     def fit(self, plan, *, on_step_end, on_epoch_end):
         for epoch in range(plan.epochs):
             self.weight = self.weight * np.nan
+            self.taken.clear()
+            for (inputs, targets), rate in zip(plan.batches(epoch), plan.learning_rates, strict=False):
+                self.taken.add(sample(inputs), targets)
+                self.taken.learning_rates.append(rate)
+                on_step_end()
             if on_epoch_end(epoch, np.ones(plan.batches_per_epoch)):
                 return
+
+    def trace(self):
+        return self.taken.trace()
 
     def synchronize(self):
         pass

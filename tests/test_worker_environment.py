@@ -1,4 +1,4 @@
-"""What stands in the shell or in the current folder changes no number, and a plan that was not done is no result."""
+"""What stands in the shell or in the current folder changes no number."""
 
 import ast
 import dataclasses
@@ -6,20 +6,15 @@ import inspect
 import json
 import sys
 
-import numpy as np
-import pytest
 from cases import PROJECT
 from commands import command, in_a_process
 from conftest import EXECUTOR
-from worker_calls import environment, fed_wrongly
+from worker_calls import environment
 
 import frameworks
-from experiments.contract.plan import BatchPlan
-from experiments.execution.audit import AuditedPlan, PlanNotDone
-from experiments.execution.executor import Failed, LocalExecutor, WorkItem
+from experiments.execution.executor import LocalExecutor, WorkItem
 from experiments.execution.run import Run
 from experiments.execution.worker_environment import KEPT, RECORDED, THREAD_VARIABLES, worker_environment
-from experiments.task import Augmentation
 
 HOSTILE = {
     "KERAS_MAX_EPOCHS": "1",
@@ -125,63 +120,6 @@ def test_stated_variables_are_part_of_a_runs_name(task, digits, tmp_path):
     )  # fmt: skip
     other = dataclasses.replace(run, environment={"MY_FLAG": "on"})
     assert run.fingerprint != other.fingerprint == dataclasses.replace(other).fingerprint
-
-
-def plan_of(n=10, batch_size=4, epochs=3):
-    plan = BatchPlan(
-        inputs=np.zeros((n, 2), "float32"),
-        targets=np.zeros(n, "int64"),
-        batch_size=batch_size,
-        epochs=epochs,
-        seed=0,
-        learning_rates=np.full(epochs * 3, 0.1),
-        augmentation=Augmentation(shift=0, flip=False, noise=0.0),
-    )
-    return AuditedPlan(plan=plan)
-
-
-def served(epochs=3, skip=(), twice=()):
-    plan = plan_of()
-    for epoch in range(epochs):
-        for number, _ in enumerate(plan.batches(epoch)):
-            if (epoch, number) in skip:
-                break
-        if epoch in twice:
-            next(plan.batches(epoch))
-    return plan
-
-
-def test_a_plan_that_was_done_or_stopped_on_purpose_is_accepted():
-    served().require_done([3, 3, 3], n_batches=9, stopped=False)
-    served(epochs=2).require_done([3, 3], n_batches=6, stopped=True)
-
-
-@pytest.mark.parametrize(
-    ("plan", "n_losses", "n_batches", "message"),
-    [
-        (served(epochs=1), [3], 3, "1 of 3 epochs were trained, and nobody stopped the run"),
-        (served(), [3, 2, 3], 9, "epoch 2 has 2 of 3 batches' losses"),
-        (served(), [3, 3, 3], 8, "8 of 9 batches were trained"),
-        (served(skip={(1, 1)}), [3, 3, 3], 9, "epoch 2 took 8 examples of 10"),
-        (served(twice={2}), [3, 3, 3], 9, "epoch 3 took 14 examples of 10"),
-    ],
-)
-def test_a_plan_that_was_not_done_is_named(plan, n_losses, n_batches, message):
-    with pytest.raises(PlanNotDone, match=message):
-        plan.require_done(n_losses, n_batches=n_batches, stopped=False)
-
-
-@pytest.mark.parametrize("name", ["keras", "lightning"])
-def test_a_framework_that_trains_something_else_fails_its_run(local, name, task, digits, digits_path, tmp_path):
-    run = Run(
-        task=task, framework=name, seed=0, device="cpu", data_fingerprint=digits.fingerprint,
-        data_path=digits_path, folder=tmp_path,
-    )  # fmt: skip
-    events = [event for _, event in local.run(
-        [WorkItem(target=fed_wrongly, arguments=(run, frameworks.load), log=tmp_path / "worker.log")]
-    )]  # fmt: skip
-    assert isinstance(events[-1], Failed)
-    assert "PlanNotDone: epoch 1 took 1327 examples of 1295" in events[-1].reason
 
 
 def test_every_argument_of_the_trainer_is_stated():

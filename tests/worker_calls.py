@@ -274,15 +274,52 @@ def dropped_on_two(load, task, emit):
     emit([each.numpy() for each in strategy.experimental_local_results(kept)])
 
 
-def fed_wrongly(run, load, emit):
-    """`train`, with a plan that hands out the first batch of each epoch once more, in place of the last."""
-    from experiments.execution import audit, worker
+class Wrong:
+    """A plan with a fault that a framework, or what stands between it and the plan, might have."""
 
-    class Repeating(audit.AuditedPlan):
-        def batches(self, epoch):
-            batches = list(super().batches(epoch))
-            next(super().batches(epoch))
-            yield from [batches[0], *batches[:-1]]
+    def __init__(self, plan, fault):
+        self.plan, self.fault = plan, fault
+        self.epochs, self.batches_per_step = plan.epochs, plan.batches_per_step
+        self.batches_per_epoch = plan.batches_per_epoch - (fault == "a step skipped")
+        self.learning_rates = plan.learning_rates[: self.epochs * self.batches_per_epoch].copy()
+        if fault == "another rate":
+            self.learning_rates[-3] *= 1.0001
 
-    worker.AuditedPlan = Repeating
-    worker.train(run, load, emit)
+    def batches(self, epoch):
+        batches = list(self.plan.batches(epoch))
+        if epoch == self.epochs - 1:
+            match self.fault:
+                case "a batch twice":
+                    batches[2] = batches[1]
+                case "two batches swapped":
+                    batches[1], batches[2] = batches[2], batches[1]
+                case "targets of another batch":
+                    batches[1] = (batches[1][0], batches[2][1])
+        return iter(batches[: self.batches_per_epoch])
+
+
+def fed_wrongly(run, load, faults, emit):
+    """What `train` raises where the framework is given a plan with each of the faults, and what it emits without."""
+    from experiments.execution import worker
+
+    class Framework:
+        def __init__(self, fault):
+            self.fault, self.versions = fault, load(run.framework).versions
+
+        def build(self, *arguments, **keywords):
+            model = load(run.framework).build(*arguments, **keywords)
+            fit = model.fit
+            model.fit = lambda plan, **callbacks: fit(Wrong(plan, self.fault), **callbacks)
+            return model
+
+    for number, fault in enumerate(faults):
+        folder = run.folder / str(number)
+        folder.mkdir()
+        events = []
+        try:
+            worker.train(
+                dataclasses.replace(run, folder=folder), lambda _, fault=fault: Framework(fault), events.append
+            )
+            emit((fault, type(events[-1]).__name__))
+        except Exception as error:
+            emit((fault, f"{type(error).__name__}: {error}"))

@@ -9,6 +9,7 @@ from typing import Protocol, get_args
 
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
+from experiments.contract.trace import EpochTrace
 from experiments.task import Precision, Task
 
 EVALUATION_BATCH_SIZE = 1000  # examples that `Model.logits` scores at once: memory, not a number of the task
@@ -45,6 +46,12 @@ class Model(Protocol):
         `on_step_end()` is called after each batch has been queued. `on_epoch_end(epoch, losses)` gets
         the training loss of each batch of epoch 0, 1, ..., penalties not included, shape (batches_per_epoch,);
         training stops once it is true. It may read and replace the weights.
+        """
+
+    def trace(self) -> EpochTrace:
+        """What the steps of an epoch took: which batches, at which learning rates; asked within its `on_epoch_end`.
+
+        Not from the plan, but as near to the step as it costs no time: a run whose steps took something else fails.
         """
 
     def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
 
 from experiments.contract.arrays import Array
 from experiments.contract.plan import BatchPlan
+from experiments.contract.trace import EpochTrace, digests, digests_of_rows, sample, sums_of
 
 
 class PlanNotDone(RuntimeError):
@@ -15,10 +19,10 @@ class PlanNotDone(RuntimeError):
 
 @dataclass(kw_only=True)
 class AuditedPlan:
-    """A plan that counts what it hands out: `n_served[epoch]` examples, whoever asks and however often."""
+    """A plan that knows each batch's digest: from the examples, or, where they are changed at random, as handed out."""
 
     plan: BatchPlan
-    n_served: dict[int, int] = field(default_factory=dict)
+    _handed_out: dict[int, list[Array]] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -42,30 +46,68 @@ class AuditedPlan:
 
     def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
         """As in `Plan`."""
+        if not self.plan.augmentation.is_on:
+            yield from self.plan.batches(epoch)
+            return
+        handed_out = self._handed_out[epoch] = []
         for inputs, targets in self.plan.batches(epoch):
-            self.n_served[epoch] = self.n_served.get(epoch, 0) + len(targets)
+            handed_out.append(digests([sample(inputs)], [targets]))
             yield inputs, targets
 
-    def require_done(self, n_losses: Sequence[int], *, n_batches: int, stopped: bool, devices: int = 1) -> None:
+    @cached_property
+    def _rows(self) -> Array:
+        return digests_of_rows(sample(self.plan.inputs), self.plan.targets)
+
+    def digests(self, epoch: int) -> Array:
+        """Of each batch of the epoch, shape (batches_per_epoch,)."""
+        if self.plan.augmentation.is_on:
+            return np.concatenate([np.zeros(0, np.int64), *self._handed_out.get(epoch, [])])
+        order = self.plan.order(epoch)
+        sizes = [min(self.plan.batch_size, len(order) - at) for at in range(0, len(order), self.plan.batch_size)]
+        return sums_of(self._rows[order], sizes=sizes)
+
+    def require_done(
+        self, traces: Sequence[EpochTrace], *, n_losses: Sequence[int], n_batches: int, ended: bool
+    ) -> None:
         """Compare what was trained with the plan.
 
         Args:
+            traces: Of each epoch, what its steps took.
             n_losses: How many batches' losses each epoch brought.
             n_batches: After how many batches the framework said that one had ended.
-            stopped: Whether the harness ended the training before the plan's end.
-            devices: How many shared the run; several may each read ahead, so that what they took is not compared.
+            ended: Whether the harness ended the training, or it ended itself, before the plan's end.
 
         Raises:
-            PlanNotDone: Names what differs: epochs, batches, or examples.
+            PlanNotDone: Names what differs first: epochs, batches, examples or learning rates.
         """
         planned, n_epochs = self.plan, len(n_losses)
-        if not stopped and n_epochs != planned.epochs:
+        if not ended and n_epochs != planned.epochs:
             raise PlanNotDone(f"{n_epochs} of {planned.epochs} epochs were trained, and nobody stopped the run")
-        for epoch, count in enumerate(n_losses):
+        for epoch, (trace, count) in enumerate(zip(traces, n_losses, strict=True)):
             if count != planned.batches_per_epoch:
                 raise PlanNotDone(f"epoch {epoch + 1} has {count} of {planned.batches_per_epoch} batches' losses")
-            served = self.n_served.get(epoch, 0)
-            if devices == 1 and served != len(planned.targets):
-                raise PlanNotDone(f"epoch {epoch + 1} took {served} examples of {len(planned.targets)}")
+            self._require_batches(epoch, trace.digests)
+            self._require_rates(epoch, trace.learning_rates)
         if n_batches != n_epochs * planned.batches_per_epoch:
             raise PlanNotDone(f"{n_batches} of {n_epochs * planned.batches_per_epoch} batches were trained")
+
+    def _require_batches(self, epoch: int, taken: Array) -> None:
+        planned = self.digests(epoch)
+        if len(taken) != len(planned):
+            raise PlanNotDone(f"epoch {epoch + 1} took {len(taken)} of {len(planned)} batches")
+        for number in np.flatnonzero(taken != planned):
+            (found,) = np.nonzero(planned == taken[number])
+            what = f"the examples of batch {found[0] + 1}" if found.size else "other examples"
+            raise PlanNotDone(f"epoch {epoch + 1} took {what} as batch {number + 1}")
+
+    def _require_rates(self, epoch: int, taken: Array | None) -> None:
+        """Exactly those of the plan, in the type that the framework computes in."""
+        if taken is None:
+            return
+        steps = self.batches_per_epoch // self.batches_per_step
+        planned = self.learning_rates[epoch * steps : (epoch + 1) * steps].astype(taken.dtype)
+        if len(taken) != steps:
+            raise PlanNotDone(f"epoch {epoch + 1} made {len(taken)} of {steps} steps")
+        for number in np.flatnonzero(taken != planned):
+            rule = f"at the learning rate {planned[number]:g}"
+            raise PlanNotDone(f"epoch {epoch + 1} made step {number + 1} at {taken[number]:g}, not {rule}")

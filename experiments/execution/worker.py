@@ -17,6 +17,7 @@ from experiments.contract import Framework, Load, Model
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.initialization import initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
+from experiments.contract.trace import EpochTrace
 from experiments.execution.audit import AuditedPlan
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
@@ -45,10 +46,15 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     emit(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
     monitor.start_clock()
     model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
+    plan.require_done(
+        monitor.traces,
+        n_losses=monitor.n_losses,
+        n_batches=monitor.n_batches,
+        ended=monitor.stopped or monitor.diverged is not None,
+    )
     if monitor.diverged:
         emit(monitor.diverged)
         return
-    plan.require_done(monitor.n_losses, n_batches=monitor.n_batches, stopped=monitor.stopped, devices=run.devices)
     if monitor.pruned_after is not None:
         emit(Pruned(epoch=monitor.pruned_after))
         return
@@ -153,6 +159,7 @@ class _FitMonitor:
     _epoch_started: float = 0.0
     _step_started: float = 0.0
     n_losses: list[int] = field(default_factory=list)
+    traces: list[EpochTrace] = field(default_factory=list)
     n_batches: int = 0
     stopped: bool = False  # before the plan's end, on purpose
     _patience: Patience = field(init=False)
@@ -176,6 +183,7 @@ class _FitMonitor:
         self.epoch_seconds.append(ended - self._epoch_started)
         self.step_seconds.append([])
         self.n_losses.append(len(losses))
+        self.traces.append(self.model.trace())
         training = self.run.task.training
         is_scored = (epoch + 1) % training.evaluate_every == 0 or epoch + 1 == training.epochs
         reason = self._diverged_loss(losses)

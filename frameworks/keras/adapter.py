@@ -12,6 +12,7 @@ import tensorflow as tf
 from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
+from experiments.contract.trace import EpochTrace
 from experiments.task import Task
 from frameworks.keras import layers, networks, optimizers, replicas, training, weights
 
@@ -50,7 +51,18 @@ class KerasModel:
         on_step_end: Callable[[], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
-        training.fit(self.model, plan, task=self.task, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+        self.record = training.Record()
+        training.fit(
+            self.model,
+            plan,
+            task=self.task,
+            record=self.record,
+            on_step_end=on_step_end,
+            on_epoch_end=on_epoch_end,
+        )
+
+    def trace(self) -> EpochTrace:
+        return self.record.trace()
 
     def activations(self, inputs: Array, /) -> dict[str, Array]:
         named = keras.Model(self.model.inputs, [layer.output for layer in self.model.layers])

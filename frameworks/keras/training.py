@@ -12,6 +12,7 @@ from keras import ops
 
 from experiments.contract.arrays import Array
 from experiments.contract.plan import Plan
+from experiments.contract.trace import EpochTrace, Taken, digests, sample
 from experiments.task import Task
 from frameworks.keras import optimizers, replicas, weights
 from frameworks.keras.layers import Penalty
@@ -83,7 +84,8 @@ class StepLosses(keras.metrics.Metric):
     def __init__(self, loss: keras.losses.Loss, n_steps: int) -> None:
         super().__init__(name="step_losses")
         self.loss = loss
-        self.correction = replicas.loss_scale_correction(tf.distribute.get_strategy().num_replicas_in_sync)
+        self.n_devices = tf.distribute.get_strategy().num_replicas_in_sync
+        self.correction = replicas.loss_scale_correction(self.n_devices)
         self.losses = self.add_variable((n_steps,), initializer="zeros", name="losses")
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
@@ -98,6 +100,11 @@ class StepLosses(keras.metrics.Metric):
     def reset_state(self) -> None:
         self.step.assign(0)
 
+    @property
+    def n_batches(self) -> int:
+        """Of the running epoch; each device counts its own."""
+        return int(self.step.numpy()) // self.n_devices
+
 
 class Progress(keras.callbacks.Callback):
     """Tells the harness about steps and epochs, and stops when it says so."""
@@ -105,11 +112,13 @@ class Progress(keras.callbacks.Callback):
     def __init__(
         self,
         step_losses: StepLosses,
+        record: Record,
         on_step_end: Callable[[], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         super().__init__()
         self.step_losses = step_losses
+        self.record = record
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
@@ -118,17 +127,58 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.model.stop_training = self.epoch_ended(epoch, np.array(self.step_losses.losses))
+        self.record.next_epoch()
 
 
-def planned_batches(plan: Plan, class_weights: tuple[float, ...] | None) -> Iterator[tuple[Array, ...]]:
-    """All batches of all epochs, with the weight of each example where classes have weights.
+class Record:
+    """What `fit` took: the batches as Keras drew them from the generator, whose order it keeps.
+
+    How many of them were trained, in how many steps and at which rates, is read from what the compiled step counts.
+    """
+
+    def __init__(self) -> None:
+        self.taken = Taken()
+        self.n_before = 0
+
+    def begin(self, step_losses: StepLosses, optimizer: keras.optimizers.Optimizer) -> None:
+        self.step_losses = step_losses
+        self.optimizer = optimizer
+
+    def trace(self) -> EpochTrace:
+        n_batches = self.step_losses.n_batches
+        return EpochTrace(
+            digests=digests(self.taken.samples[:n_batches], self.taken.targets[:n_batches]),
+            learning_rates=self._rates(),
+        )
+
+    def _rates(self) -> Array | None:
+        """Of the optimizer's own schedule at its own count; a scaler that skips a step does not count it."""
+        optimizer = self.optimizer
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            return None
+        batches = np.arange(self.n_before, int(optimizer._iterations.numpy()))
+        rate, steps = optimizer._learning_rate, optimizer.gradient_accumulation_steps or 1
+        rates = ops.convert_to_numpy(rate(batches) if callable(rate) else rate)
+        return np.broadcast_to(rates, batches.shape)[steps - 1 :: steps]
+
+    def next_epoch(self) -> None:
+        """Forget the batches that were trained; the generator may be ahead."""
+        n_batches = self.step_losses.n_batches
+        del self.taken.samples[:n_batches], self.taken.targets[:n_batches]
+        self.n_before = int(self.optimizer._iterations.numpy())
+
+
+def planned_batches(plan: Plan, class_weights: tuple[float, ...] | None, taken: Taken) -> Iterator[tuple[Array, ...]]:
+    """All batches of all epochs, with the weight of each example where classes have weights; `taken` is told of each.
 
     A generator, not a PyDataset: `PyDataset.on_epoch_end` is called once before the first epoch, so that a
     permutation kept there would be one epoch ahead.
     """
     table = None if class_weights is None else np.array(class_weights, keras.config.floatx())
+    taken.clear()
     for epoch in range(plan.epochs):
         for inputs, targets in plan.batches(epoch):
+            taken.add(sample(inputs).copy(), targets)
             yield (inputs, targets) if table is None else (inputs, targets, table[targets])
 
 
@@ -147,6 +197,7 @@ def fit(
     plan: Plan,
     *,
     task: Task,
+    record: Record,
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
@@ -156,6 +207,7 @@ def fit(
         model: What `networks.network` built.
         plan: Batches and learning rates.
         task: What the model was built for.
+        record: Is told what each epoch takes.
         on_step_end: As in `Model.fit`.
         on_epoch_end: As in `Model.fit`; it may replace the model's weights.
     """
@@ -170,10 +222,11 @@ def fit(
         model.compile(
             optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit
         )
+        record.begin(step_losses, optimizer)
         optimizer.build(model.trainable_variables)  # made in the first step, they would have it traced twice
 
     def batches() -> Iterator[tuple[Array, ...]]:
-        return planned_batches(plan, task.training.class_weights)
+        return planned_batches(plan, task.training.class_weights, record.taken)
 
     if shared.num_replicas_in_sync > 1:
         replicas.reseed_per_replica(model)
@@ -183,5 +236,5 @@ def fit(
         epochs=plan.epochs,
         steps_per_epoch=plan.batches_per_epoch,
         verbose=0,
-        callbacks=[Progress(step_losses, on_step_end, on_epoch_end)],
+        callbacks=[Progress(step_losses, record, on_step_end, on_epoch_end)],
     )

@@ -12,6 +12,7 @@ import torch
 from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
+from experiments.contract.trace import EpochTrace
 from experiments.task import Task
 from frameworks.lightning import layers, networks, optimizers, replicas, training, weights
 
@@ -65,6 +66,9 @@ class LightningModel:
                 on_step_end=on_step_end,
                 on_epoch_end=on_epoch_end,
             )
+
+    def trace(self) -> EpochTrace:
+        return self.module.trace()
 
     def activations(self, inputs: Array, /) -> dict[str, Array]:
         self.module.eval()

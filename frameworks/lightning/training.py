@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch._inductor.config
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from experiments.contract.arrays import Array
 from experiments.contract.plan import Plan, shard_of
+from experiments.contract.trace import EpochTrace, Taken, digests_of_rows, sample, sums_of
 from experiments.task import Task
 from frameworks.lightning import optimizers, replicas
 
@@ -38,6 +40,11 @@ def configure_process(task: Task, *, seed: int) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.set_default_dtype(getattr(torch, task.training.dtype))
+
+
+def as_laid_out(inputs: torch.Tensor) -> torch.Tensor:
+    """What `inputs_to_tensor` turned, turned back: a view (n, h, w, c)."""
+    return inputs.permute(0, 2, 3, 1) if inputs.ndim == 4 else inputs
 
 
 def inputs_to_tensor(inputs: Array) -> torch.Tensor:
@@ -94,6 +101,8 @@ class TaskModule(pl.LightningModule):
         self.task = task
         self.loss = loss(task)
         self.step_losses: list[torch.Tensor] = []
+        self.taken = Taken()
+        self.shared_digests: Array | None = None  # of the whole batches, where devices share them
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self.network(inputs)
@@ -102,15 +111,29 @@ class TaskModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> torch.Tensor:
         """What is differentiated: the loss with its penalty; what is kept is the loss alone."""
         inputs, targets = batch
+        self.taken.add(sample(as_laid_out(inputs)).clone(), targets)
         batch_loss = self.loss(self(inputs), targets)
         self.step_losses.append(batch_loss.detach())
         return batch_loss + optimizers.penalty(self.task, self.network)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and decay, once per step; the gradients are there and unscaled."""
+        self.taken.learning_rates.extend({group["lr"] for group in optimizer.param_groups})  # one, that of all
         if self.task.training.precision == "mixed_float16" and not optimizers.is_finite(self.network):
             return  # the gradient scaler skips this step: no weight may move
         optimizers.before_step(self.task, self.network, rate=optimizer.param_groups[0]["lr"])
+
+    def trace(self) -> EpochTrace:
+        """What the running epoch took, whole batches at a time."""
+        rates = np.array(self.taken.learning_rates)
+        digests = self.digests() if self.shared_digests is None else self.shared_digests
+        return EpochTrace(digests=digests, learning_rates=rates)
+
+    def digests(self) -> Array:
+        """Of what was trained here."""
+        sizes = [len(each) for each in self.taken.targets]
+        samples, targets = (torch.cat(kept).cpu().numpy() for kept in (self.taken.samples, self.taken.targets))
+        return sums_of(digests_of_rows(samples, targets), sizes=sizes)
 
     def configure_optimizers(self) -> Any:
         table = self.trainer.datamodule.plan.learning_rates  # type: ignore[attr-defined]  # `fit` attaches it
@@ -168,7 +191,11 @@ class Progress(pl.Callback):
         assert isinstance(module, TaskModule)
         losses = trainer.strategy.reduce(torch.stack(module.step_losses), reduce_op="mean")  # shards count alike
         module.step_losses.clear()
+        if trainer.world_size > 1:
+            shares = torch.from_numpy(module.digests()).to(module.device)
+            module.shared_digests = trainer.strategy.reduce(shares, reduce_op="sum").cpu().numpy()
         stops = trainer.is_global_zero and self.epoch_ended(trainer.current_epoch, losses.cpu().numpy())
+        module.taken.clear()
         trainer.should_stop = trainer.strategy.broadcast(stops)
         if trainer.world_size > 1:
             for tensor in module.network.state_dict().values():  # they may have been replaced

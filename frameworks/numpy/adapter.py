@@ -12,6 +12,7 @@ import numpy as np
 from experiments.contract import require_gpus
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
+from experiments.contract.trace import EpochTrace, Taken
 from experiments.task import Clip, Regularization, Task
 from experiments.task.networks import MlpSettings
 from frameworks.numpy import networks, training
@@ -26,6 +27,7 @@ class NumpyModel:
     def __init__(self, network: networks.Mlp, task: Task) -> None:
         self.network = network
         self.task = task
+        self.taken = Taken()
 
     def weights(self) -> Weights:
         return {name: weight.copy() for name, weight in self.network.weights.items()}
@@ -53,7 +55,18 @@ class NumpyModel:
         on_step_end: Callable[[], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
-        training.fit(self.network, plan, task=self.task, on_step_end=on_step_end, on_epoch_end=on_epoch_end)
+        self.taken = Taken()
+        training.fit(
+            self.network,
+            plan,
+            task=self.task,
+            taken=self.taken,
+            on_step_end=on_step_end,
+            on_epoch_end=on_epoch_end,
+        )
+
+    def trace(self) -> EpochTrace:
+        return self.taken.trace()
 
     def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
         optimizers = training.fresh_optimizers(self.task, self.network.weights)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from experiments.contract.arrays import Weights
 from experiments.contract.plan import Plan
+from experiments.contract.trace import Taken, sample
 from experiments.task import Task
 from experiments.task.optimizers import AdamSettings, SgdSettings
 from frameworks.numpy.networks import Array, Mlp, sigmoid
@@ -161,6 +162,7 @@ def fit(
     plan: Plan,
     *,
     task: Task,
+    taken: Taken,
     on_step_end: Callable[[], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
@@ -170,6 +172,7 @@ def fit(
         network: What is trained.
         plan: Batches and learning rates.
         task: For loss and optimizer.
+        taken: Is told what each step takes.
         on_step_end: As in `Model.fit`.
         on_epoch_end: As in `Model.fit`; it may replace `network.weights`.
     """
@@ -178,7 +181,10 @@ def fit(
     for epoch in range(plan.epochs):
         losses = []
         for (x, y), rate in zip(plan.batches(epoch), learning_rates[epoch], strict=True):
+            taken.add(sample(x).copy(), y)
+            taken.learning_rates.append(rate)
             losses.append(step(network, x, y, loss=task.training.loss, optimizers=optimizers, learning_rate=rate))
             on_step_end()
         if on_epoch_end(epoch, np.array(losses)):
             return
+        taken.clear()
