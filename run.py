@@ -29,6 +29,7 @@ import frameworks
 from experiments import composition, ending, settings
 from experiments.data import download
 from experiments.errors import ExitCode, SettingsError
+from experiments.execution import environment
 from experiments.folders import require_folders
 from experiments.job import Job
 from experiments.uris import without_password
@@ -156,6 +157,7 @@ def wants_debugging(typed: Sequence[str]) -> bool:
 def main() -> ExitCode:
     """Run the command; whatever ends it is told in a sentence."""
     ending.heed_signals()
+    environment.make_up_for_no_account()
     typed = tuple(sys.argv)
     jobs: list[Job] = []
     try:

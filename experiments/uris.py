@@ -23,15 +23,18 @@ def sqlite_file(uri: str, /) -> Path | None:
 
 def problem_with(uri: str, /, *, setting: str) -> str | None:
     """Why an address cannot be what `setting` states, whoever listens there; None where it can."""
-    told = f"`{setting}` must be {{}}, but got {without_password(uri)!r}; say {setting}={SQLITE}FILE"
     file = sqlite_file(uri)
     if uri.startswith("sqlite:") and (file is None or file.name in ("", ":memory:")):
-        return told.format("a database that is kept in a file")
-    if file is not None and file.is_dir():
-        return told.format("a file") + f", for instance {SQLITE}{file / 'mlflow.db'}"
-    if file is not None and str(file).startswith("~"):
-        return told.format("the whole path of its file, since only a shell reads ~") + f": {SQLITE}{_at_home(file)}"
-    return None
+        rule, example = "a database that is kept in a file", Path(f"{setting.partition('.')[0]}.db")
+    elif file is None:
+        return None
+    elif str(file).startswith("~"):
+        rule, example = "the whole path of its file, since only a shell reads ~", _at_home(file)
+    elif _is_folder(file):
+        rule, example = "a file", file / f"{setting.partition('.')[0]}.db"
+    else:
+        return None
+    return f"`{setting}` must be {rule}, but got {uri!r}; say {setting}={SQLITE}{example}"
 
 
 def problem_with_tracking(uri: str, /) -> str | None:
@@ -44,6 +47,13 @@ def problem_with_tracking(uri: str, /) -> str | None:
         "`tracking.uri` must begin with sqlite:///, postgresql://, mysql://, mssql://, http:// or https://, "
         f"but got {without_password(uri)!r}; for instance tracking.uri={example}"
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # its name is too long
+        return False
 
 
 def _at_home(file: Path) -> Path:

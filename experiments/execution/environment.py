@@ -40,6 +40,15 @@ def user() -> str:
         return str(os.getuid())
 
 
+def make_up_for_no_account() -> None:
+    """Set HOME and USER where this user has none, as under a bare number in a container: libraries ask for both."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/"  # what Docker says
+    os.environ.setdefault("USER", user())
+
+
 def git_commit() -> str:
     """Commit of the checkout, "+changes" where files differ from it, or "unknown"."""
     try:

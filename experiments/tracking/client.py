@@ -40,6 +40,7 @@ PATIENCE_SECONDS = 120.0  # a server's restart, a backup of the database
 PASSING = (
     "TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED",
 )  # fmt: skip
+SAID_BY_DRIVER = re.compile(r"(?<=Error\) )[^\n]+")  # after SQLAlchemy's "(sqlite3.OperationalError)"
 SAID_BY_SYSTEM = re.compile(r"\[Errno -?\d+\] [^'\")]+|Read timed out|Remote end closed|too many \d+ error responses")
 HINTS = {
     "error code 401": "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, say who asks",
@@ -194,7 +195,7 @@ def _reason(error: Exception) -> str:
         return f"its driver is not installed, `import {error.name}` fails"
     text = str(error).strip()
     line = (text.splitlines() or [type(error).__name__])[0].partition(" Response body:")[0]
-    if found := SAID_BY_SYSTEM.search(text):
+    if found := SAID_BY_DRIVER.search(text) or SAID_BY_SYSTEM.search(text):
         line = found.group()
     hints = [hint for words, hint in HINTS.items() if words in text]
     return without_password("; ".join([line[:300].rstrip(". "), *hints]))

@@ -1,0 +1,127 @@
+"""Whatever ends a command is one sentence and an exit code; a traceback only where it is asked for."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from cases import PROJECT
+from commands import command
+
+import run
+from experiments import ending, recording, report
+from experiments.errors import DiskFull, ExitCode, Locked, SettingsError, StoreUnavailable, is_no_room
+
+TYPED = ("experiment=digits_mlp", "framework=numpy", "training.precision=float64", "training.epochs=1", "seed=0")
+
+
+def system(number, *names):
+    return OSError(number, os.strerror(number), *names)
+
+
+def caused(cause):
+    error = RuntimeError("a library's own words")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (SettingsError("a: b"), 2, "^a: b\n$"),
+        (StoreUnavailable("at http://u:pw@h"), 3, r"^at http://u:\*\*\*@h\n$"),
+        (Locked("l"), 4, "^l\n$"),
+        (
+            system(errno.ENOSPC, "f"),
+            3,
+            "^There is no room left to write in f .*; make some, and the same",
+        ),
+        (system(errno.EDQUOT), 3, "^There is no room left to write in outputs "),
+        (caused(system(errno.EFBIG)), 3, "^There is no room left"),
+        (RuntimeError("database or disk is full"), 3, "^There is no room left"),
+        (system(errno.EACCES, "f"), 2, "^The system refused 'f': Permission denied; mend that, and the same command"),
+        (system(errno.EIO), 3, "^The system refused: Input/output error; mend that"),
+        (MemoryError(), 3, "^There is not enough memory"),
+        (KeyboardInterrupt(), 130, "^\nStopped. The same command goes on where it stopped.\n$"),
+        (ending.Terminated(signal.SIGTERM), 143, "^\nStopped"),
+        (ending.Terminated(signal.SIGHUP), 129, "^\nStopped"),
+    ],
+)
+def test_each_end_has_its_sentence_and_its_code(tmp_path, monkeypatch, capsys, error, code, told):
+    monkeypatch.chdir(tmp_path)
+    assert ending.end(error, output=ending.Path("outputs"), debug=False) == code
+    said = capsys.readouterr().err
+    assert re.search(told, said), said
+    ending.end(error, output=None, debug=True)
+    assert type(error).__name__ in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_full_is_not_told_so():
+    assert not is_no_room(system(errno.EACCES))
+    assert not is_no_room(ValueError("full of hope"))
+
+
+def test_a_fault_of_ours_says_so_and_leaves_its_traceback_in_a_file(tmp_path, cache, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError("at http://u:pw@h")
+
+    monkeypatch.setattr(run.settings, "job_from", lambda *_, **__: broken())
+    done = command(*TYPED, cwd=tmp_path, cache=cache)
+    assert done.returncode == ExitCode.SOME_FAILED
+    told = "This is a fault of Tandem, not of what you asked for: ZeroDivisionError: at http://u:***@h in "
+    assert done.stderr.startswith(told)
+    assert "Traceback" not in done.stderr
+    (path,) = re.findall(r"The traceback is in (\S+);", done.stderr)
+    kept = ending.Path(path).read_text()
+    assert "ZeroDivisionError" in kept
+    assert ":pw@" not in kept
+    ending.Path(path).unlink()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_ends_a_command_as_a_scheduler_does_unless_it_is_ignored(number):
+    code = (
+        "import os, signal, sys; from experiments import ending\n"
+        "if sys.argv[2:]: signal.signal(int(sys.argv[1]), signal.SIG_IGN)  # as nohup starts it\n"
+        "ending.heed_signals()\n"
+        "try: os.kill(os.getpid(), int(sys.argv[1])); print('trains on')\n"
+        "except ending.Terminated as error: sys.exit(ending.end(error, output=None, debug=False))\n"
+    )
+    python = [sys.executable, "-c", code, str(int(number))]
+    done = subprocess.run(python, cwd=PROJECT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + number, "")
+    assert "The same command goes on" in done.stderr
+    assert subprocess.run([*python, "nohup"], cwd=PROJECT, capture_output=True, text=True).stdout == "trains on\n"
+
+
+def test_a_report_that_finds_no_room_ends_with_3_and_the_same_command_makes_it(tmp_path, cache, local, monkeypatch):
+    def full(*_, **__):
+        raise system(errno.ENOSPC)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report.files, "write", full)
+        done = command(*TYPED, cwd=tmp_path, cache=cache)
+    assert done.returncode == ExitCode.SERVICE_MISSING
+    assert "There is no room left to write in outputs (" in done.stderr
+    assert "Traceback" not in done.stderr
+    again = command(*TYPED, cwd=tmp_path, cache=cache)
+    assert again.returncode == 0, again.stderr
+    assert "1 of 1 runs are done already" in again.stdout
+
+
+def test_an_error_while_closing_does_not_hide_the_first(tmp_path, cache, local, monkeypatch, memory_store):
+    def first(*_, **__):
+        raise DiskFull("the first")
+
+    def second(*_, **__):
+        raise StoreUnavailable("the second")
+
+    monkeypatch.setattr(recording.RunRecorder, "train", first)
+    monkeypatch.setattr("experiments.tracking.store.Store", lambda uri: memory_store)
+    monkeypatch.setattr(memory_store, "kill_open_runs", second)
+    done = command(*TYPED, cwd=tmp_path, cache=cache)
+    assert (done.returncode, done.stderr) == (3, "the first\n")
