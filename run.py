@@ -16,19 +16,18 @@ from experiments.execution import own_process  # before anything is imported tha
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
 import frameworks
-from experiments import composition, ending, settings
+from experiments import command_line, composition, config_files, ending, settings
 from experiments.data import download
-from experiments.errors import ExitCode, SettingsError
+from experiments.errors import ExitCode, SettingsError, is_no_room
 from experiments.execution import environment
 from experiments.folders import require_folders
 from experiments.job import Job
@@ -48,7 +47,8 @@ COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
 def collect(config: DictConfig) -> None:
     """What Hydra takes for the job: keep the composed config, the choice in each group, and what was typed for it."""
     hydra_config = HydraConfig.get()
-    overrides = tuple(without_password(each) for each in hydra_config.overrides.task)
+    typed: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # `name=${KEY}` is a text here
+    overrides = tuple(without_password(str(each)) for each in typed)
     COLLECTED.append((config, dict(hydra_config.runtime.choices), overrides))
     written = Path(hydra_config.sweep.dir) / "multirun.yaml"  # Hydra's, with all that was typed
     if written.is_file():
@@ -61,27 +61,39 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
     Raises:
         SettingsError: If anything is wrong with them.
     """
-    folders = composition.config_folders(typed[1:], conf=CONF)
+    line = command_line.read(typed[1:], text=settings.text_keys(), groups=composition.groups_of([CONF]))
+    folders = composition.config_folders(line, conf=CONF)
     # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
+    config_files.check_what_hydra_reads(conf=CONF)
     own_full_error = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
     try:
-        sys.argv = [*typed[:1], *composition.with_search_path(typed[1:], conf=CONF)]
+        sys.argv = [*typed[:1], *composition.with_search_path(line, conf=CONF)]
         collect()
-    except (HydraException, OmegaConfBaseException) as error:
-        if own_full_error == "1":
-            raise
-        raise SettingsError(composition.explain(error, folders=folders)) from error
+    except SettingsError:
+        raise
     except OSError as error:
+        if isinstance(error, HydraException):
+            raise SettingsError(composition.explain(error, line=line, folders=folders)) from error
+        if is_no_room(error):
+            raise
         raise SettingsError(f"`output` must be a folder that can be written, but: {error}; name another") from error
+    except Exception as error:  # what Hydra's parts, OmegaConf and PyYAML make of what was typed
+        raise SettingsError(composition.explain(error, line=line, folders=folders)) from error
+    except SystemExit as left:  # --cfg job --package with no such key, which Hydra has said
+        sys.exit(ExitCode.BAD_INPUT if left.code else ExitCode.ALL_GOOD)
     finally:
         sys.argv = list(typed)
         os.environ.pop("HYDRA_FULL_ERROR")
         if own_full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = own_full_error
+    if line.prints:
+        sys.exit(ExitCode.ALL_GOOD)
     if not COLLECTED:
-        sys.exit(ExitCode.ALL_GOOD)  # --help, --cfg, --info
+        raise SettingsError(
+            f"{' '.join(line.lists)}: matches nothing, so that there is nothing to run; --help names what"
+        )
     for _, choices, _ in COLLECTED:
         composition.check_choices(choices, folders=folders)
     names = tuple(frameworks.FRAMEWORKS)

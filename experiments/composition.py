@@ -5,104 +5,148 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from experiments import config_files
+from experiments.command_line import ENVIRONMENT, Line, quoted, refuse_hydra
 from experiments.errors import SettingsError
 from experiments.task.checks import unknown_name
 
 OUTPUT = "outputs"  # as conf/config.yaml has it
+OPEN_KEYS = (ENVIRONMENT, "tuning.sampler.options", "tuning.pruner.options")  # any NAME can be added to
 
 
-def config_folders(arguments: Sequence[str], *, conf: Path) -> list[Path]:
-    """Where the files of a command line may lie: the user's own --config-dir, what searches left behind, conf/."""
-    own = _config_dir(arguments)
-    folders = (own, tuned_folder(arguments, conf=conf), conf)
+def groups_of(folders: Sequence[Path]) -> dict[str, list[str]]:
+    """The groups of conf/ and of one's own folders, each with the choices that there are."""
+    names = {path.name for folder in folders for path in folder.iterdir() if path.is_dir()}
+    choices = {name: _choices(folders, name) for name in sorted(names)}
+    return {name: found for name, found in choices.items() if found}
+
+
+def config_folders(line: Line, *, conf: Path) -> list[Path]:
+    """Where the files of a command line may lie: the user's own --config-dir, what searches left behind, conf/.
+
+    Raises:
+        SettingsError: If the user's own is no folder, or the settings of this machine cannot be read.
+    """
+    own = line.config_dir
+    if own is not None and not own.is_dir():
+        raise SettingsError(f"--config-dir {own}: must be a folder, but there is none, seen from {Path.cwd()}")
+    folders = (own, tuned_folder(line, conf=conf), conf)
     return [folder for folder in folders if folder is not None and folder.is_dir()]
 
 
-def _config_dir(arguments: Sequence[str]) -> Path | None:
-    for word, following in itertools.pairwise([*arguments, ""]):
-        option, has_value, value = word.partition("=")
-        if option in ("--config-dir", "-cd"):
-            return Path(value if has_value else following)
-    return None
-
-
-def tuned_folder(arguments: Sequence[str], *, conf: Path) -> Path:
+def tuned_folder(line: Line, *, conf: Path) -> Path:
     """Where searches of this `output` leave their best settings, one file tuned/NAME.yaml each."""
     output = OUTPUT
-    for folder in (conf, _config_dir(arguments) or conf):
+    for folder in (conf, line.config_dir or conf):
         local = folder / "local" / "default.yaml"
         if local.is_file():
-            output = OmegaConf.select(OmegaConf.load(local), "output", default=output)
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key.lstrip("+") == "output":
-            output = value.strip("'\"")
-    return Path(output) / "tuned"
+            config_files.check(local)
+            try:
+                output = OmegaConf.select(OmegaConf.load(local), "output", default=output)
+            except (OmegaConfBaseException, yaml.YAMLError) as error:
+                raise SettingsError(f"{local}: {explain(error, line=line, folders=[])}") from error
+            if not isinstance(output, str) or not output.strip():
+                raise SettingsError(f"{local}: output: must name a folder, but is {output!r}")
+    return Path(line.last("output") or output) / "tuned"
 
 
-def with_search_path(arguments: Sequence[str], *, conf: Path) -> list[str]:
-    """The arguments, and before +tuned=NAME where Hydra is to look for it.
+def with_search_path(line: Line, *, conf: Path) -> list[str]:
+    """The arguments for Hydra, which is told where to look for +tuned=NAME.
 
     Raises:
-        SettingsError: If nothing is there, nor in the user's own folders: Hydra would take `tuned` for a new key.
+        SettingsError: If nothing is there, nor in the user's own folders: Hydra would take `tuned` for a new key. Or if
+            a folder that was named is not there.
     """
-    folder = tuned_folder(arguments, conf=conf)
-    own = _config_dir(arguments)
-    has_own = any(word.startswith("hydra.searchpath=") for word in arguments) or (own and (own / "tuned").is_dir())
-    words: list[str] = []
-    for argument in arguments:
-        if argument.startswith("+tuned=") and folder.is_dir():
-            words.append(f"hydra.searchpath=['file://{folder}']")
-        elif argument.startswith("+tuned=") and not has_own:
-            raise SettingsError(
-                f"{argument}: `{folder}` must exist, but no search has left its best setting there; "
-                "run one (tuning=lr_depth), or name its folder with output=FOLDER"
-            )
-        words.append(argument)
-    return words
+    words = list(line.words)
+    named = [each for each in line.overrides if each.key_or_group == "hydra.searchpath"]
+    places = [str(place) for each in named for place in each.value() or ()]  # type: ignore[union-attr]
+    for place in places:
+        if "://" not in place.removeprefix("file://") and not Path(place.removeprefix("file://")).is_dir():
+            raise SettingsError(f"hydra.searchpath: {place!r} must be a folder, but there is none; name another")
+    tuned = [each for each in line.overrides if each.key_or_group == "tuned" and not each.is_delete()]
+    if not tuned:
+        return line.arguments(words)
+    folder, own = tuned_folder(line, conf=conf), line.config_dir
+    if folder.is_dir():
+        path = ",".join(quoted(each) for each in (*places, f"file://{folder}"))
+        words = [f"hydra.searchpath=[{path}]", *(word for word in words if not word.startswith("hydra.searchpath="))]
+    elif not named and not (own and (own / "tuned").is_dir()):
+        raise SettingsError(
+            f"{tuned[-1].input_line}: `{folder}` must exist, but no search has left its best setting there; "
+            "run one (tuning=lr_depth), or name its folder with output=FOLDER"
+        )
+    return line.arguments(words)
 
 
 def check_choices(choices: Mapping[str, str | None], *, folders: Sequence[Path]) -> None:
     """Check which files a config was composed of.
 
     Raises:
-        SettingsError: If no experiment was chosen, or a launcher of Hydra's was.
+        SettingsError: If no experiment was chosen.
     """
-    if choices["experiment"] is None:
+    if choices.get("experiment") is None:
         raise SettingsError(
             f"`experiment` must be chosen: experiment=NAME, one of {', '.join(_choices(folders, 'experiment'))}"
         )
-    if choices["hydra/launcher"] != "basic":
-        raise SettingsError(_refuse_launcher(str(choices["hydra/launcher"])))
 
 
-def _refuse_launcher(name: str) -> str:
-    return (
-        f"hydra/launcher={name}: Hydra's jobs only collect configs here, workers of our own train them; "
-        "leave the launcher alone and set executor.workers=N to train N at a time"
-    )
-
-
-def explain(error: Exception, *, folders: Sequence[Path]) -> str:
+def explain(error: Exception, *, line: Line, folders: Sequence[Path]) -> str:
     """A composition error of Hydra's in our words: the rule, the value, the fix, and what may have been meant."""
     message = str(error)
-    if "hydra/launcher" in message:
-        return _refuse_launcher(_first(r"hydra/launcher/(\w+)", message))
+    if isinstance(error, yaml.MarkedYAMLError):
+        return config_files.explain(error)
+    if isinstance(error, RecursionError):
+        return "defaults: the files that were chosen lead back to themselves; look for one that names itself"
+    if group := _first(r"hydra/(launcher|sweeper)", message):
+        return refuse_hydra(f"hydra/{group}", f"hydra/{group}")
     if name := _first(r"Could not find '([^']+)'", message):
         group, _, choice = name.rpartition("/")
-        return f"{group}: {unknown_name(choice, _choices(folders, group))}" if group else message
+        return f"{group}: {unknown_name(choice, _offered(folders, group, line=line))}" if group else message
     if key := _first(r"Could not override '([^']+)'", message):
-        known = _known_keys(folders)
-        if key in known:
-            return f"{key}: is no setting of what was chosen, but of {', '.join(sorted(known[key]))}; see --cfg job"
-        near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-        return f"{key}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "; see --cfg job")
-    return message.splitlines()[0] if message else type(error).__name__
+        key = _first(r"full_key: (\S+)", f"{message} {error.__cause__}") or key
+        return _explain_key(key, folders=folders)
+    if key := _first(r"Could not append to config. An item is already at '([^']+)'", message):
+        return f"+{key}: is there already; leave the plus out to change it: {key}=VALUE"
+    if key := _first(r"Could not delete from config. '([^']+)' does not exist", message):
+        return f"~{key}: cannot be taken out, as it is not there{_nearest(key, _known_keys(folders))}"
+    if isinstance(error.__cause__, OmegaConfBaseException) and message.startswith("Error merging override"):
+        return f"{message.removeprefix('Error merging override ')}: {_one_line(str(error.__cause__))}"
+    return _one_line(message) or type(error).__name__
+
+
+def _explain_key(key: str, *, folders: Sequence[Path]) -> str:
+    known = _known_keys(folders)
+    if key in known:
+        return f"{key}: is no setting of what was chosen, but of {', '.join(sorted(known[key]))}; see --cfg job"
+    if key.rpartition(".")[0] in OPEN_KEYS:
+        return f"{key}: is not there yet; a plus adds it: +{key}=VALUE"
+    return f"{key}: there is no such setting{_nearest(key, [*known, *groups_of(folders)])}"
+
+
+def _nearest(key: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else "; see --cfg job"
+
+
+def _one_line(message: str) -> str:
+    """The first lines of a message that say what is wrong, as one."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    told = itertools.takewhile(lambda line: not line.startswith(("full_key:", "object_type=", "Search path:")), lines)
+    return " ".join(told)
+
+
+def _offered(folders: Sequence[Path], group: str, *, line: Line) -> list[str]:
+    """The choices of a group; of tuned settings those of the experiment, where there are any."""
+    choices = _choices(folders, group)
+    experiment = line.last("name") or line.last("experiment")
+    return [name for name in choices if group == "tuned" and name.startswith(f"{experiment}-")] or choices
 
 
 def _first(pattern: str, text: str) -> str:
@@ -117,9 +161,19 @@ def _choices(folders: Sequence[Path], group: str) -> list[str]:
 def _known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
     """Every key that some file states, dotted, with the choices that state it: {"data.length": {"data=imdb"}}."""
     keys: dict[str, set[str]] = {}
-    stated = [(path, path.parent.relative_to(folder).parts) for folder in folders for path in folder.rglob("*.yaml")]
+    stated = [
+        (path, path.parent.relative_to(folder).parts)
+        for folder in folders
+        for pattern in ("*.yaml", "*/*.yaml")
+        for path in folder.glob(pattern)
+    ]
     for path, group in stated:
         prefix = ".".join(group) + "." if group and group[0] != "experiment" else ""
+        try:
+            if not path.is_relative_to(folders[-1]):  # which is conf/
+                config_files.check(path)
+        except SettingsError:
+            continue  # a file that was not chosen
         content = OmegaConf.to_container(OmegaConf.load(path))
         for key, value in content.items() if isinstance(content, dict) else ():
             leaves = [f"{key!s}.{leaf!s}" for leaf in value] if isinstance(value, dict) else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,12 @@ def slug(name: str, /, *, limit: int | None = 80) -> str:
     """A file name: ASCII letters, digits and single hyphens, at most `limit` of them, "unnamed" where none is left."""
     parts = [part for part in hyphenated(name).split("-") if part]
     return "-".join(parts)[:limit] or "unnamed"
+
+
+def file_name(name: str, /, *, limit: int = 80) -> str:
+    """The name itself where it can be a file's, else its slug with six digits of its hash: no two names are one."""
+    is_plain = re.fullmatch(r"\w[\w-]*", name, flags=re.ASCII) and len(name) <= limit
+    return name if is_plain else f"{slug(name, limit=limit - 7)}-{fingerprint_of(name)[:6]}"
 
 
 def hyphenated(name: str, /) -> str:

@@ -30,7 +30,9 @@ class ExecutorSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the counts."""
+        """Check the counts, and the names of variables."""
+        wrong = [name for name in self.environment if not name or "=" in name or "\0" in name + self.environment[name]]
+        require(not wrong, "names of variables that are not empty and hold no =", wrong)
         require(self.workers >= 1, "workers >= 1", self.workers)
         require(self.threads >= 1, "threads >= 1", self.threads)
         require(self.devices >= 1, "devices >= 1", self.devices, "1 gives each run one device")
@@ -44,6 +46,10 @@ class TrackingSettings:
     uri: str
     reuse: bool
     tensorboard: bool
+
+    def __post_init__(self) -> None:
+        """Refuse no place at all: MLflow would take one of its own."""
+        require(bool(self.uri.strip()), "tracking.uri names a store", self.uri, "such as sqlite:///mlflow.db")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +93,7 @@ class Job:
     tracking: TrackingSettings
     labels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_CONF)
     overrides: tuple[str, ...] = field(default=(), metadata=NOT_IN_CONF)
+
+    def __post_init__(self) -> None:
+        """Refuse no place at all."""
+        require(bool(self.output.strip()), "output names a folder", self.output, "output=. is the current one")

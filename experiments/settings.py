@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from experiments.data.catalog import SOURCES
 from experiments.data.fit import check_fit
 from experiments.errors import SettingsError
 from experiments.fingerprint import plain, tag_of
 from experiments.job import Job
-from experiments.task import DATASETS, NETWORKS, OPTIMIZERS, SCHEDULES, Task
+from experiments.task import DATASETS, NETWORKS, OPTIMIZERS, SCHEDULES, Task, keys
 from experiments.task.checks import unknown_name
 from experiments.task.search_space import Dimension
 
@@ -32,6 +33,8 @@ KINDS: dict[str, dict[str, type]] = {
     "optimizer": dict(OPTIMIZERS),
     "schedule": dict(SCHEDULES),
 }
+LONGEST_NAME = 200  # characters; MLflow has room for 500
+RESOLVERS = ("oc.select", "oc.dict.keys", "oc.dict.values")  # those that look nowhere but into the config
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
 NOT_LABELS = (
     "experiment", "comparison", "tuning", "action", "sweep", "output", "seed", "executor", "tracking", "hydra", "tuned",
@@ -66,9 +69,8 @@ def job_from(
     Raises:
         SettingsError: Names every key that is wrong, missing or unknown.
     """
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
     problems: list[str] = []
+    content = _resolved(config)
     task = {key: content.pop(key) for key in TASK_KEYS if key in content}
     known = {*TASK_KEYS, *_fields(Job)} - {"task"}
     problems += [unknown_name(key, known) for key in content if key not in known]
@@ -81,15 +83,82 @@ def job_from(
     return dataclasses.replace(job, labels=labels_from(choices or {}, overrides), overrides=overrides)
 
 
+def text_keys(cls: type[Any] = Job, path: str = "") -> set[str]:
+    """Keys that take any text, as they are typed: name, data.path, tracking.uri, ..."""
+    found: set[str] = set()
+    hints = typing.get_type_hints(cls)
+    for name in _fields(cls):
+        key = f"{path}.{name}".removeprefix(".").removeprefix("task.")
+        hint = next(iter(typing.get_args(hints[name])), hints[name]) if _is_optional(hints[name]) else hints[name]
+        kinds = KINDS.get(key, {}).values() if key in KINDS else [hint] if dataclasses.is_dataclass(hint) else []
+        found |= {key} if hint is str else set()
+        for kind in kinds:
+            found |= text_keys(typing.cast(type, kind), key)
+    return found
+
+
+def _is_optional(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    """The config with its interpolations resolved.
+
+    Raises:
+        SettingsError: If one cannot be, or would copy what stands nowhere in the config; if a value is missing.
+    """
+    stated = keys.leaves(OmegaConf.to_container(config, resolve=False))
+    problems = [
+        f"{key}: {found}"
+        for key, value in stated.items()
+        if isinstance(value, str) and (found := refused_interpolation(value))
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    try:
+        content = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise SettingsError(explain_interpolation(error)) from error
+    problems = [
+        f"{key}: must be stated, but is '???', which says that it is missing; give a value"
+        for key, value in keys.leaves(content).items()
+        if value == "???"
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return typing.cast(dict[str, Any], content)
+
+
+def refused_interpolation(value: str) -> str:
+    """Why the interpolation in a text is refused; empty where there is none, or one of keys alone.
+
+    What a setting holds is kept with every run, and is to be the same when the command is given again.
+    """
+    for found in re.finditer(r"\$\{(.*?)(?=:|\}|\$\{|$)", value, flags=re.DOTALL):
+        after = value[found.end() :]
+        name = found.group(1).strip()
+        if after.startswith("${") or (after.startswith(":") and name not in RESOLVERS):
+            return (
+                f"`${{{name}:...}}` cannot stand in a setting, which is kept with every run: variables may be "
+                "secret, and times pass; type the value, or let the shell fill it in"
+            )
+    return ""
+
+
+def explain_interpolation(error: OmegaConfBaseException) -> str:
+    """What is wrong with an interpolation, with the key that holds it."""
+    what = str(error.msg or error).splitlines()[0]
+    return f"{error.full_key or 'config'}: {what}; give the value itself, or ${{KEY}} of a key that `--cfg job` prints"
+
+
 def task_from(config: DictConfig) -> Task:
     """The task of a composed config alone, as a program uses it that brings its own data.
 
     Raises:
         SettingsError: As `job_from`, but nothing is checked against a data source.
     """
-    content = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(content, dict)
     problems: list[str] = []
+    content = _resolved(config)
     task: Task | None = _build(Task, {key: content[key] for key in TASK_KEYS if key in content}, "task", problems)
     if problems or task is None:
         raise SettingsError("\n".join(problems))
@@ -127,6 +196,13 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
         problems += check_fit(job.task, source.spec(job.task.data), title=source.title)
     if job.framework.name not in frameworks:
         problems.append(f"framework.name: {unknown_name(job.framework.name, frameworks)}")
+    if not job.task.name.strip() or len(job.task.name) > LONGEST_NAME:
+        problems.append(
+            f"name: must have 1 to {LONGEST_NAME} characters, not all of them spaces, but has {len(job.task.name)}"
+        )
+    factors = {*LABEL_GROUPS, "seed", "setting", *keys.flatten(plain(job.task))}
+    if job.comparison.factor not in factors:
+        problems.append(f"comparison.factor: {unknown_name(job.comparison.factor, factors)}")
     if not 0 <= job.seed < 2**32:
         problems.append(f"`0 <= seed < 2**32` must hold, but got {job.seed}")
     return problems
@@ -142,14 +218,12 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
     hints = typing.get_type_hints(cls)
     names = _fields(cls)
     before = len(problems)
-    prefix = f"{path}." if path else ""
+    prefix = "" if path in ("", "task") else f"{path}."
     of = f"{tag} {getattr(cls, tag)}" if tag else ""
     problems += [f"{prefix}{key}: {unknown_name(key, names, of=of)}" for key in content if key not in names]
     problems += [f"{prefix}{name}: is missing; state it in conf/" for name in _required(cls) if name not in content]
     values = {
-        name: _value(hints[name], content[name], f"{prefix}{name}".removeprefix("task."), problems)
-        for name in names
-        if name in content
+        name: _value(hints[name], content[name], f"{prefix}{name}", problems) for name in names if name in content
     }
     if len(problems) > before:
         return None
@@ -177,7 +251,7 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         kinds = KINDS[path]
         tag = tag_of(next(iter(kinds.values())))
         kind = value.get(tag) if isinstance(value, dict) else value
-        if kind not in kinds:
+        if not isinstance(kind, str) or kind not in kinds:
             problems.append(f"{path}.{tag}: {unknown_name(kind, kinds)}")
             return None
         return _build(kinds[kind], value, path, problems)
@@ -219,13 +293,15 @@ def _until_kind(content: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 def _scalar(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     names = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
-    fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < 2**1023 else math.copysign(math.inf, 1 if value > 0 else -1)
+    fits = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     if hint is float and isinstance(value, float) and not math.isfinite(value):
         problems.append(f"{path}: must be a finite number, but got {value!r}")
         return None
     if not fits:
-        problems.append(f"{path}: must be {names[hint]}, but got {value!r}")
+        is_scalar = hint is str and isinstance(value, (bool, int, float))
+        fix = f'; in quotes it is text: "{value}"' if is_scalar else ""
+        problems.append(f"{path}: must be {names[hint]}, but got {value!r}{fix}")
         return None
     return value

@@ -19,7 +19,7 @@ ONLY_IN = {  # a file, or a room and all that is in it
     "optuna": {"experiments/tuning/"},
     "tensorboardX": {"experiments/tracking/tensorboard.py"},
     "omegaconf": {"experiments/settings.py", "experiments/composition.py", "run.py"},
-    "hydra": {"run.py"},
+    "hydra": {"experiments/command_line.py", "experiments/config_files.py", "run.py"},
 }
 ALLOWED_IN_FRAMEWORKS = {"task", "contract"}
 OUTSIDE = {"run", "benchmarks", "tests"}  # they import the two packages, never the other way

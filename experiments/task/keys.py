@@ -14,6 +14,17 @@ def flatten(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def leaves(content: Any, key: str = "") -> dict[str, Any]:
+    """The values of nested settings, in lists too: {"tuning.objectives[0].metric": "val/loss", ...}."""
+    if isinstance(content, Mapping):
+        inner = [leaves(value, f"{key}.{name}".removeprefix(".")) for name, value in content.items()]
+    elif isinstance(content, (list, tuple)):
+        inner = [leaves(value, f"{key}[{place}]") for place, value in enumerate(content)]
+    else:
+        return {key: content}
+    return {name: value for each in inner for name, value in each.items()}
+
+
 def format_value(value: Any) -> str:
     """A value as it is typed: 0.0001, 3, relu; another value is never written alike."""
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from experiments.execution.run import Run
-from experiments.fingerprint import fingerprint_of, plain, slug
+from experiments.fingerprint import file_name, fingerprint_of, plain, slug
 from experiments.records import TunedValue
 from experiments.settings import with_values
 from experiments.task import keys
@@ -20,6 +20,7 @@ from experiments.tuning.studies import Study, arm_of
 from experiments.tuning.tuner import Tuner
 
 OVERRIDDEN = ("network", "optimizer", "schedule", "regularization")  # groups of conf/ that a setting belongs to
+LONGEST_NAME = 200  # characters of a file's name; file systems have room for 255 bytes
 
 
 def tuned_values(tuner: Tuner) -> list[TunedValue]:
@@ -93,9 +94,9 @@ def write_best(tuner: Tuner, *, folder: Path, experiment: str) -> dict[str, str]
         values = study.best_values
         if values is None:
             continue
-        name = f"{experiment}-{slug(study.arm, limit=None)}"
-        if name in names.values():
-            name += f"-{fingerprint_of(study.name)[:6]}"
+        name = f"{file_name(experiment)}-{slug(study.arm, limit=None)}"
+        if name in names.values() or len(name) > LONGEST_NAME:
+            name = f"{name[:LONGEST_NAME]}-{fingerprint_of(study.name)[:6]}"
         path = folder / "tuned" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         head = f"# @package _global_\n# The best of {study.n_asked} trials of the study {study.name!r}.\n"

@@ -1,0 +1,275 @@
+"""What was typed, word by word: quoted where Hydra would not read it, refused where it would make nothing happen.
+
+A key that takes text takes what was typed: `data.path=~/a (1).npz` needs no quotes beside the shell's own. A line that
+Hydra reads keeps its meaning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shlex
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString
+
+from experiments.errors import SettingsError
+from experiments.task.checks import unknown_name
+
+MOST_RUNS = 10_000
+# Groups of which all runs of a command have the same: a comma in a text of theirs is a comma.
+ONE_VALUE = ("name", "description", "output", "tracking", "tuning", "comparison")
+ENVIRONMENT = "executor.environment"  # holds any NAME
+PRINTED = ("cfg", "info", "shell_completion", "run", "multirun")  # options of Hydra's of which it takes one
+REFUSED = {
+    "config_path": "conf/ of the project is always there; name a folder of your own with --config-dir FOLDER",
+    "config_name": "a config of your own is an experiment: --config-dir FOLDER experiment=NAME",
+    "experimental_rerun": "it would open a pickle, which may hold anything; type the command again",
+}
+OF_HYDRA = ("hydra.mode", "hydra.verbose", "hydra.searchpath", "hydra.sweeper.params")  # what has an effect here
+DEFAULTS_OF_HYDRA = ("hydra/launcher=basic", "hydra/sweeper=basic")
+WORKERS = "workers of our own train: set executor.workers=N to train N at a time"
+FOLDER = "what a command leaves goes to output=FOLDER"
+LOGS = "each run has a log below `output`, and TANDEM_DEBUG=1 shows a traceback"
+INSTEAD = {
+    "hydra/sweeper": "a search is asked for with tuning=NAME, such as tuning=lr_depth",
+    "hydra/launcher": WORKERS,
+    "hydra.launcher": WORKERS,
+    "hydra.run.": FOLDER,
+    "hydra.sweep.": FOLDER,
+    "hydra.output_subdir": FOLDER,
+    "hydra.job.chdir": FOLDER,
+    "hydra.job.env": f"{ENVIRONMENT}={{NAME: value}} gives workers a variable",
+    "hydra/job_logging": LOGS,
+    "hydra/hydra_logging": LOGS,
+    "hydra.job_logging": LOGS,
+    "hydra.hydra_logging": LOGS,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A command line that Hydra can read.
+
+    `options` are Hydra's, `words` the overrides as it reads them, `overrides` the same, parsed, and `lists` those of
+    them that hold several values.
+    """
+
+    options: argparse.Namespace
+    words: tuple[str, ...]
+    overrides: tuple[Override, ...]
+
+    @property
+    def lists(self) -> list[str]:
+        """The overrides that are lists, as they were typed."""
+        return [str(each.input_line) for each in self.overrides if each.is_sweep_override()]
+
+    @property
+    def prints(self) -> bool:
+        """Whether Hydra prints something, and no run is asked for."""
+        return any(getattr(self.options, name) for name in ("help", "hydra_help", "cfg", "info", "shell_completion"))
+
+    @property
+    def config_dir(self) -> Path | None:
+        """The folder of one's own."""
+        return Path(self.options.config_dir) if self.options.config_dir is not None else None
+
+    def last(self, key: str) -> str | None:
+        """The value that was typed last for a key, as text; None where none was."""
+        values = [str(each.value()) for each in self.overrides if each.key_or_group == key and not each.is_delete()]
+        return values[-1] if values else None
+
+    def arguments(self, words: Sequence[str]) -> list[str]:
+        """The line again with other overrides, options first: argparse takes overrides in one piece."""
+        given = vars(self.options)
+        flags = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is True]
+        named = [
+            f"--{name.replace('_', '-')}={value}"
+            for name, value in given.items()
+            if isinstance(value, str) and name != "overrides"
+        ]
+        return [*flags, *named, "--", *words]
+
+
+def read(arguments: Sequence[str], *, text: Collection[str], groups: Mapping[str, Collection[str]]) -> Line:
+    """Read what follows the program's name.
+
+    Args:
+        arguments: As the shell gave them.
+        text: Keys that take any text.
+        groups: Group of conf/ -> the choices that there are.
+
+    Raises:
+        SettingsError: If an option or a word cannot be read, or would make nothing happen.
+    """
+    options = _options(arguments)
+    if options.shell_completion:  # install=bash and the like: no overrides
+        return Line(options=options, words=tuple(options.overrides), overrides=())
+    mode = {"run": "hydra.mode=RUN", "multirun": "hydra.mode=MULTIRUN"}
+    typed = [*options.overrides, *(word for option, word in mode.items() if getattr(options, option))]
+    options.run = options.multirun = False
+    parsed = [_read_word(word, text=text, groups=groups) for word in typed]
+    line = Line(options=options, words=tuple(str(each.input_line) for each in parsed), overrides=tuple(parsed))
+    _check_lists(line)
+    return line
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = get_args_parser()
+    parser.error = _refuse_option  # type: ignore[method-assign]
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise SettingsError(f"{word!r}: what is typed must be UTF-8, as it is kept with the runs") from None
+    options = parser.parse_intermixed_args(list(arguments))
+    for name, why in REFUSED.items():
+        if getattr(options, name) is not None:
+            raise SettingsError(f"--{name.replace('_', '-')}: cannot be given, as {why}")
+    given = [f"--{name.replace('_', '-')}" for name in PRINTED if getattr(options, name)]
+    if len(given) > 1:
+        raise SettingsError(f"{' and '.join(given)} cannot be given together; give one of them")
+    for name in ("resolve", "package"):
+        if getattr(options, name) and not (options.cfg or options.help):
+            raise SettingsError(f"--{name} belongs to --cfg, as in --cfg job --{name}; add it, or leave --{name} out")
+    if options.shell_completion and not {"install", "uninstall", "query"} & {
+        word.partition("=")[0] for word in options.overrides
+    }:
+        raise SettingsError("--shell-completion needs what to do, as in --shell-completion install=bash")
+    return options
+
+
+def _refuse_option(message: str) -> NoReturn:
+    raise SettingsError(f"{message}; --help names what can be typed")
+
+
+def _read_word(word: str, *, text: Collection[str], groups: Mapping[str, Collection[str]]) -> Override:
+    """One override as Hydra reads it, its value quoted where the key takes text and the value is none as it stands."""
+    head, has_value, value = word.partition("=")
+    key = head.lstrip("+~")
+    if not has_value and not head.startswith("~"):
+        found = [group for group, choices in groups.items() if word in choices]
+        raise SettingsError(f"{word!r} must be KEY=VALUE" + (f"; did you mean {found[0]}={word}?" if found else ""))
+    if not key or parse(f"{head}=") is None:
+        raise SettingsError(f"{word!r} must be KEY=VALUE, but {head!r} cannot be a key; --cfg job prints all there are")
+    _check_hydra_key(word, key)
+    if key == "tuned" and not head.startswith("+"):
+        raise SettingsError(f"{word}: a setting that a search found is added with a plus: +{key}={value}")
+    takes_text = key in text or key in groups or key.startswith(f"{ENVIRONMENT}.")
+    read = parse(word)
+    if key == ENVIRONMENT or key.startswith(f"{ENVIRONMENT}."):
+        head = head if head.startswith(("+", "~")) else f"++{head}"
+        read = parse(f"{head}={value}")
+    if takes_text and (read is None or not _is_text(read, is_group=key in groups)):
+        read = parse(f"{head}={quoted(value)}")
+    if read is None:
+        form = f"{head}={quoted(value)}"
+        raise SettingsError(
+            f"{key}: {value!r} cannot be read: lists are [1,2], groups {{key: value}}; "
+            f"text with other signs is quoted, once for the shell: {shlex.quote(form)}"
+        )
+    _check_values(read, value, is_text=takes_text, is_group=key in groups)
+    return read
+
+
+def parse(word: str) -> Override | None:
+    """A word as Hydra reads it, or None where its grammar has no place for it."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except Exception:  # HydraException, ValueError of a number with too many digits, RecursionError of brackets
+        return None
+
+
+def quoted(text: str) -> str:
+    """A text as a value that Hydra reads, between quotes."""
+    return QuotedString(text, Quote.double).with_quotes()
+
+
+def _is_text(read: Override, *, is_group: bool) -> bool:
+    """Whether a value can stand where text is due: text, null, a list of values; for a group its own settings too."""
+    value = read.value()
+    allowed = (str, dict, list) if is_group else (str,)
+    return read.is_delete() or read.is_sweep_override() or value is None or isinstance(value, allowed)
+
+
+def _check_values(read: Override, value: str, *, is_text: bool, is_group: bool) -> None:
+    """Refuse a list where one value is due.
+
+    Args:
+        read: The override.
+        value: What was typed after "=".
+        is_text: Whether the key takes text, so that the comma may have been meant as one.
+        is_group: Whether it is a group of conf/.
+    """
+    key = read.key_or_group
+    if key == "output" and not value.strip("'\" "):
+        raise SettingsError("output: must name a folder, but is empty; output=. is the current one")
+    stated = read.value()
+    values = stated.list if isinstance(stated, ChoiceSweep) else [stated]
+    if is_group and any(isinstance(each, (list, int, float, NoneType)) for each in values) and not read.is_delete():
+        raise SettingsError(f"{key}={value}: takes the name of one choice; a list of runs is {key}=ONE,OTHER")
+    if not read.is_sweep_override() or not is_text or is_group:
+        return
+    if key.partition(".")[0] in ONE_VALUE or Path(value).expanduser().exists():
+        form = f"{key}={quoted(value)}"
+        raise SettingsError(f"{key}={value}: a comma makes a list of it; as one text it is quoted: {shlex.quote(form)}")
+
+
+def _check_hydra_key(word: str, key: str) -> None:
+    is_hydra = key.partition("@")[0].partition("/")[0].partition(".")[0] == "hydra"
+    works = key in OF_HYDRA or key.startswith("hydra.sweeper.params.") or word in DEFAULTS_OF_HYDRA
+    if is_hydra and not works:
+        raise SettingsError(refuse_hydra(word, key))
+
+
+def refuse_hydra(word: str, key: str) -> str:
+    """Why a setting of Hydra's own cannot be given, and what does what it is given for."""
+    instead = next((fix for start, fix in INSTEAD.items() if key.startswith(start)), "leave it out")
+    return f"{word}: Hydra only composes configs here, so that this has no effect; {instead}"
+
+
+def _check_lists(line: Line) -> None:
+    """Refuse lists where one config is asked for, and lists of no or of too many values."""
+    mode = line.last("hydra.mode")
+    if mode not in (None, "RUN", "MULTIRUN"):
+        raise SettingsError(f"hydra.mode: {unknown_name(mode, ('RUN', 'MULTIRUN'))}")
+    wants_one = (
+        (line.options.cfg and "--cfg") or (line.options.info and "--info") or (mode == "RUN" and "hydra.mode=RUN")
+    )
+    if wants_one and line.lists:
+        word = line.lists[0]
+        raise SettingsError(
+            f"{word}: {wants_one} takes one config, and this is a list; give one of its values, "
+            f"{word.partition('=')[0]}={next(iter(_values(line, word)), 'VALUE')}, or leave {wants_one} out"
+        )
+    n_runs = 1
+    for word in line.lists:
+        n_values = len(_values(line, word))
+        if not n_values:
+            raise SettingsError(f"{word}: is a list of no values, so that there is nothing to run; give at least one")
+        n_runs *= n_values
+    if n_runs > MOST_RUNS:
+        raise SettingsError(
+            f"{' '.join(line.lists)}: ask for more than {MOST_RUNS} runs; give shorter lists, or several commands"
+        )
+
+
+def _values(line: Line, word: str) -> list[str]:
+    """The first values of a list; of glob(...), which the folders of conf/ decide, the pattern alone."""
+    (read, *_) = [each for each in line.overrides if each.input_line == word]
+    if isinstance(read._value, Glob):
+        return [word]
+    if read.is_hydra_override():
+        raise SettingsError(f"{word}: must be one value; an axis is typed as it is, such as seed=0,1")
+    if not read.is_discrete_sweep():
+        raise SettingsError(f"{word}: an interval has no values to go through; a search is asked for with tuning=NAME")
+    try:
+        return list(itertools.islice(read.sweep_string_iterator(), MOST_RUNS + 1))
+    except Exception as error:  # a step of 0
+        raise SettingsError(f"{word}: is no list: {error}") from error
