@@ -3,15 +3,19 @@
 import dataclasses
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from cases import PROJECT
 from conftest import EXECUTOR
-from worker_calls import chatter, complain, die, environment, run_out_of_memory, say, sleep
+from worker_calls import chatter, complain, die, environment, fill_the_disk, run_out_of_memory, say, sleep
 
-from experiments.errors import SettingsError
+from experiments.errors import DiskFull, SettingsError
 from experiments.execution import devices
 from experiments.execution.devices import check_share, choose_device
-from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
+from experiments.execution.executor import SHORT_FOLDERS, Completed, Failed, LocalExecutor, WorkItem
 from experiments.execution.worker_environment import THREAD_VARIABLES
 
 
@@ -52,6 +56,44 @@ def test_a_killed_worker_is_one_failure_and_the_others_go_on(local, tmp_path):
 def test_running_out_of_memory_is_named(local, tmp_path):
     events = list(local.run(items(tmp_path, (run_out_of_memory,))))
     assert events == [(0, Failed(reason="out of memory", killed=False))]
+
+
+def test_a_full_disk_ends_all_work_and_is_no_failure_of_one(local, tmp_path):
+    with pytest.raises(DiskFull, match=rf"no room left to write in {tmp_path} .*the same command goes on"):
+        list(local.run(items(tmp_path, (fill_the_disk,), (sleep, 600))))
+    assert "No space left on device" in (tmp_path / "0.log").read_text()
+
+
+def test_a_log_that_cannot_be_made_is_one_failure_with_its_reason(local, tmp_path):
+    work = WorkItem(target=say, arguments=(["a"],), log=Path("/proc/nope/0.log"))
+    assert [event.reason for _, event in local.run([work])] == [
+        "FileNotFoundError: [Errno 2] No such file or directory: '/proc/nope'"
+    ]
+
+
+SOCKETS = """
+import sys
+from conftest import EXECUTOR
+from experiments.execution.executor import LocalExecutor, WorkItem
+from pathlib import Path
+local = LocalExecutor(settings=EXECUTOR, device="cpu", preload=[], folder=Path(sys.argv[1]))
+local.warm_up()
+print(*local.run([WorkItem(target=repr, arguments=(), log=Path(sys.argv[1]) / "0.log")]))
+"""
+
+
+def test_sockets_lie_elsewhere_where_the_temporary_folder_has_a_long_name(tmp_path):
+    long = tmp_path / ("t" * 110)
+    long.mkdir()
+    before = {path for folder in SHORT_FOLDERS for path in Path(folder).glob("pymp-*")}
+    done = subprocess.run(
+        [sys.executable, "-c", SOCKETS, str(tmp_path)],
+        env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("(0, Completed())\n", "")
+    assert {path for folder in SHORT_FOLDERS for path in Path(folder).glob("pymp-*")} <= before
+    assert list(long.iterdir()) == []
 
 
 def test_a_hanging_worker_is_stopped_at_its_time_limit(local, tmp_path):

@@ -160,6 +160,15 @@ def run_out_of_memory(emit):
     raise MemoryError
 
 
+def fill_the_disk(emit):
+    """Write where there is never room, and fail as C++ does, which only says so."""
+    try:
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+    except OSError as error:
+        raise RuntimeError(f"write failed: {error.strerror}") from None
+
+
 def sleep(seconds, emit):
     emit(os.getpid())
     time.sleep(seconds)

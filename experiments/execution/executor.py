@@ -253,9 +253,9 @@ def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> Non
     except (BrokenPipeError, EOFError, ConnectionResetError):
         os._exit(1)  # the parent is gone: nobody is left to report to
     except BaseException as error:
-        connection.send(_as_event(error, folder=item.log.parent))
         with contextlib.suppress(OSError):  # the log's disk may be full
             traceback.print_exc()
+        connection.send(_as_event(error, folder=item.log.parent))
     finally:
         with contextlib.suppress(OSError):
             sys.stdout.flush()
