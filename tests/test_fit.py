@@ -10,6 +10,8 @@ from commands import command, refuse_to_start
 from experiments.data import Dataset
 from experiments.data.fit import check_examples
 from experiments.data.spec import ExampleSpec
+from experiments.execution.run import Run
+from experiments.execution.worker import train
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((40, 4, 4, 1)).astype(np.float32)
@@ -62,7 +64,7 @@ def test_batch_normalization_without_a_variance_is_refused(x, overrides, found):
         (IMAGES, ["network=mlp", "training.batch_size=39"]),
         (FLAT * 0, NORMALIZED),
         (FLAT * 0, DEEP),
-        (IMAGES + 30, DEEP),
+        (IMAGES + 20, DEEP),
     ],
 )
 def test_batch_normalization_with_a_variance_is_not(x, overrides):
@@ -107,6 +109,17 @@ def test_numbers_beyond_a_16_bit_type_are_refused():
     assert "`every step of x_train is padding or reaches 6.1e-05` must hold" in problems(
         tiny, *LSTM, precision="mixed_float16"
     )[0]  # fmt: skip
+
+
+def test_a_worker_refuses_it_too_before_its_framework_builds_anything(tmp_path, digits, digits_path):
+    """A search may try another batch size or depth than the one that was checked."""
+    task = cases.task("experiment=digits_mlp", *DEEP[:1], "network.depth=4", "training.batch_size=1294")
+    run = Run(
+        task=task, framework="lightning", seed=0, device="cpu", data_fingerprint=digits.fingerprint,
+        data_path=digits_path, folder=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"has 1; training.batch_size=1293 leaves more"):
+        train(run, lambda name: None, lambda event: None)
 
 
 def test_a_last_batch_of_one_is_refused_before_a_worker_starts(tmp_path, cache, empty_database):

@@ -24,6 +24,7 @@ def of_examples(arrays: Arrays, *, spec: ExampleSpec, in_order: bool) -> list[st
     """What looks odd in the training examples, in their canonical types, and in the names of their classes."""
     x, y = arrays["x_train"], arrays["y_train"]
     lines = _of_classes(y, names=spec.class_names) if spec.class_names else _of_values(y)
+    lines += _of_ranges(arrays)
     if len(x) >= 2 and (x == x[:1]).all():
         return [*lines, "all examples of x_train are the same: nothing can be learned from them"]
     if spec.vocabulary:
@@ -34,6 +35,8 @@ def of_examples(arrays: Arrays, *, spec: ExampleSpec, in_order: bool) -> list[st
         return lines if in_order else lines + windows
     if x.ndim == 2:
         return lines + _of_columns(x, y)
+    real = x[x.any(axis=2)]
+    lines += _constant((real == real[:1]).all(axis=0))
     if x.shape[1] == x.shape[2] and x.shape[1] > 4:
         size = f"(n, {x.shape[1]}, {x.shape[2]})"
         lines += [f"x_train of shape {size} is read as sequences; pictures need an axis: save x_train[..., np.newaxis]"]
@@ -67,10 +70,8 @@ def _of_pictures(x: Array) -> list[str]:
 
 def _of_columns(x: Array, y: Array) -> list[str]:
     """Features (n, features) that are constant, that number the examples, or that are the target."""
-    lines = []
     constant = (x == x[:1]).all(axis=0)
-    if constant.any():
-        lines.append(f"{_columns(constant)} of x_train never changes; leave it out")
+    lines = _constant(constant)
     if len(x) < ENOUGH:
         return lines
     is_whole, steps = (x == np.rint(x)).all(axis=0), np.diff(x, axis=0)
@@ -81,6 +82,18 @@ def _of_columns(x: Array, y: Array) -> list[str]:
     if target is not None and (same := (x == target[:, np.newaxis]).all(axis=0) & ~constant).any():
         lines.append(f"{_columns(same)} of x_train is y_train itself; leave it out")
     return lines
+
+
+def _constant(chosen: Array) -> list[str]:
+    return [f"{_columns(chosen)} of x_train never changes; leave it out"] if chosen.any() else []
+
+
+def _of_ranges(arrays: Arrays) -> list[str]:
+    """A test set in another unit than the training set."""
+    train, test = (float(np.abs(arrays[f"x_{part}"]).max(initial=0)) for part in ("train", "test"))
+    if arrays["x_train"].dtype.kind != "f" or len(arrays["x_test"]) < ENOUGH or train / 10 <= test <= train * 10:
+        return []
+    return [f"x_train reaches {train:g}, but x_test {test:g}; scale both by the same numbers"]
 
 
 def _columns(chosen: Array) -> str:

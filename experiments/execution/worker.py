@@ -18,6 +18,7 @@ from experiments.contract.arrays import Array, Weights
 from experiments.contract.initialization import initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
 from experiments.contract.trace import EpochTrace
+from experiments.data.fit import check_examples
 from experiments.execution.audit import AuditedPlan
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
@@ -38,6 +39,8 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     start_mib = _peak_mib()
     dataset = data.read(run.data_path)
     require_equal_shards(run.task, n_examples=len(dataset.y_train), devices=run.devices)
+    if problems := check_examples(run.task, dataset):  # a trial's task is a new one
+        raise ValueError("\n".join(problems))
     model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
     plan = AuditedPlan(plan=plan_for(run.task, dataset, seed=run.seed))
     monitor = _FitMonitor(run=run, model=model, dataset=dataset, emit=emit)
