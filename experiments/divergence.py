@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments import metrics
 from experiments.contract.arrays import Array, Weights
-from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord
+from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 
 LARGEST = float(np.finfo(np.float32).max)
 ROUNDING = 1e-6  # what a sum in float32 may leave below 0 or above 1
@@ -60,6 +60,7 @@ def judged(record: SweepRecord) -> SweepRecord:
         runs=tuple(map(_judged_run, record.runs)),
         trials=tuple(map(_judged_run, record.trials)),
         studies=tuple(map(_judged_study, record.studies)),
+        tuned_values=tuple(map(_judged_value, record.tuned_values)),
     )
 
 
@@ -95,6 +96,11 @@ def _judged_trial(trial: TrialRecord, names: Sequence[str]) -> TrialRecord:
     if not reason:
         return dataclasses.replace(trial, reported=reported)
     return dataclasses.replace(trial, reported=reported, state="FAIL", scores=(), reason=reason)
+
+
+def _judged_value(tuned: TunedValue) -> TunedValue:
+    is_sound = tuned.score is None or is_possible(tuned.metric, tuned.score)
+    return tuned if is_sound else dataclasses.replace(tuned, score=None)
 
 
 def _scores(kept: Mapping[str, float]) -> dict[str, float]:

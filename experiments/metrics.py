@@ -223,7 +223,7 @@ CLASSES, VALUES = ("cross_entropy",), ("mean_squared_error",)
 ANSWERS = (*CLASSES, "binary_cross_entropy", "brier_score")  # their outputs are right or wrong
 _share = partial(Metric, unit="%", factor=100.0, bounds=(0.0, 1.0), decimals=(2, 3), losses=CLASSES)  # in [0, 1]
 _of_values = partial(Metric, decimals=(3, 4), losses=VALUES)  # in the data's unit, or in none
-_seconds = partial(Metric, unit="s", decimals=(2, 3), in_tables=False, higher_is_better=False)
+_seconds = partial(Metric, unit="s", decimals=(2, 3), in_tables=False, higher_is_better=False, highest=1e9)  # 30 years
 
 METRICS: dict[str, Metric] = {  # in the order of tables
     "accuracy": _share(title="accuracy", higher_is_better=True, losses=ANSWERS,
@@ -258,7 +258,9 @@ COSTS: dict[str, Metric] = {  # what a run took, under the whole names that it i
     "time/evaluation": _seconds(title="evaluation"),
     "time/checkpoint": _seconds(title="checkpoint"),
     "time/total": _seconds(title="total", in_tables=True, decimals=(1, 2)),
-    "memory/peak_mib": Metric(title="peak memory", unit="MiB", decimals=(0, 1), column="MiB *", higher_is_better=False),
+    "memory/peak_mib": Metric(
+        title="peak memory", unit="MiB", decimals=(0, 1), column="MiB *", higher_is_better=False, highest=1e12
+    ),
 }
 ACCURACY, LOSS, TRAINING_LOSS, MEMORY = "test/accuracy", "test/loss", "train_eval/loss", "memory/peak_mib"
 PARTS = {"test": "", "val": "validation ", "train": "training ", "train_eval": "training "}  # before a title

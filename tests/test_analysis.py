@@ -11,6 +11,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from experiments import statistics
 from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue, merged
 from experiments.report import page, screen, tables
 from experiments.report.analysis import analyse
@@ -601,14 +602,34 @@ def test_any_margin_that_settings_allow_gives_a_report(accuracy):
         assert {verdict.margin for verdict in analysis.verdicts} <= {accuracy, 0.2}
 
 
-def test_a_margin_that_settings_refuse_is_refused_by_the_verdict_on_accuracy_too():
-    record = sweep([run(name, seed, 0.95 + 0.001 * seed) for name in ("a", "b") for seed in range(6)])
-    with pytest.raises(ValueError, match="margins.accuracy < 0.1"):
-        Margins(accuracy=0.2, loss=0.2, time_ratio=0.05)
+@pytest.mark.parametrize(
+    ("group", "name", "value", "rule"),
+    [
+        ("margins", "accuracy", 0.2, "0 < margins.accuracy < 0.1"),
+        ("margins", "accuracy", np.nan, "margins.accuracy is finite"),
+        ("margins", "loss", -1.0, "margins.loss > 0"),
+        ("margins", "time_ratio", 5.0, "0 < margins.time_ratio < 1"),
+        ("chance", "accuracy", 10.0, "0 <= chance.accuracy < 1"),
+        ("chance", "loss", np.inf, "chance.loss is finite"),
+    ],
+)
+def test_a_kept_level_that_settings_refuse_today_is_left_out_of_the_report_and_said(group, name, value, rule):
+    record = sweep(
+        [run(framework, seed, 0.95 + 0.001 * seed, step=0.1) for framework in ("a", "b") for seed in range(6)]
+    )
     for factor in ("framework", "seed"):
-        old = replace(record, margins=record.margins | {"accuracy": 0.2}, comparison={"name": "x", "factor": factor})
-        with pytest.raises(ValueError, match=r"half the observed range` must hold, but got 0.2 .*\(0.2 pp is 0.002\)"):
-            analyse(old)
+        old = replace(
+            record, **{group: getattr(record, group) | {name: value}}, comparison={"name": "x", "factor": factor}
+        )
+        analysis = analyse(old)
+        assert f"{group}.{name} is left out: `{rule}` must hold, but got {value!r}" in " ".join(analysis.warnings)
+        for verdict in analysis.verdicts:
+            if verdict.metric == f"test {name}":
+                assert (verdict.margin if group == "margins" else verdict.failure_score) is None
+    with pytest.raises(ValueError, match=r"half the observed range` must hold, but got 0.2 .*\(0.2 pp is 0.002\)"):
+        statistics.verdict(
+            [0.9, 0.91, 0.92], [0.9, 0.92, 0.91], margin=0.2, bounds=(0.0, 1.0), higher_is_better=True, n_planned=3
+        )
 
 
 def test_a_task_without_a_margin_on_accuracy_gets_no_claim_of_equivalence_in_it():

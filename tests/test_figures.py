@@ -342,10 +342,10 @@ def test_on_the_clock_the_last_value_stands_and_nothing_is_interpolated():
     clocks = ([(1, 1.0), (2, 2.0), (3, 3.0)], [(1, 2.0), (2, 4.0), (3, 6.0)])
     values = ([(1, 9.0), (2, 5.0), (3, 1.0)], [(1, 8.0), (2, 4.0), (3, 2.0)])
     runs = [
-        replace(each, curves={"val/accuracy": value, "time/trained": clock})
+        replace(each, curves={"val/loss": value, "time/trained": clock})
         for each, clock, value in zip((fast, slow), clocks, values, strict=True)
     ]
-    figure = curves.learning_curves(analyse(sweep(*runs)).arms, "val/accuracy", title="t", unit="u")
+    figure = curves.learning_curves(analyse(sweep(*runs)).arms, "val/loss", title="t", unit="u")
     (mean,) = lines(figure, "keras", panel=1)
     # By hand: at 2 s the fast run's second value stands beside the slow run's first; at 4 and 6 s its third.
     assert list(zip(mean.get_xdata(), mean.get_ydata(), strict=True)) == [(2, 6.5), (4, 2.5), (6, 1.5)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments import divergence, metrics
@@ -26,12 +27,18 @@ from experiments.report.pairs import (
 )
 from experiments.report.predictions import Predictions
 from experiments.statistics import Estimate, Verdict
+from experiments.task import Chance, Margins
+from experiments.task.checks import require
 from experiments.task.keys import format_value
 
 SCORES = (metrics.ACCURACY, metrics.LOSS, "time/steady_epoch", metrics.MEMORY)
 MACRO_F1, SKILL = "test/macro_f1", "test/skill"
 # Of the environment, beside versions.
 FACTS = ("data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit")
+SOUND: dict[str, dict[str, float | None]] = {  # beside which each is checked alone
+    "margins": {"accuracy": None, "loss": 1.0, "time_ratio": 0.05},
+    "chance": {"accuracy": None, "loss": None},
+}
 FIRST_COLUMNS = 4  # of page one
 UNLIKE = 0.01  # macro-F1 that far from accuracy says something of its own
 SEEDS_OF_AN_INTERVAL = 3
@@ -157,12 +164,14 @@ def _outcome(pair: Pair) -> str:
 
 def analyse(record: SweepRecord) -> Analysis:
     """Group runs into arms and compare them; the order of the runs changes nothing."""
-    record = divergence.judged(record)
+    record, unusable = _with_usable_levels(divergence.judged(record))
     record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
     arms = arms_of(record.runs)
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
     chance = record.chance.get(metrics.base_name(metric))
-    warnings = _warnings(record)
+    warnings = [*_warnings(record), *unusable]
+    if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in arms):
+        warnings.append(f"{n_repeated} run(s) repeat a seed of their arm: of each seed the first one counts")
     factor, baseline = _factor_and_baseline(record, arms, warnings)
     if factor == "seed":
         pairs = control_pairs(arms, record, metric=metric)
@@ -187,6 +196,24 @@ def analyse(record: SweepRecord) -> Analysis:
         warnings=tuple(warnings),
         shown=members[0] if members else None,
     )
+
+
+def _with_usable_levels(record: SweepRecord) -> tuple[SweepRecord, list[str]]:
+    """The sweep without margins and chance levels that settings refuse today, and what is said of them."""
+    refused: dict[str, str] = {}
+    checks: dict[str, Callable[..., object]] = {"margins": Margins, "chance": Chance}
+    kept = {what: {**dict.fromkeys(SOUND[what]), **getattr(record, what)} for what in checks}
+    for what, check in checks.items():
+        for name, value in kept[what].items():
+            try:
+                if value is not None:
+                    require(math.isfinite(value), f"{what}.{name} is finite", value)
+                    check(**{**SOUND[what], name: value})
+            except ValueError as error:
+                refused[f"{what}.{name}"] = str(error)
+                kept[what][name] = None
+    said = [f"{name} is left out: {reason}" for name, reason in refused.items()]
+    return dataclasses.replace(record, margins=kept["margins"], chance=kept["chance"]), said
 
 
 def _factor_and_baseline(record: SweepRecord, arms: Sequence[Arm], warnings: list[str]) -> tuple[str, str | None]:

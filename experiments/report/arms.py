@@ -123,11 +123,19 @@ def arms_of(runs: Sequence[RunRecord]) -> tuple[Arm, ...]:
             framework=members[0].framework,
             factors=chosen,
             settings=_settings(members[0]),
-            runs=tuple(members),
+            runs=_one_per_seed(members),
         )
         for members, chosen in zip(groups.values(), factors, strict=True)
     ]
     return tuple(sorted(arms, key=lambda arm: _order(arm, varying)))
+
+
+def _one_per_seed(runs: Sequence[RunRecord]) -> tuple[RunRecord, ...]:
+    """The first run of each seed, one that was not lost to the machine where there is one."""
+    by_seed: dict[int, RunRecord] = {}
+    for run in sorted(runs, key=lambda run: (run.seed, run.was_killed)):
+        by_seed.setdefault(run.seed, run)
+    return tuple(by_seed.values())
 
 
 def _settings(run: RunRecord) -> dict[str, Any]:

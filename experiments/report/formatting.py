@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments import metrics
 from experiments.statistics import Estimate
-from experiments.statistics.wording import signed
+from experiments.statistics.wording import fixed, signed
 
 MEMORY_NOTE = "* scores on the test set; peak resident memory of the worker above what it held before it read its data"
 SCORES_NOTE = "scores on the test set"
@@ -21,11 +21,11 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     known = metrics.metric_of(metric)
     factor, (decimals, most) = known.factor, known.decimals
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value * factor:.{decimals}f}"
+        return fixed(estimate.value * factor, decimals=decimals)
     half_width = factor * (estimate.high - estimate.low) / 2
     if half_width > 0:
         decimals = min(most, max(0, 1 - math.floor(math.log10(half_width))))
-    return f"{estimate.value * factor:.{decimals}f} ± {half_width:.{decimals}f}"
+    return f"{fixed(estimate.value * factor, decimals=decimals)} ± {fixed(half_width, decimals=decimals)}"
 
 
 def head_of(metric: str) -> str:

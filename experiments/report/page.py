@@ -19,6 +19,7 @@ from experiments.report.analysis import VERDICT_WORDS, Analysis
 from experiments.report.pairs import MOST_WITH_LOSSES, Pair
 from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
+from experiments.report.studies.facts import total_seconds
 from experiments.statistics import details_of
 
 TEMPLATES = Path(__file__).parent
@@ -135,7 +136,7 @@ def _facts(analysis: Analysis) -> dict[str, str]:
     seeds = sorted({run.seed for run in record.runs})
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
     seconds = sum(run.metrics.get("time/total", 0.0) for run in record.runs)
-    seconds += sum(trial.seconds for study in record.studies for trial in study.trials)
+    seconds += total_seconds(trial for study in record.studies for trial in study.trials)
     trials = f" after {len(record.trials)} trials of a search" if record.trials else ""
     return {
         "runs": f"{len(record.runs)} of {record.n_planned}{trials}; {len(seeds)} seeds ({shown or 'none'})",

@@ -140,7 +140,7 @@ def _speed(first: Arm, second: Arm, record: SweepRecord) -> SpeedComparison | No
     """Steady step times, a pair of processes per seed."""
     margin = record.margins["time_ratio"]
     times = [arm.scores("time/steady_step") for arm in (first, second)]
-    seeds = [seed for seed in times[0] if seed in times[1]]
+    seeds = [seed for seed in times[0] if times[0][seed] > 0 and times[1].get(seed, 0.0) > 0]
     runs = [run for arm in (first, second) for run in arm.finished if run.seed in seeds]
     if not seeds or margin is None:
         return None

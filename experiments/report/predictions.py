@@ -117,8 +117,8 @@ def _on_new_data(
 ) -> Verdict | None:
     right = [each.argmax(axis=2) == targets for each in logits]
     is_whole = first.n_lost == second.n_lost == 0 and len(first.runs) == len(second.runs) == len(right[0])
-    if len(right[0]) < 3 or not is_whole:
-        return None  # seeds that went well alone would say too much
+    if len(right[0]) < 3 or len(targets) < 2 or not is_whole:
+        return None  # seeds that went well alone would say too much, and one example has no spread
     seeds = list(range(len(right[0])))
     return statistics.verdict(
         {seed: float(np.mean(right[0][seed])) for seed in seeds},

@@ -14,7 +14,7 @@ from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
 from experiments.statistics import Verdict
-from experiments.statistics.wording import format_number, p_text, signed
+from experiments.statistics.wording import fixed, format_number, p_text, signed
 from experiments.task.keys import format_value
 
 TIMES = tuple(name for name in metrics.COSTS if name.startswith("time/") and name != "time/steady_epoch")
@@ -59,7 +59,7 @@ def results(analysis: Analysis) -> Table:
             str(len(arm.runs)),
             str(arm.n_lost),
             *(format_value(arm.settings.get(key, "–")) for key in searched),
-            *([trials.get(arm.settings[searched[0]], "–")] if searched else []),
+            *([trials.get(arm.settings.get(searched[0]), "–")] if searched else []),
             *(formatting.interval(arm.interval(metric), metric) for metric in shown),
         ]
         for arm in analysis.arms
@@ -155,7 +155,7 @@ def curves(analysis: Analysis, metric: str) -> Table:
         cells = []
         for epoch in shown:
             values = [curve[epoch] for curve in by_epoch if epoch in curve]
-            cells.append(f"{sum(values) / len(values):.4f} (n = {len(values)})" if values else "–")
+            cells.append(f"{fixed(sum(values) / len(values), decimals=4)} (n = {len(values)})" if values else "–")
         rows.append((arm.name, *cells))
     return table_of(f"{metric}: mean over the seeds that reached the epoch", ("arm", *map(str, shown)), rows)
 
@@ -246,7 +246,7 @@ def mistakes(predictions: Predictions) -> Table:
             each.kind,
             each.label,
             *(f"{answer} ({chance:.2f})" for answer, chance in zip(each.answers, each.probabilities, strict=True)),
-            f"{each.loss:.2f}",
+            fixed(each.loss, decimals=2),
         )
         for each in predictions.mistakes
     ]
@@ -269,7 +269,7 @@ def ledger(analysis: Analysis) -> Table:
             (
                 run.name,
                 run.outcome + (f": {run.reason}" if run.reason else ""),
-                "–" if score is None else f"{known.factor * score:.{known.decimals[0]}f}",
+                "–" if score is None else fixed(known.factor * score, decimals=known.decimals[0]),
                 f"{run.metrics['time/total']:.1f}" if "time/total" in run.metrics else "–",
                 run.fingerprint,
                 run.run_id,

@@ -94,9 +94,16 @@ def mean(values: Array | Sequence[float]) -> float:
 
 
 def standard_deviation(values: Array | Sequence[float]) -> float:
-    """Return the standard deviation with n - 1; the order of the rows cannot change it."""
+    """Return the standard deviation with n - 1, 0 only for equal values; the order of the rows cannot change it."""
     center = mean(values)
-    return math.sqrt(math.fsum((value - center) ** 2 for value in values) / (len(values) - 1))
+    deviations, factor = _enlarged(np.array([value - center for value in values]))
+    return math.sqrt(math.fsum(deviations**2) / (len(values) - 1)) / factor
+
+
+def _enlarged(deviations: Array) -> tuple[Array, float]:
+    """The deviations, shape (n,), times a power of two where their squares would vanish (1e-200), and that factor."""
+    factor = 2.0**600 if np.max(np.abs(deviations)) < 2.0**-400 else 1.0
+    return deviations * factor, factor
 
 
 def correlation(first: Array, second: Array) -> float | None:
@@ -106,7 +113,7 @@ def correlation(first: Array, second: Array) -> float | None:
     """
     if first.size < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
-    left, right = first - mean(first), second - mean(second)
+    left, right = (_enlarged(side - mean(side))[0] for side in (first, second))
     product = math.fsum(left * right) / math.sqrt(math.fsum(left**2) * math.fsum(right**2))
     return max(-1.0, min(1.0, product))
 

@@ -10,6 +10,9 @@ from scipy import special
 
 from experiments.statistics.checks import Array, require_open_share, require_positive
 
+MOST_PAIRS = 1_000_000
+"""Where a search for enough pairs ends: nobody trains that many, and the density of their spread is but rounding."""
+
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
 
 
@@ -78,7 +81,7 @@ def equivalence_power(
 def pairs_for_equivalence(
     *, margin: float, sd: float, true_difference: float = 0.0, power: float = 0.8, alpha: float = 0.05
 ) -> int:
-    """Fewest pairs (at least 3) that show equivalence with probability `power`.
+    """Fewest pairs (at least 3, at most MOST_PAIRS) that show equivalence with probability `power`.
 
     Args:
         margin: Equivalence margin, unit of the metric; from the task's config, never from the observed spread.
@@ -121,6 +124,8 @@ def _fewest(reached: Callable[[int], bool]) -> int:
     low, high = 2, 3
     while not reached(high):
         low, high = high, 2 * high
+        if low >= MOST_PAIRS:
+            return MOST_PAIRS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)

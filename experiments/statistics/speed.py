@@ -14,7 +14,7 @@ from experiments.statistics.multiplicity import simultaneous_levels
 from experiments.statistics.outcome import Interval, Outcome, decide, decide_without_spread
 from experiments.statistics.pairing import mean, standard_deviation
 from experiments.statistics.verdict import tost_p
-from experiments.statistics.wording import known, p_text, percent, planned
+from experiments.statistics.wording import fixed, known, p_text, percent, planned
 
 LARGEST_CV = 0.30
 
@@ -144,11 +144,11 @@ def _slower(record: SpeedComparison) -> str:
     ratio, slower = known(record.ratio), record.names[1]
     if ratio < 1:
         ratio, low, high, slower = 1 / ratio, 1 / high, 1 / low, record.names[0]
-    size, band = f"{100 * (ratio - 1):.1f}", f"[{100 * (low - 1):.1f}, {100 * (high - 1):.1f}]"
+    size, *band = (fixed(100 * (each - 1), decimals=1) for each in (ratio, low, high))
     beyond = record.id in ("A_better_practical", "B_better_practical")
     settled = "the whole interval exceeds" if beyond else "not settled whether by more than"
     return (
-        f"{slower} is {size} % slower {record.what} {band} "
+        f"{slower} is {size} % slower {record.what} [{', '.join(band)}] "
         f"({percent(record.difference_level)} CI, {_setting(record)}); {settled} the {100 * record.margin:g} % margin."
     )
 
@@ -168,11 +168,11 @@ def _undecided(record: SpeedComparison) -> str:
 
 
 def _ratio(record: SpeedComparison) -> str:
-    return f"time ratio {record.names[1]}/{record.names[0]} {known(record.ratio):.3f}"
+    return f"time ratio {record.names[1]}/{record.names[0]} {fixed(known(record.ratio), decimals=3)}"
 
 
 def _range(bounds: Interval) -> str:
-    return f"{bounds[0]:.3f}, {bounds[1]:.3f}"
+    return ", ".join(fixed(bound, decimals=3) for bound in bounds)
 
 
 def _setting(record: SpeedComparison) -> str:
@@ -182,7 +182,9 @@ def _setting(record: SpeedComparison) -> str:
 
 def _disturbance(largest_cv: float) -> str:
     if not largest_cv <= LARGEST_CV:
-        return f"step times vary by {100 * largest_cv:.0f} % within a block, above {100 * LARGEST_CV:.0f} %"
+        return (
+            f"step times vary by {fixed(100 * largest_cv, decimals=0)} % within a block, above {100 * LARGEST_CV:.0f} %"
+        )
     return ""
 
 

@@ -22,6 +22,7 @@ ON_NEW_DATA = "on new data from the same source"
 
 _UNIT_MISTAKE_SHARE = 0.1
 """A margin below this share of a metric's bounds is hardly points taken for a fraction; settings refuse larger ones."""
+_ROUNDING = 1e-6  # what a mean may leave outside of its bounds
 
 
 def verdict(
@@ -194,7 +195,7 @@ def _require_sane_margin(margin: float, pairs: Pairs, *, bounds: Interval | None
     low, high = bounds
     require_positive(width_of_bounds=high - low)
     observed = np.concatenate([pairs.first, pairs.second])
-    if np.min(observed) < low or np.max(observed) > high:
+    if np.min(observed) < low - _ROUNDING or np.max(observed) > high + _ROUNDING:
         raise ValueError(f"scores must lie within `bounds` {bounds}, but got {np.min(observed)} to {np.max(observed)}")
     observed_range = float(np.ptp(observed))
     if margin > observed_range / 2 and margin >= _UNIT_MISTAKE_SHARE * (high - low):

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from experiments.statistics.intervals import MINIMUM_RUNS
 from experiments.statistics.outcome import Interval, Verdict
+from experiments.statistics.power import MOST_PAIRS
 
 MINUS = "\N{MINUS SIGN}"
+_LONGEST = 1e12
 _T = TypeVar("_T")
 
 
@@ -36,9 +38,14 @@ def details_of(verdict: Verdict) -> str:
     return "; ".join(parts)
 
 
+def fixed(value: float, *, decimals: int) -> str:
+    """Write a number with so many decimals; one of more than twelve digits as a power of ten: 1.23e+30."""
+    return f"{value:.{decimals}f}" if abs(value) < _LONGEST else f"{value:.3g}"
+
+
 def signed(value: float, *, decimals: int) -> str:
     """Write a number with its sign and a true minus; what rounds to zero has no sign."""
-    text = f"{abs(value):.{decimals}f}"
+    text = fixed(abs(value), decimals=decimals)
     if float(text) == 0:
         return text
     return (MINUS if value < 0 else "+") + text
@@ -165,10 +172,8 @@ def _outlook(verdict: Verdict) -> str:
     if verdict.pairs_needed is None:
         return "The examples of the test set limit this as well as the seeds."
     if verdict.pairs_needed > verdict.n:
-        return (
-            f"About {verdict.pairs_needed} pairs would be needed to show equivalence at this spread "
-            "if there is truly no difference."
-        )
+        how_many = f"About {verdict.pairs_needed}" if verdict.pairs_needed < MOST_PAIRS else f"More than {MOST_PAIRS:,}"
+        return f"{how_many} pairs would be needed to show equivalence at this spread if there is truly no difference."
     return (
         f"About {verdict.pairs_needed} pairs mostly show equivalence at this spread if there is truly no difference, "
         "so a true difference remains plausible."

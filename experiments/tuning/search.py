@@ -18,6 +18,7 @@ from experiments.execution.run import EpochEnded, Run, Started
 from experiments.fingerprint import slug
 from experiments.recording import ActiveRun, RunRecorder
 from experiments.records import RunRecord
+from experiments.statistics.wording import fixed
 from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.best import tuned_values, with_best_values, write_best
@@ -93,7 +94,7 @@ def _summary(study: Study, settings: TuningSettings, names: Mapping[str, str]) -
         return escape(f"{study.arm}: {cost}; nothing found: no trial came to its end")
     best = study.best_trials[0]
     values = " ".join(f"{key}={format_value(value)}" for key, value in best.params.items())
-    scores = ", ".join(f"{metric} {score:.4f}" for metric, score in _scores_of(best, settings).items())
+    scores = ", ".join(f"{metric} {fixed(score, decimals=4)}" for metric, score in _scores_of(best, settings).items())
     uses = f"+tuned={names[study.name]} uses it"
     return escape(f"{study.arm}: {cost}; best {scores} at trial {best.number}: {values} ({uses})")
 

@@ -172,12 +172,12 @@ def _legend(figure: Figure, panels: Sequence[Axes], *, is_single: bool) -> None:
 
 def _set_scale(axes: Axes, lines: Sequence[Line], metric: str) -> None:
     """Limits from the values, with room for bands: the interval of three scattered seeds would dwarf the curves."""
-    low, high = min(line.values.min() for line in lines), max(line.values.max() for line in lines)
+    low, high = min(float(line.values.min()) for line in lines), max(float(line.values.max()) for line in lines)
     if metric.endswith("loss") and low > 0 and high / low > LOG_FROM:
-        air = (high / low) ** 0.05
+        air = min(high / low, 1e300) ** 0.05
         axes.set_yscale("log")
         plain_log(axes.yaxis, subs=(1, 2, 5) if high / low < 1000 else (1,))
-        axes.set_ylim(low / air, high * air)
+        axes.set_ylim(max(low / air, 1e-300), high * air)  # matplotlib takes less for 0
         return
     air = 0.05 * (high - low) or 0.05 * abs(high) or 0.05
     bands = [bound for band in axes.collections for bound in band.get_datalim(axes.transData).intervaly]

@@ -44,7 +44,7 @@ from experiments.report.studies.marks import (
     score_label,
     state_handles,
 )
-from experiments.report.studies.scales import scale_from, scale_of, set_whole_ticks
+from experiments.report.studies.scales import Scale, scale_from, scale_of, set_whole_ticks
 from experiments.report.studies.selection import (
     STATE_WORDS,
     Studies,
@@ -142,9 +142,8 @@ def intermediate(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | No
         for trial in ordered(study):
             curve = reports_of(trial)
             if curve and trial is not best:
-                _draw_reports(
-                    axes, curve, effective_state(trial), colour, alpha=0.6 if len(study.trials) <= CROWD else 0.25
-                )
+                alpha = 0.6 if len(study.trials) <= CROWD else 0.25
+                _draw_reports(axes, curve, effective_state(trial), colour, alpha=alpha, scale=scale)
         if best is not None and reports_of(best):
             axes.plot(*np.transpose(reports_of(best)), color="black", linewidth=2.4, label="_best", zorder=5)
         scale.set(axes)
@@ -163,12 +162,14 @@ def intermediate(studies: Studies, colours: Colours = NO_COLOURS) -> Figure | No
     )
 
 
-def _draw_reports(axes: Axes, curve: Sequence[tuple[int, float]], state: str, colour: str, *, alpha: float) -> None:
+def _draw_reports(
+    axes: Axes, curve: Sequence[tuple[int, float]], state: str, colour: str, *, alpha: float, scale: Scale
+) -> None:
     paint = LOST if state == "FAIL" else colour
     dash = {"PRUNED": "--", "FAIL": ":"}.get(state, "-")
     axes.plot(*np.transpose(curve), color=paint, linestyle=dash, linewidth=0.8, alpha=alpha, label=f"_{state}",
               marker="o" if state == "COMPLETE" and len(curve) == 1 else "", markersize=3)  # fmt: skip
-    if state in ("PRUNED", "FAIL"):
+    if state in ("PRUNED", "FAIL") and scale.holds(curve[-1][1]):  # a mark is drawn beyond the panel, a line is not
         draw_points(axes, [curve[-1][0]], [curve[-1][1]], state, paint)
 
 

@@ -43,12 +43,12 @@ class Scale:
 
     def badness(self, value: float) -> float:
         """The larger, the worse."""
-        return (math.log(value) if self.is_log else value) * (-1 if self.is_maximized else 1)
+        return (math.log(max(value, 1e-300)) if self.is_log else value) * (-1 if self.is_maximized else 1)
 
     def at(self, share: float) -> float:
         """The score at a share of the scale, from the best (0) to the worst (1) and beyond."""
         badness = (self.best + share * self.span) * (-1 if self.is_maximized else 1)
-        return math.exp(badness) if self.is_log else badness
+        return math.exp(min(max(badness, -700), 700)) if self.is_log else badness  # beyond it is 0, or no float
 
     def holds(self, value: float) -> bool:
         """Whether a score has a place on the scale."""
@@ -96,7 +96,10 @@ def scale_from(groups: Iterable[Sequence[float]], *, is_maximized: bool, reach: 
         cap = middle + reach * (middle - min(badness))
         worst.append(max(value for value in badness if value <= cap + 1e-12))
     best = min(map(raw.badness, values))
-    return Scale(best=best, worst=max(worst, default=best), is_log=is_log, is_maximized=is_maximized, is_empty=not kept)
+    is_point = max(worst, default=best) - best <= 1e-12 * max(map(abs, values))  # rounding, beside what lies beyond
+    return Scale(
+        best=best, worst=best if is_point else max(worst), is_log=is_log, is_maximized=is_maximized, is_empty=not kept
+    )
 
 
 def scale_of(

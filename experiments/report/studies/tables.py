@@ -18,7 +18,7 @@ from experiments.report.studies.facts import (
     total_seconds,
 )
 from experiments.report.tables import Table, table_of
-from experiments.statistics.wording import signed
+from experiments.statistics.wording import fixed, signed
 from experiments.task.keys import format_value
 
 
@@ -84,7 +84,9 @@ def search_trials(analysis: Analysis) -> Table:
         choices = [one for one in analysis.record.tuned_values if one.key in each.labels]
         key = choices[0].key if choices else ""
         metric = choices[0].metric if choices else "val/loss"
-        score = f"{each.metrics[metric]:.4f}" if each.outcome == "finished" and metric in each.metrics else "–"
+        score = (
+            fixed(each.metrics[metric], decimals=4) if each.outcome == "finished" and metric in each.metrics else "–"
+        )
         rows.append((each.name, each.labels.get(key, "–"), str(each.seed), each.outcome, score))
     return table_of("Trials of the search", ("trial", "value", "seed", "outcome", "score"), rows, texts=(0, 3))
 
@@ -98,7 +100,7 @@ def tuned_values(analysis: Analysis) -> Table:
             "none" if each.value is None else format_value(each.value),
             "–" if each.low == each.high else f"{each.low:g} to {each.high:g}",
             str(each.n_trials),
-            "–" if each.score is None else f"{each.score:.4f}",
+            "–" if each.score is None else fixed(each.score, decimals=4),
             *_optimism(analysis, each),
             "at the edge" if each.at_edge else "inside",
         )
@@ -128,5 +130,7 @@ def _optimism(analysis: Analysis, each: TunedValue) -> tuple[str, str]:
             estimate = arm.interval(each.metric)
             if estimate is not None:
                 worse = estimate.value - each.score
-                return f"{estimate.value:.4f} (n = {estimate.n})", signed(-worse if is_maximized else worse, decimals=4)
+                return f"{fixed(estimate.value, decimals=4)} (n = {estimate.n})", signed(
+                    -worse if is_maximized else worse, decimals=4
+                )
     return "–", "–"
