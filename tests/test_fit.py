@@ -93,6 +93,7 @@ def test_numbers_that_float32_arithmetic_loses_are_refused(x, y, overrides, foun
 
 def test_float64_takes_them():
     assert problems(ROWS * 1e18, "optimizer.epsilon=1e-40", precision="float64") == []
+    assert problems(ROWS, "margins.loss=1e-40") == []  # no arithmetic of training
     assert problems(ROWS * 1e5, *VALUES, y=np.full((40, 1), 1e10, np.float32)) == []
 
 
@@ -116,7 +117,7 @@ def test_a_worker_refuses_it_too_before_its_framework_builds_anything(tmp_path, 
     task = cases.task("experiment=digits_mlp", *DEEP[:1], "network.depth=4", "training.batch_size=1294")
     run = Run(
         task=task, framework="lightning", seed=0, device="cpu", data_fingerprint=digits.fingerprint,
-        data_path=digits_path, folder=tmp_path,
+        data_path=digits_path, folder=tmp_path, is_trial=True,
     )  # fmt: skip
     with pytest.raises(ValueError, match=r"has 1; training.batch_size=1293 leaves more"):
         train(run, lambda name: None, lambda event: None)

@@ -136,6 +136,8 @@ def test_a_source_states_what_it_takes_and_nothing_else(override, message):
 
 
 def test_an_image_size_is_height_and_width():
+    with pytest.raises(SettingsError, match=r"data: `image_size <= 100,000,000 pixels` must hold, but got \(100000, 1"):
+        job("experiment=custom", "data.path=x", "data.image_size=[100000,100000]")
     assert job("experiment=custom", "data.path=x", "data.image_size=[4,6]").task.data.image_size == (4, 6)
     for size in ("[4]", "[4,0]"):
         with pytest.raises(SettingsError, match=r"data: `image_size is \[height, width\]` must hold, but got \(4"):

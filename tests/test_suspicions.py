@@ -99,6 +99,7 @@ REFUSED = {
         r"`x_train of bytes has its channels last` must hold, .*; save x_train.transpose\(0, 2, 3, 1\)",
     ),
     "one column of classes": ({"y_train": Y[:10, np.newaxis]}, r"class numbers\? save y_train.ravel\(\); values"),
+    "one-hot truth values": ({"y_train": np.eye(10) > 0}, r"has type bool; one-hot\? save y_train.argmax\(axis=1\)"),
     "padded in front": (
         {"x_train": np.where(np.arange(3) < 2, 0, TOKENS)},
         'first at step 0; pad at the end, padding="post", or count tokens from 1',

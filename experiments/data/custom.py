@@ -226,7 +226,8 @@ def _kind_of_inputs(x: Array, *, name: str) -> Inputs:
 def _has_values(y: Array, *, name: str) -> bool:
     """Whether targets are values rather than classes, by type and rank."""
     names = "np.unique(labels, return_inverse=True) gives class_names and numbers"
-    _require_numbers(y, name=name, fix=f"save {name}.astype(np.int64)" if y.dtype.kind == "b" else names)
+    truth = f"save {name}.astype(np.int64)" if y.ndim < 2 or y.shape[1] == 1 else f"one-hot? save {name}.argmax(axis=1)"
+    _require_numbers(y, name=name, fix=truth if y.dtype.kind == "b" else names)
     if y.dtype.kind == "f":
         require(y.ndim in (1, 2), f"{name} of values has rank 1 or 2", f"shape {y.shape}", "one row per example")
         return True

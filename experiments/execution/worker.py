@@ -39,7 +39,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     start_mib = _peak_mib()
     dataset = data.read(run.data_path)
     require_equal_shards(run.task, n_examples=len(dataset.y_train), devices=run.devices)
-    if problems := check_examples(run.task, dataset):  # a trial's task is a new one
+    if run.is_trial and (problems := check_examples(run.task, dataset)):  # its task is a new one, not the sweep's
         raise ValueError("\n".join(problems))
     model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
     plan = AuditedPlan(plan=plan_for(run.task, dataset, seed=run.seed))

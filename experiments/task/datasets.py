@@ -11,6 +11,8 @@ from typing import Any, ClassVar, get_args
 
 from experiments.task.checks import require
 
+LARGEST_PICTURE = 10**8  # pixels; what Pillow would read without a warning is a little less
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
@@ -165,6 +167,7 @@ class CustomData(DrawnTwice):
         super().__post_init__()
         size = self.image_size
         require(size is None or (len(size) == 2 and min(size) >= 1), "image_size is [height, width]", size)
+        require(size is None or size[0] * size[1] <= LARGEST_PICTURE, f"image_size <= {LARGEST_PICTURE:,} pixels", size)
 
 
 Data = (
