@@ -28,7 +28,7 @@ import frameworks
 from experiments import command_line, composition, config_files, ending, settings
 from experiments.data import download
 from experiments.errors import ExitCode, SettingsError, is_no_room
-from experiments.execution import environment
+from experiments.execution import environment, temporary
 from experiments.folders import require_folders
 from experiments.job import Job
 from experiments.uris import without_password
@@ -181,4 +181,5 @@ def main() -> ExitCode:
 
 if __name__ == "__main__":
     own_process.settle()
+    temporary.use_own_folder()
     sys.exit(main())

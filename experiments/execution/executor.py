@@ -10,12 +10,12 @@ import dataclasses
 import itertools
 import multiprocessing
 import multiprocessing.forkserver
-import multiprocessing.util
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import deque
@@ -25,14 +25,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import DiskFull, SettingsError, is_no_room
-from experiments.execution import devices
+from experiments.errors import DiskFull, is_no_room
+from experiments.execution import devices, temporary
 from experiments.execution.preload_log import PRELOAD_LOG
 from experiments.execution.worker_environment import WorkerEnvironment, worker_environment
 from experiments.job import ExecutorSettings
-
-SOCKET_PATH_BYTES = 103 if sys.platform == "darwin" else 107  # sockaddr_un holds one more, for the final zero
-SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +117,7 @@ class LocalExecutor:
     def warm_up(self) -> None:
         """Start the forkserver, which imports the frameworks while the caller does something else."""
         if self.start_method == "forkserver":
-            _make_folder_for_sockets()
+            temporary.make_folder_for_sockets()
             self._context.set_forkserver_preload(["__main__", "experiments.execution.preload_log", *self.preload])
             with self.environment.in_force(**{PRELOAD_LOG: str((self.folder / "preload.log").resolve())}):
                 multiprocessing.forkserver.ensure_running()
@@ -201,23 +198,6 @@ class LocalExecutor:
                 process.failure = Failed(reason=f"stopped at executor.time_limit_seconds={limit:g}", killed=False)
 
 
-def _make_folder_for_sockets() -> None:
-    """Make the folder of the forkserver's socket elsewhere, where $TMPDIR is too long for the address of one."""
-    stated = tempfile.gettempdir()
-    if len(os.fsencode(stated)) + len("/pymp-12345678/listener-12345678") <= SOCKET_PATH_BYTES:
-        return
-    for folder in filter(os.path.isdir, SHORT_FOLDERS):
-        try:
-            tempfile.tempdir = folder
-            multiprocessing.util.get_temp_dir()  # makes it once, and has it removed at the end
-            return
-        except OSError:
-            continue
-        finally:
-            tempfile.tempdir = stated
-    raise SettingsError(f"`TMPDIR` must be short, since sockets lie in it, but got {stated!r}; set TMPDIR=/tmp")
-
-
 def on_all_cores(executor: LocalExecutor) -> LocalExecutor:
     """The same with as many workers as there are cores: for work that is not timed."""
     workers = max(1, devices.available_cores() // (executor.settings.threads * executor.settings.devices))
@@ -238,8 +218,9 @@ def _reap(process: _Process) -> None:
 
 def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> None:
     """In the worker: streams to the log, Ctrl-C to the parent, exceptions to a `Failed` or `DiskFull`."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _die)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
 
@@ -261,6 +242,21 @@ def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> Non
             sys.stdout.flush()
             sys.stderr.flush()
         connection.close()
+
+
+def _end_with_parent() -> None:
+    """Nobody is left to report to, nor to keep the time limit; what both had put down for a while goes too."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    temporary.remove_if_dead(Path(tempfile.gettempdir()))
+    os._exit(1)
+
+
+def _die(number: int, frame: object) -> None:
+    """Of the signal itself, so that the parent sees it: a framework that keeps handlers calls this after its own."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _log_into(path: Path) -> None:
