@@ -2,6 +2,7 @@
 
 TandemError
 ├── SettingsError      2  what was asked for cannot be done; also a ValueError
+│   └── NotKept        2  what was kept is not there any more
 ├── StoreUnavailable   3  the tracking store or a study's storage cannot be reached or opened
 ├── DiskFull           3  there is no room for what is to be written
 ├── Locked             4  another living process works on the same sweep or study
@@ -49,6 +50,10 @@ class SettingsError(TandemError, ValueError):
     """What a person asked for cannot be done; the message says the rule, the value and the fix."""
 
     exit_code = ExitCode.BAD_INPUT
+
+
+class NotKept(SettingsError):
+    """A file or run that was kept is not there any more; the message names it."""
 
 
 class StoreUnavailable(TandemError):

@@ -130,6 +130,9 @@ class RunRecorder:
         if not self.sweep.reuse:
             return {}
         kept = {run.fingerprint: self.store.reader.find_finished(self.experiment_id, run.fingerprint) for run in runs}
+        for name, run_id in kept.items():
+            if run_id is None and (lost := self.store.reader.lost_result(self.experiment_id, name)):
+                self.console.print(f"Trained again: {lost}", highlight=False, markup=False, soft_wrap=True)
         return {name: run_id for name, run_id in kept.items() if run_id is not None}
 
     def save_manifest(self) -> None:

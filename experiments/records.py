@@ -25,6 +25,7 @@ class RunRecord:
         reason: Why the run failed or diverged, else empty.
         labels: The choices as they were typed in this sweep: optimizer -> nesterov, regularization.dropout -> 0.3.
         overrides: The command line that trains this run alone.
+        lost: What is missing of its files, else empty.
     """
 
     run_id: str
@@ -40,6 +41,7 @@ class RunRecord:
     facts: dict[str, str]
     labels: dict[str, str] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    lost: str = ""
 
     @property
     def was_killed(self) -> bool:
@@ -165,6 +167,7 @@ class SweepRecord:
         studies: The search in Optuna's words.
         class_names: Names of the classes of the test set; empty where its targets are values.
         pictures: Example of the test set -> picture as bytes, shape (h, w, channels), for the worst mistakes.
+        lost: What is missing of what was kept, a sentence each.
         looks: How often these data were looked at: each sweep that a merged report joins was one.
         control: What the newest control of this experiment found: passed, repeat, invalid; empty where none was run.
     """
@@ -186,6 +189,7 @@ class SweepRecord:
     class_names: tuple[str, ...] = ()
     pictures: dict[int, Array] = field(default_factory=dict)
     control: str = ""
+    lost: tuple[str, ...] = ()
     looks: int = 1
 
     @property
@@ -223,6 +227,7 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
             {(each.group, each.key): each for record in records for each in record.tuned_values}.values()
         ),
         studies=tuple({study.name: study for record in records for study in record.studies}.values()),
+        lost=tuple(dict.fromkeys(sentence for record in records for sentence in record.lost)),
         looks=len(records),
         pictures={},
     )

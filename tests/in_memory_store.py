@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.errors import Locked, SettingsError
+from experiments.errors import Locked, NotKept, SettingsError
 from experiments.execution.locks import Owner
 from experiments.records import RunRecord, is_per_epoch
 from experiments.tracking.manifest import sweep_from
@@ -33,6 +33,7 @@ class Kept:
     logits: tuple[Any, Any] | None = None
     pictures: dict[int, Any] = field(default_factory=dict)
     report: dict[str, bytes] = field(default_factory=dict)
+    lost: str = ""  # for a test to say what is missing
 
 
 class InMemoryStore:
@@ -59,7 +60,7 @@ class InMemoryStore:
         if not earlier:
             return self._keep(experiment_id, name, facts)
         sweep = self.kept[earlier[0]]
-        if sweep.is_open:
+        if sweep.is_open and Owner.from_tag(sweep.facts["owner"]).state(self.uri) != "dead":
             raise Locked(f"process {Owner.from_tag(sweep.facts['owner']).pid} on this host is at work on this sweep")
         sweep.is_open = True
         sweep.facts |= facts
@@ -108,7 +109,7 @@ class InMemoryStore:
 
     def close_orphans(self, experiment_id):
         owners = {each: self.kept[each].facts.get("owner") for each in self._open(experiment_id)}
-        orphans = [each for each, owner in owners.items() if owner and Owner.from_tag(owner).is_dead()]
+        orphans = [each for each, owner in owners.items() if owner and Owner.from_tag(owner).state(self.uri) == "dead"]
         for each in orphans:
             self._kill(each, reason="its process died")
         return len(orphans)
@@ -116,7 +117,8 @@ class InMemoryStore:
     def kill_open_runs(self, experiment_id, sweep_id, reason):
         studies = [each for each in self._search(experiment_id, kind="study") if self.kept[each].parent_id == sweep_id]
         for each in self._open(experiment_id):
-            if self.kept[each].parent_id in (sweep_id, *studies):
+            is_own = self.kept[each].facts["owner"] == self.owner.tag
+            if is_own and self.kept[each].parent_id in (sweep_id, *studies):
                 self._kill(each, outcome="failed", reason=reason)
 
     def open_report(self, experiment_id, sweep_ids):
@@ -148,6 +150,8 @@ class InMemoryStore:
 
     def read_sweep(self, sweep_id):
         sweep = self.kept[sweep_id]
+        if sweep.content is None:
+            raise NotKept(f"sweep {sweep_id}: it was never written down, or is lost")
         ids = list(self.kept)
         results = [self.kept[each].facts.get("control", "") for each in ids[: ids.index(sweep_id)]]
         return sweep_from(
@@ -170,10 +174,16 @@ class InMemoryStore:
         return self._read_run(run_id) if is_finished else None
 
     def find_finished(self, experiment_id, fingerprint):
-        for outcome in ("finished", "diverged"):
-            for run_id in self._search(experiment_id, fingerprint=fingerprint, outcome=outcome):
-                return run_id
-        return None
+        whole = [each for each in self._results(experiment_id, fingerprint) if not self.kept[each].lost]
+        return whole[0] if whole else None
+
+    def lost_result(self, experiment_id, fingerprint):
+        lost = [(self.kept[each].name, self.kept[each].lost) for each in self._results(experiment_id, fingerprint)]
+        return "{}: {}".format(*lost[0]) if lost and all(what for _, what in lost) else ""
+
+    def _results(self, experiment_id, fingerprint):
+        by_outcome = (self._search(experiment_id, fingerprint=fingerprint, outcome=o) for o in ("finished", "diverged"))
+        return [run_id for run_ids in by_outcome for run_id in run_ids]
 
     def logits(self, run_id):
         return copy.deepcopy(self.kept[run_id].logits)
@@ -184,6 +194,8 @@ class InMemoryStore:
         return None
 
     def _read_run(self, run_id):
+        if run_id not in self.kept or self.kept[run_id].content is None:
+            raise NotKept("it is not kept here any more")
         run = self.kept[run_id]
         return RunRecord(
             run_id=run_id,
@@ -197,6 +209,7 @@ class InMemoryStore:
             metrics={name: sorted(values, key=itemgetter(0))[-1][1] for name, values in run.history.items()},
             curves={name: sorted(values) for name, values in run.history.items() if is_per_epoch(name)},
             facts=dict(run.facts),
+            lost=run.lost,
         )
 
     def _keep(self, experiment_id, name, facts, **others):

@@ -15,7 +15,7 @@ import frameworks
 PROJECT = Path(__file__).resolve().parents[1]
 FRAMEWORKS = {"torch", "pytorch_lightning", "lightning", "tensorflow", "keras", "jax", "torchmetrics"}
 ONLY_IN = {  # a file, or a room and all that is in it
-    "mlflow": {f"experiments/tracking/{name}.py" for name in ("client", "reader", "store")},
+    "mlflow": {f"experiments/tracking/{name}.py" for name in ("client", "files", "reader", "store")},
     "optuna": {"experiments/tuning/"},
     "tensorboardX": {"experiments/tracking/tensorboard.py"},
     "omegaconf": {"experiments/settings.py", "experiments/composition.py", "run.py"},

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -278,7 +279,7 @@ def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(
     living = kept.owner
     sweep_id = opened(kept, experiment_id, fingerprint="mine")
     mine = started(kept, experiment_id, sweep_id)
-    kept.owner = dataclasses.replace(living, pid=2**22 - 1, start="1")
+    kept.owner = dataclasses.replace(living, pid=2**22 - 1, start="1", mark=1)
     dead_sweep = opened(kept, experiment_id, fingerprint="dead")
     study_id = kept.open_study(experiment_id, sweep_id=dead_sweep, name="s")
     dead = [started(kept, experiment_id, study_id, kind=kind) for kind in ("run", "trial")]
@@ -293,6 +294,38 @@ def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(
         opened(kept, experiment_id, fingerprint="mine")
     assert opened(kept, experiment_id, fingerprint="dead") == dead_sweep
     assert locks.Owner.from_tag(kept.owner.tag) == living
+
+
+def test_a_result_that_is_not_whole_is_none_and_what_is_missing_is_said(kept, experiment_id, folder):
+    sweep_id = opened(kept, experiment_id)
+    run_id = started(kept, experiment_id, sweep_id)
+    assert kept.reader.lost_result(experiment_id, "f") == ""
+    ended(kept, run_id, folder)
+    assert kept.reader.lost_result(experiment_id, "f") == ""
+    if isinstance(kept, Store):
+        kept.files.path(run_id, "config.yaml").write_text("seed: 4")
+    else:
+        kept.kept[run_id].lost = "config.yaml is not as kept"
+    assert kept.reader.find_finished(experiment_id, "f") is None
+    assert "config.yaml is not as kept" in kept.reader.lost_result(experiment_id, "f")
+    whole = started(kept, experiment_id, sweep_id)
+    ended(kept, whole, folder)
+    assert kept.reader.find_finished(experiment_id, "f") == whole
+    assert kept.reader.lost_result(experiment_id, "f") == ""
+
+
+def test_a_run_that_is_lost_is_named_and_the_others_are_read(kept, experiment_id, folder):
+    sweep_id = opened(kept, experiment_id)
+    there = started(kept, experiment_id, sweep_id)
+    unknown = "0123456789abcdef0123456789abcdef"
+    kept.write_sweep(sweep_id, manifest(there, unknown))
+    record = kept.reader.read_sweep(sweep_id)
+    assert [run.run_id for run in record.runs] == [there]
+    assert record.is_partial
+    (sentence,) = record.lost
+    assert sentence.startswith(f"run 1 is lost (run {unknown}): it is not ")
+    with pytest.raises(errors.NotKept, match="sweep "):
+        kept.reader.read_sweep(opened(kept, experiment_id, fingerprint="never written down"))
 
 
 def test_a_sweep_that_is_stopped_closes_its_own_runs_and_those_of_its_studies(kept, experiment_id, folder):
@@ -374,7 +407,7 @@ def test_mlflow_shows_how_a_run_ended(store, folder, outcome, status):
 
 def test_mlflow_shows_what_was_cut_short_as_killed_and_what_is_at_work_as_running(store):
     experiment_id, living = store.experiment("e", description=""), store.owner
-    store.owner = dataclasses.replace(living, pid=2**22 - 1, start="1")
+    store.owner = dataclasses.replace(living, pid=2**22 - 1, start="1", mark=1)
     dead = started(store, experiment_id, opened(store, experiment_id, fingerprint="dead"))
     store.owner = living
     sweep_id, other = (opened(store, experiment_id, fingerprint=name) for name in "fg")
@@ -383,6 +416,100 @@ def test_mlflow_shows_what_was_cut_short_as_killed_and_what_is_at_work_as_runnin
     store.kill_open_runs(experiment_id, sweep_id, "stopped")
     statuses = [store.client.get_run(each).info.status for each in (dead, stopped, running, sweep_id, other)]
     assert statuses == ["KILLED", "KILLED", "RUNNING", "RUNNING", "RUNNING"]
+
+
+@pytest.fixture
+def elsewhere(store):
+    """The owner of a sweep on a host that shares no lock with this one."""
+    return dataclasses.replace(store.owner, host="elsewhere", boot="another", mark=1)
+
+
+def test_a_sweep_of_another_host_goes_on_once_its_lease_has_run_out(store, elsewhere, monkeypatch, capsys):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.4)
+    experiment_id, here, other = store.experiment("e", description=""), store.owner, Store(store.uri)
+    other.owner = elsewhere
+    monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.05)
+    sweep_id = opened(other, experiment_id)
+    run_id = started(other, experiment_id, sweep_id)
+    assert store.close_orphans(experiment_id) == 0
+    with pytest.raises(errors.Locked, match=r"process \d+ on elsewhere is at work on this sweep"):
+        opened(store, experiment_id)
+    other._lease.end()  # it dies
+    time.sleep(0.2)
+    assert opened(store, experiment_id) == sweep_id
+    assert capsys.readouterr().err.count("Waiting for a sign of life") == 2
+    assert store.client.get_run(run_id).info.status == "KILLED"
+    assert store.client.get_run(sweep_id).data.tags["tandem.owner"] == here.tag
+
+
+def test_who_was_taken_over_from_writes_nothing_more(store, elsewhere, monkeypatch):
+    monkeypatch.setattr(locks, "RENEWAL_SECONDS", 0.05)
+    experiment_id = store.experiment("e", description="")
+    sweep_id = opened(store, experiment_id)
+    mine = started(store, experiment_id, sweep_id)
+    store.client.set_tag(sweep_id, "tandem.owner", elsewhere.tag)
+    tags = {"tandem.owner": elsewhere.tag, "mlflow.parentRunId": sweep_id}
+    theirs = store.client.create_run(experiment_id, tags=tags)
+    for thread in [each for each in threading.enumerate() if each.name == "lease"]:
+        thread.join(1)  # until it has seen the other's name
+    for write in (
+        lambda: store.log_epoch(mine, {"val/loss": 1.0}, epoch=1, step=1),
+        lambda: started(store, experiment_id, sweep_id),
+        lambda: store.write_sweep(sweep_id, manifest()),
+        lambda: store.end_sweep(sweep_id, status="FINISHED"),
+    ):
+        with pytest.raises(errors.Locked, match=r"process \d+ on elsewhere took over this sweep"):
+            write()
+    store.kill_open_runs(experiment_id, sweep_id, "taken over")
+    statuses = [store.client.get_run(each).info.status for each in (mine, theirs.info.run_id, sweep_id)]
+    assert statuses == ["KILLED", "RUNNING", "RUNNING"]
+
+
+def test_an_owner_of_another_host_that_nobody_asks_for_is_closed_once_it_is_long_dead(store, elsewhere):
+    experiment_id, here = store.experiment("e", description=""), store.owner
+    store.owner = elsewhere
+    sweep_id = opened(store, experiment_id)
+    started(store, experiment_id, sweep_id)
+    store.owner = here
+    assert store.close_orphans(experiment_id) == 0
+    store.client.set_tag(sweep_id, "tandem.heartbeat", str(time.time() - locks.CLOCKS_DIFFER_SECONDS - 60))
+    assert store.close_orphans(experiment_id) == 2
+
+
+@pytest.mark.parametrize("first", ["begins", "goes on"])
+def test_of_several_that_open_a_sweep_at_once_one_has_it(store, first):
+    experiment_id = store.experiment("e", description="")
+    if first == "goes on":
+        store.end_sweep(opened(store, experiment_id), status="KILLED")
+    stores, barrier, said = [Store(store.uri) for _ in range(3)], threading.Barrier(3), []
+
+    def open_one(each):
+        barrier.wait()
+        try:
+            said.append(opened(each, experiment_id))
+        except errors.Locked as error:
+            said.append(error)
+
+    threads = [threading.Thread(target=open_one, args=(each,)) for each in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(isinstance(each, str) for each in said) == 1
+    assert len(said) == 3
+
+
+def test_of_two_that_began_at_once_on_a_server_the_first_goes_on(store):
+    """Where no lock is shared, both may find nothing and begin."""
+    experiment_id = store.experiment("e", description="")
+    first = opened(store, experiment_id)
+    time.sleep(0.002)  # MLflow's clock ticks in milliseconds
+    second = opened(store, experiment_id, reuse=False)
+    runs = [store.client.get_run(each) for each in (second, first)]
+    store._require_first(first, runs)
+    with pytest.raises(errors.Locked, match=f"run {first}"):
+        store._require_first(second, runs)
+    assert store.client.get_run(second).info.status == "KILLED"
 
 
 def test_what_an_earlier_version_kept_is_read(store, folder):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ import frameworks
 from experiments import data, settings
 from experiments.data.spec import ExampleSpec
 from experiments.errors import Locked, SettingsError, StoreUnavailable
+from experiments.execution import locks
 from experiments.execution.environment import process_start
 from experiments.execution.locks import Owner
 from experiments.execution.run import Finished, Run
@@ -68,7 +70,7 @@ def opened(runs, monkeypatch):
     monkeypatch.setattr(studies, "_open_storage", lambda url: kept)
 
     def open_them(*, runs=runs, **changes):
-        return open_tuner(search(**changes), runs, experiment="digits_mlp")
+        return open_tuner(search(**({"storage": "memory:"} | changes)), runs, experiment="digits_mlp")
 
     return open_them
 
@@ -528,7 +530,7 @@ def test_every_pruner_works(opened, task, name, options):
 
 def test_another_space_under_the_same_name_is_refused_and_without_a_name_is_another_study(opened):
     train_all(opened(study="mine"))
-    message = r"tuning\.study: 'mine · keras' in sqlite:.* was made by another search .*give this one another name"
+    message = r"tuning\.study: 'mine · keras' in memory: was made by another search .*give this one another name"
     for changes in (
         {"space": {RATE: rates(high=1.0)}},
         {"seed": 1001},
@@ -911,4 +913,17 @@ def test_a_study_that_a_living_process_has_is_locked_and_one_of_the_dead_is_take
     study.study.set_user_attr("owner", dataclasses.replace(init, pid=2**22 - 1, start="1").tag)
     assert [each.name for each in opened().studies] == [each.name for each in tuner.studies]
     opened().release()
-    assert {each.study.user_attrs["owner"] for each in opened().studies} == {Owner.this_process().tag}
+    assert {Owner.from_tag(each.study.user_attrs["owner"]).pid for each in opened().studies} == {os.getpid()}
+
+
+def test_a_study_of_another_host_is_known_by_its_lease(opened, monkeypatch):
+    monkeypatch.setattr(locks, "LEASE_SECONDS", 0.3)
+    (study, *_) = opened().studies
+    elsewhere = dataclasses.replace(Owner.this_process(), host="elsewhere", boot="another", mark=1)
+    study.study.set_user_attr("owner", elsewhere.tag)
+    beats = iter(range(100))
+    monkeypatch.setattr(locks, "is_long_ago", lambda renewed: study.study.set_user_attr("heartbeat", str(next(beats))))
+    with pytest.raises(Locked, match="on elsewhere is at work on the study"):
+        opened()
+    monkeypatch.setattr(locks, "is_long_ago", lambda renewed: False)
+    assert opened().studies[0].name == study.name

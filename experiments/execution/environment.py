@@ -69,6 +69,14 @@ def boot_id() -> str:
     return path.read_text().strip() if path.exists() else "unknown"
 
 
+def process_namespace() -> str:
+    """The namespace that process numbers count in (Linux): two containers may both have a process 7; "" if unknown."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
 def process_start(pid: int) -> str:
     """Start time of a process (Linux: clock ticks since boot), or "" if there is none."""
     try:

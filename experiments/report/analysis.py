@@ -255,6 +255,7 @@ def _warnings(record: SweepRecord) -> list[str]:
     if record.is_partial:
         warnings.append(f"partial: {len(finished)} of {record.n_planned} runs")
     warnings += [f"{run.name} {run.outcome}: {run.reason}" for run in record.runs if run.outcome != "finished"]
+    warnings += record.lost
     if len({run.facts.get("data", "") for run in record.runs}) > 1:
         warnings.append("the runs were trained on different data: only runs on the same data are compared")
     if any(run.facts.get("workers") != "1" for run in record.runs):

@@ -18,13 +18,13 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
 
 from experiments.errors import GOES_ON, DiskFull, StoreUnavailable, TandemError, is_no_room, notice
 from experiments.execution.locks import creation_lock
-from experiments.tracking import database
+from experiments.tracking import database, places
 from experiments.uris import sqlite_file, without_password
 
 schema: Any = utils  # without types
@@ -100,9 +100,9 @@ def open_client(uri: str) -> PatientClient:
     return PatientClient(client, uri=uri)
 
 
-def search(client: PatientClient, experiment_id: str, query: str) -> list[Run]:
+def search(client: PatientClient, experiment_id: str, query: str, *, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
     """Runs of an experiment, the newest first."""
-    return list(client.search_runs([experiment_id], query, max_results=1000))
+    return list(client.search_runs([experiment_id], query, run_view_type=view, max_results=1000))
 
 
 def _opened(uri: str, file: Path | None) -> MlflowClient:
@@ -113,6 +113,8 @@ def _opened(uri: str, file: Path | None) -> MlflowClient:
         client.search_experiments(max_results=1)
     if file is not None:
         _use_write_ahead_log(file)
+        if mended := places.mend(file, mark=TAG + "kind"):
+            notice(mended)
     return client
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from experiments.contract.arrays import Array
+from experiments.errors import NotKept
 from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 
 
@@ -25,7 +26,7 @@ def sweep_from(
 
     Args:
         manifest: The content of `sweep.json`.
-        read_run: Brings a run by its identifier.
+        read_run: Brings a run by its identifier; raises NotKept where it is lost.
         sweep_id: The sweep's own identifier.
         experiment: Name of its experiment.
         description: What its experiment is about.
@@ -33,13 +34,22 @@ def sweep_from(
         pictures: Example of the test set -> picture as bytes, shape (h, w, channels).
         control: What the last control before it found, or empty.
     """
+    lost: list[str] = []
 
-    def run_from(entry: Mapping[str, Any]) -> RunRecord:
-        """A run under the name and labels that it has in this sweep."""
-        names = {"name": entry["name"], "labels": entry["labels"], "overrides": tuple(entry["overrides"])}
-        return replace(read_run(entry["id"]), **names)
+    def runs_from(entries: Sequence[Mapping[str, Any]]) -> Iterator[RunRecord]:
+        """Those that are there, under the names and labels that they have in this sweep."""
+        for entry in entries:
+            names = {"name": entry["name"], "labels": entry["labels"], "overrides": tuple(entry["overrides"])}
+            try:
+                run = replace(read_run(entry["id"]), **names)
+            except NotKept as error:
+                lost.append(f"{entry['name']} is lost (run {entry['id']}): {error}")
+                continue
+            if run.lost:
+                lost.append(f"{entry['name']} is not whole (run {entry['id']}): {run.lost}")
+            yield run
 
-    runs = tuple(run_from(entry) for entry in manifest["runs"])
+    runs, trials = (tuple(runs_from(manifest[kind])) for kind in ("runs", "trials"))
     return SweepRecord(
         sweep_id=sweep_id,
         experiment=experiment,
@@ -54,9 +64,10 @@ def sweep_from(
         tuned_values=tuple(TunedValue(**each) for each in manifest["choices"]),
         studies=tuple(study_from(study) for study in manifest["studies"]),
         runs=runs,
-        trials=tuple(run_from(entry) for entry in manifest["trials"]),
+        trials=trials,
         pictures=pictures,
         control=control,
+        lost=tuple(lost),
     )
 
 

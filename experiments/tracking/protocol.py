@@ -45,7 +45,7 @@ class ReportReader(CertificateReader, Protocol):
     """Where a report finds what no record holds."""
 
     def logits(self, run_id: str) -> tuple[Array, Array] | None:
-        """Test logits (n, n_outputs) and targets of a finished run; None where it left none."""
+        """Test logits (n, n_outputs) and targets of a finished run; None where it left none, or they are lost."""
 
 
 class ReportStore(Protocol):
@@ -76,7 +76,11 @@ class SweepReader(Protocol):
         """Whether it was written down what the sweep consists of."""
 
     def read_sweep(self, sweep_id: str) -> SweepRecord:
-        """Everything the report needs, from the store alone."""
+        """Everything the report needs, from the store alone; `lost` says what is missing of it.
+
+        Raises:
+            NotKept: If it is lost what the sweep consists of.
+        """
 
     def has_run(self, run_id: str) -> bool:
         """Whether a run is kept here: Optuna's storage may be older, or shared with another store."""
@@ -85,7 +89,10 @@ class SweepReader(Protocol):
         """A run that came to its end, whatever the end; None if it was cut short or there is none."""
 
     def find_finished(self, experiment_id: str, fingerprint: str) -> str | None:
-        """Identifier of a run that has its result under that fingerprint."""
+        """Identifier of a run that has its result under that fingerprint, with all of its files."""
+
+    def lost_result(self, experiment_id: str, fingerprint: str) -> str:
+        """What is missing of the result that was kept under that fingerprint; "" where nothing is."""
 
 
 class SweepStore(Protocol):
@@ -183,7 +190,7 @@ class SweepStore(Protocol):
         """A trial that was cut short is trained again under its number: this one was but an attempt."""
 
     def close_orphans(self, experiment_id: str) -> int:
-        """Close runs that dead processes left open; return how many."""
+        """Close runs that dead processes left open, as far as that is known without waiting; return how many."""
 
     def kill_open_runs(self, experiment_id: str, sweep_id: str, reason: str) -> None:
-        """Close the sweep's runs that are open, and its studies'."""
+        """Close the sweep's runs that this process left open, and its studies'."""

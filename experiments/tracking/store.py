@@ -5,26 +5,29 @@ What the methods promise is said in `protocol.py`; here stands what MLflow makes
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import yaml
+from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from experiments.contract.arrays import Array
-from experiments.errors import Locked, StoreUnavailable
-from experiments.execution import environment
-from experiments.execution.locks import Owner
-from experiments.fingerprint import fingerprint_of, hyphenated
+from experiments.errors import Locked, StoreUnavailable, notice
+from experiments.execution import environment, locks
+from experiments.execution.locks import Lease, Owner
+from experiments.fingerprint import fingerprint_of
 from experiments.records import Outcome
 from experiments.task.keys import flatten
 from experiments.tracking.client import NOTE, PARENT, TAG, open_client, search
+from experiments.tracking.files import CONFIG, Files, inventory
 from experiments.tracking.reader import Reader
-from experiments.uris import sqlite_file, without_password
+from experiments.uris import without_password
 
 STATUS: dict[Outcome, str] = {
     "finished": "FINISHED",
@@ -46,9 +49,12 @@ class Store:
             StoreUnavailable: If it cannot be reached or opened.
         """
         self.uri = uri
-        self.owner = Owner.this_process()
         self.client = open_client(uri)
-        self.reader = Reader(self.client)
+        self.owner = Owner.this_process(uri)
+        self.files = Files(self.client)
+        self.reader = Reader(self.client, self.files)
+        self._lease: Lease | None = None
+        self._configs: dict[str, str] = {}  # run that is open -> what is known of its config.yaml
 
     def experiment(self, name: str, *, description: str) -> str:
         """Identifier of the MLflow experiment of that name, made if need be."""
@@ -58,35 +64,81 @@ class Store:
         if known is not None:
             if known.lifecycle_stage == "deleted":
                 self.client.restore_experiment(known.experiment_id)
+                notice(f"The experiment {name} had been deleted in MLflow: it is restored, with its runs.")
             return str(known.experiment_id)
         # The kind lets MLflow's page open on training runs, not on its pages for language models.
         tags = {NOTE: description, "mlflow.experimentKind": "custom_model_development"}
-        return str(self.client.create_experiment(name, artifact_location=_artifacts(self.uri, name), tags=tags))
+        return str(self.client.create_experiment(name, artifact_location=self.files.new_place(name), tags=tags))
 
     def open_sweep(
         self, experiment_id: str, *, name: str, fingerprint: str, command: str, description: str, reuse: bool
     ) -> str:
         """Parent run of the sweep, a new one or the earlier one; as `SweepStore` says."""
         query = f"tags.`{TAG}sweep_fingerprint` = '{fingerprint}'"
-        earlier = search(self.client, experiment_id, query) if reuse else []
+        abandoned = self._require_abandoned(search(self.client, experiment_id, query)) if reuse else ""
         tags = {TAG + "owner": self.owner.tag, TAG + "command": command, NOTE: description} | _source_tags()
-        if not earlier:
-            tags |= {TAG + "sweep_fingerprint": fingerprint, TAG + "kind": "sweep"}
-            return self._create(experiment_id, name, tags)
-        if earlier[0].info.status == "RUNNING":
-            owner = Owner.from_tag(earlier[0].data.tags[TAG + "owner"])
-            raise Locked(
-                f"process {owner.pid} on {owner.host} is at work on this sweep (run {earlier[0].info.run_id}); "
-                "if it is dead, tracking.reuse=false starts anew"
-            )
-        return self._reopen(earlier[0], tags)
+        tags |= {TAG + "heartbeat": locks.now()}
+        with locks.creation_lock(self.uri):
+            earlier = search(self.client, experiment_id, query) if reuse else []
+            if earlier and _is_open(earlier[0]) and earlier[0].data.tags[TAG + "owner"] != abandoned:
+                raise _locked(earlier[0])
+            if earlier:
+                self._close(experiment_id, [abandoned] if abandoned else [])
+                sweep_id = self._reopen(earlier[0], tags)
+            else:
+                tags |= {TAG + "sweep_fingerprint": fingerprint, TAG + "kind": "sweep"}
+                sweep_id = self._create(experiment_id, name, tags)
+                self._require_first(sweep_id, search(self.client, experiment_id, query) if reuse else [])
+        self._lease = Lease(_renewal(MlflowClient(tracking_uri=self.uri), sweep_id), owner=self.owner)
+        return sweep_id
+
+    def _require_abandoned(self, runs: Sequence[Run]) -> str:
+        """The owner that left the newest of these sweeps open and is dead, as a tag; "" where none is open.
+
+        Raises:
+            Locked: If it lives.
+        """
+        if not runs or not _is_open(runs[0]):
+            return ""
+        sweep_id, tags = runs[0].info.run_id, runs[0].data.tags
+        owner = Owner.from_tag(tags[TAG + "owner"])
+        state = owner.state(self.uri)
+        if state == "unknown" and TAG + "heartbeat" in tags:
+            renewed = locks.is_renewed(lambda: self._heartbeat(sweep_id), what=f"{owner} has this sweep open")
+            state = "alive" if renewed else "dead"
+        if state != "dead":
+            raise _locked(runs[0])
+        return str(tags[TAG + "owner"])
+
+    def _heartbeat(self, sweep_id: str) -> str:
+        return str(self.client.get_run(sweep_id).data.tags[TAG + "heartbeat"])
+
+    def _require_first(self, sweep_id: str, runs: Sequence[Run]) -> None:
+        """Of several commands that began the same sweep at once, which a server lets them, the first one goes on.
+
+        Raises:
+            Locked: If another one was the first.
+        """
+        by_age = sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+        if by_age and by_age[0].info.run_id != sweep_id:
+            self.client.set_terminated(sweep_id, "KILLED")
+            raise _locked(by_age[0])
+
+    def _require_lease(self) -> None:
+        """Raise Locked if another command has taken over, this one having been silent for too long."""
+        if self._lease is not None:
+            self._lease.require("this sweep")
 
     def write_sweep(self, sweep_id: str, content: Mapping[str, Any]) -> None:
         """Write down what the sweep consists of, as far as it is known; `Reader.read_sweep` reads it."""
-        self.client.log_dict(sweep_id, dict(content), "sweep.json")
+        self._require_lease()
+        self.files.write(sweep_id, "sweep.json", json.dumps(dict(content), indent=2))
 
     def end_sweep(self, sweep_id: str, *, status: str) -> None:
         """Close the parent run."""
+        self._require_lease()
+        if self._lease is not None:
+            self._lease.end()
         self.client.set_terminated(sweep_id, status)
 
     def open_study(self, experiment_id: str, *, sweep_id: str, name: str) -> str:
@@ -119,18 +171,20 @@ class Store:
         dataset: Mapping[str, str],
     ) -> str:
         """A child run with its parameters, tags and dataset; as `SweepStore` says."""
+        self._require_lease()
         tags = {PARENT: parent_id, TAG + "kind": kind, TAG + "fingerprint": fingerprint, TAG + "outcome": "running"}
         tags |= _source_tags() | {TAG + "owner": self.owner.tag} | {TAG + key: value for key, value in facts.items()}
         run_id = self._create(experiment_id, name, tags)
         params = flatten(config)
         self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
-        self.client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
+        self._configs[run_id] = self.files.write(run_id, CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
         entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
         self.client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "train and test")])])
         return run_id
 
     def log_epoch(self, run_id: str, metrics: Mapping[str, float], *, epoch: int, step: int) -> None:
         """One batch per epoch; MLflow's step is the epoch."""
+        self._require_lease()
         self._log_metrics(run_id, {**metrics, "step": float(step)}, step=epoch)
 
     def log_facts(self, run_id: str, facts: Mapping[str, str]) -> None:
@@ -148,10 +202,13 @@ class Store:
         folder: Path,
     ) -> None:
         """Final metrics, all files of `folder`, the outcome and the end; as `SweepStore` says."""
+        self._require_lease()
         self._log_metrics(run_id, metrics, step=step)
         folder.mkdir(parents=True, exist_ok=True)
-        self.client.log_artifacts(run_id, str(folder))
-        self._tag(run_id, {TAG + "outcome": outcome, TAG + "reason": reason})
+        self.files.copy_all(run_id, folder)
+        config = {CONFIG: self._configs.pop(run_id)} if run_id in self._configs else {}
+        kept = inventory(folder, config)
+        self._tag(run_id, {TAG + "files": kept, TAG + "outcome": outcome, TAG + "reason": reason})
         self.client.set_terminated(run_id, STATUS[outcome])
 
     def mark_as_attempt(self, run_id: str) -> None:
@@ -161,8 +218,19 @@ class Store:
     def close_orphans(self, experiment_id: str) -> int:
         """Mark runs that dead processes left RUNNING as KILLED; return how many."""
         runs = search(self.client, experiment_id, "attributes.status = 'RUNNING'")
-        orphans = [run for run in runs if TAG + "owner" in run.data.tags]
-        orphans = [run for run in orphans if Owner.from_tag(run.data.tags[TAG + "owner"]).is_dead()]
+        owners = {run.data.tags[TAG + "owner"] for run in runs if TAG + "owner" in run.data.tags}
+        return self._close(experiment_id, [tag for tag in owners if self._is_dead(tag, runs)])
+
+    def _is_dead(self, owner: str, runs: Sequence[Run]) -> bool:
+        """Whether it is known without waiting; `runs` hold its sweep, which has the lease."""
+        state = Owner.from_tag(owner).state(self.uri)
+        leases = [run.data.tags.get(TAG + "heartbeat", "") for run in runs if run.data.tags.get(TAG + "owner") == owner]
+        return state == "dead" or (state == "unknown" and locks.is_long_ago(max(leases)))
+
+    def _close(self, experiment_id: str, owners: Sequence[str]) -> int:
+        """Close what owners that are dead left open; return how many."""
+        runs = search(self.client, experiment_id, "attributes.status = 'RUNNING'")
+        orphans = [run for run in runs if run.data.tags.get(TAG + "owner") in owners]
         for run in orphans:
             self._kill(run, {TAG + "reason": "its process died"})
         return len(orphans)
@@ -174,7 +242,7 @@ class Store:
             if run.data.tags.get(TAG + "kind") == "study"
         }  # fmt: skip
         for run in search(self.client, experiment_id, "attributes.status = 'RUNNING'"):
-            if run.data.tags.get(PARENT) in parents:
+            if run.data.tags.get(PARENT) in parents and run.data.tags.get(TAG + "owner") == self.owner.tag:
                 self._kill(run, {TAG + "outcome": "failed", TAG + "reason": reason})
 
     def open_report(self, experiment_id: str, sweep_ids: Sequence[str]) -> str:
@@ -190,7 +258,7 @@ class Store:
 
     def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:
         """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags."""
-        self.client.log_artifacts(sweep_id, str(folder), "report")
+        self.files.copy_all(sweep_id, folder, "report")
         self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
 
     def log_pictures(self, sweep_id: str, pictures: Mapping[int, Array]) -> None:
@@ -199,7 +267,7 @@ class Store:
             path = Path(folder) / "pictures.npz"
             named: dict[str, Any] = {str(index): picture for index, picture in sorted(pictures.items())}
             np.savez_compressed(path, **named)
-            self.client.log_artifact(sweep_id, str(path))
+            self.files.copy(sweep_id, path)
 
     def log_certificate(
         self, experiment_id: str, *, name: str, fingerprint: str, passed: bool, content: Mapping[str, Any], text: str
@@ -208,8 +276,8 @@ class Store:
         verdict = "passed" if passed else "failed"
         tags = {TAG + "kind": "certificate", TAG + "certificate": fingerprint, TAG + "verdict": verdict, NOTE: text}
         run_id = self._create(experiment_id, name, tags)
-        self.client.log_dict(run_id, dict(content), "certificate.json")
-        self.client.log_text(run_id, text, "certificate.md")
+        self.files.write(run_id, "certificate.json", json.dumps(dict(content), indent=2))
+        self.files.write(run_id, "certificate.md", text)
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
@@ -218,7 +286,7 @@ class Store:
 
     def _reopen(self, run: Run, tags: Mapping[str, str]) -> str:
         self.client.update_run(run.info.run_id, status="RUNNING")
-        self._tag(run.info.run_id, tags)
+        self._tag(run.info.run_id, {TAG + "reason": "", **tags})
         return str(run.info.run_id)
 
     def _kill(self, run: Run, tags: Mapping[str, str]) -> None:
@@ -246,9 +314,20 @@ def _source_tags() -> dict[str, str]:
     }
 
 
-def _artifacts(uri: str, name: str) -> str | None:
-    """Where an experiment's files go: beside a database in a file, not in the folder a command happens to run in."""
-    file = sqlite_file(uri)
-    if file is None:
-        return None  # a server knows
-    return (file.resolve().parent / "mlruns" / hyphenated(name)).as_uri()
+def _is_open(run: Run) -> bool:
+    return bool(run.info.status == "RUNNING")
+
+
+def _locked(sweep: Run) -> Locked:
+    owner = Owner.from_tag(sweep.data.tags[TAG + "owner"])
+    return Locked(
+        f"{owner} is at work on this sweep (run {sweep.info.run_id}); if it is dead, tracking.reuse=false starts anew"
+    )
+
+
+def _renewal(client: MlflowClient, sweep_id: str) -> Callable[[str], str]:
+    def renew(now: str) -> str:
+        client.set_tag(sweep_id, TAG + "heartbeat", now)
+        return str(client.get_run(sweep_id).data.tags[TAG + "owner"])
+
+    return renew

@@ -14,7 +14,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from experiments.errors import GOES_ON, DiskFull, Locked, SettingsError, StoreUnavailable, is_no_room
-from experiments.execution.locks import Owner, creation_lock
+from experiments.execution import locks
+from experiments.execution.locks import Lease, Owner, creation_lock
 from experiments.execution.run import Run
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.records import StudyRecord, TrialRecord
@@ -84,10 +85,11 @@ def open_studies(settings: TuningSettings, runs: Sequence[Run], *, experiment: s
     """
     storage = _open_storage(settings.storage)
     templates = one_per_arm(runs)
-    return [
-        _open_study(settings, run, arm=_arm_name(run, templates), storage=storage, experiment=experiment)
-        for run in templates
-    ]
+    with creation_lock(settings.storage):  # of two commands at once, one sees the other's name
+        return [
+            _open_study(settings, run, arm=_arm_name(run, templates), storage=storage, experiment=experiment)
+            for run in templates
+        ]
 
 
 def one_per_arm(runs: Sequence[Run]) -> list[Run]:
@@ -154,7 +156,8 @@ def _open_study(
     _require_same_search(study, settings, search=search)
     opened = Study(arm=arm, name=name, template=run, study=study)
     _require_within_budget(opened, settings)
-    study.set_user_attr("owner", Owner.this_process().tag)
+    study.set_user_attr("heartbeat", locks.now())
+    study.set_user_attr("owner", Owner.this_process(settings.storage).tag)
     opened.to_retry.extend(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
     return opened
 
@@ -175,13 +178,32 @@ def _fingerprint_of_search(settings: TuningSettings, run: Run) -> str:
 
 
 def _require_no_other_owner(study: optuna.Study, settings: TuningSettings) -> None:
-    tag = study.user_attrs.get("owner")
-    owner = Owner.from_tag(tag) if tag else Owner.this_process()
-    if owner != Owner.this_process() and not owner.is_dead():
-        raise Locked(
-            f"process {owner.pid} on {owner.host} is at work on the study {study.study_name!r} in {settings.storage}; "
-            "if it is dead, give tuning.study another name"
-        )
+    attributes = study.user_attrs
+    if attributes.get("owner", "") in ("", Owner.this_process(settings.storage).tag):
+        return
+    owner = Owner.from_tag(attributes["owner"])
+    state = owner.state(settings.storage)
+    what = f"the study {study.study_name!r} in {without_password(settings.storage)}"
+    if state == "unknown" and "heartbeat" in attributes:
+        renewed = locks.is_renewed(lambda: str(study.user_attrs["heartbeat"]), what=f"{owner} has {what} open")
+        state = "alive" if renewed else "dead"
+    if state != "dead":
+        raise Locked(f"{owner} is at work on {what}; if it is dead, give tuning.study another name")
+
+
+def lease_of(studies: Sequence[Study], settings: TuningSettings) -> Lease:
+    """Say that their owner lives, until the lease ends."""
+    owner = Owner.this_process(settings.storage)
+    opened = [each.study for each in studies]
+
+    def renew(now: str) -> str:
+        owners = []
+        for study in opened:
+            study.set_user_attr("heartbeat", now)
+            owners.append(str(study.user_attrs["owner"]))
+        return next((tag for tag in owners if tag != owner.tag), owner.tag)
+
+    return Lease(renew, owner=owner)
 
 
 def _require_same_search(study: optuna.Study, settings: TuningSettings, *, search: str) -> None:

@@ -18,11 +18,12 @@ from optuna.trial import TrialState
 
 from experiments.divergence import is_possible
 from experiments.errors import SettingsError
+from experiments.execution.locks import Lease
 from experiments.execution.run import Run
 from experiments.records import StudyRecord
 from experiments.task.search_space import INDEPENDENT, TuningSettings
 from experiments.tuning.points import as_trial, make_sampler, own_values, shared_points, suggest, task_with
-from experiments.tuning.studies import Study, open_studies, record_of, run_id_of
+from experiments.tuning.studies import Study, lease_of, open_studies, record_of, run_id_of
 
 TRIES = 2  # of a trial whose worker was killed
 
@@ -53,9 +54,11 @@ class Tuner:
     settings: TuningSettings
     studies: list[Study]
     points: list[dict[str, Any]]  # shared by all studies, where the sampler does not look at scores
+    lease: Lease
 
     def ask(self) -> ActiveTrial | None:
         """A trial to train now, from the study that has asked for the fewest; None where every budget is spent."""
+        self.lease.require("this search")
         while (asked := self._retry() or self._ask_new()) is not None:
             study, trial = asked
             try:
@@ -199,6 +202,7 @@ class Tuner:
 
     def release(self) -> None:
         """Let other processes work on the studies."""
+        self.lease.end()
         for study in self.studies:
             study.study.set_user_attr("owner", "")
 
@@ -218,4 +222,4 @@ def open_tuner(settings: TuningSettings, runs: Sequence[Run], *, experiment: str
     """
     studies = open_studies(settings, runs, experiment=experiment)
     points = shared_points(settings, studies[0].template) if settings.sampler.name in INDEPENDENT else []
-    return Tuner(settings=settings, studies=studies, points=points)
+    return Tuner(settings=settings, studies=studies, points=points, lease=lease_of(studies, settings))
