@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.errors import SettingsError, is_no_room, notice
+from experiments.execution import own_process
 from experiments.job import Job
 from experiments.tracking import database
 from experiments.uris import problem_with, problem_with_tracking, sqlite_file
@@ -95,11 +96,12 @@ def _stated(setting: str, path: Path) -> Folder:
 
 def _problem_of_temporary_folder() -> str | None:
     """Check the folder of temporary files; Python takes another for a useless one, which is said."""
-    stated = os.environ.get("TMPDIR")
+    stated = own_process.inherited().get("TMPDIR")
     try:
         used = tempfile.gettempdir()
     except OSError as error:
         return f"`TMPDIR` must be a folder that can be written, but: {error.strerror}; name another with TMPDIR=FOLDER"
-    if stated and Path(stated).absolute() != Path(used).absolute():
+    place = Path(used).absolute()
+    if stated and Path(stated).absolute() not in (place, place.parent):  # a command's own folder is in it
         notice(f"TMPDIR={stated} cannot be written: temporary files go to {used}.")
     return _stated("TMPDIR", Path(used)).problem()

@@ -96,8 +96,9 @@ class LocalExecutor:
 
     def __post_init__(self) -> None:
         """Make the environment of workers, and choose how they are started."""
+        inherited = dict(os.environ if self.inherited is None else self.inherited)
         self.environment = worker_environment(
-            os.environ if self.inherited is None else self.inherited,
+            inherited | {name: os.environ[name] for name in ("TMPDIR",) if name in os.environ},  # this process's own
             threads=self.settings.threads,
             device=self.device,
             stated=self.settings.environment,
