@@ -15,7 +15,8 @@ from worker_calls import chatter, complain, die, environment, fill_the_disk, run
 from experiments.errors import DiskFull, SettingsError
 from experiments.execution import devices
 from experiments.execution.devices import check_share, choose_device
-from experiments.execution.executor import SHORT_FOLDERS, Completed, Failed, LocalExecutor, WorkItem
+from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
+from experiments.execution.temporary import SHORT_FOLDERS
 from experiments.execution.worker_environment import THREAD_VARIABLES
 
 
@@ -85,14 +86,14 @@ print(*local.run([WorkItem(target=repr, arguments=(), log=Path(sys.argv[1]) / "0
 def test_sockets_lie_elsewhere_where_the_temporary_folder_has_a_long_name(tmp_path):
     long = tmp_path / ("t" * 110)
     long.mkdir()
-    before = {path for folder in SHORT_FOLDERS for path in Path(folder).glob("pymp-*")}
+    before = {path for folder in SHORT_FOLDERS for path in Path(folder).glob("tandem-*")}
     done = subprocess.run(
         [sys.executable, "-c", SOCKETS, str(tmp_path)],
         env=os.environ | {"TMPDIR": str(long), "PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"},
         capture_output=True, text=True,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("(0, Completed())\n", "")
-    assert {path for folder in SHORT_FOLDERS for path in Path(folder).glob("pymp-*")} <= before
+    assert {path for folder in SHORT_FOLDERS for path in Path(folder).glob("tandem-*")} <= before
     assert list(long.iterdir()) == []
 
 
