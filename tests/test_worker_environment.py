@@ -6,10 +6,11 @@ import inspect
 import json
 import sys
 
+import numpy as np
 from cases import PROJECT
 from commands import command, in_a_process
 from conftest import EXECUTOR
-from worker_calls import environment
+from worker_calls import environment, trained_after_another_config
 
 import frameworks
 from experiments.execution.executor import LocalExecutor, WorkItem
@@ -129,3 +130,24 @@ def test_every_argument_of_the_trainer_is_stated():
     tree = ast.parse((PROJECT / "frameworks" / "lightning" / "training.py").read_text())
     (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "pl.Trainer"]
     assert {keyword.arg for keyword in call.keywords} == set(inspect.signature(pl.Trainer).parameters)
+
+
+def test_every_argument_of_compile_is_stated_and_those_of_fit_that_count():
+    tree = ast.parse((PROJECT / "frameworks" / "keras" / "training.py").read_text())
+    stated = {
+        node.func.attr: {keyword.arg for keyword in node.keywords}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("model.compile", "model.fit")
+    }
+    assert stated["compile"] == {
+        "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution",
+        "jit_compile", "auto_scale_loss",
+    }  # fmt: skip
+    assert {"epochs", "initial_epoch", "steps_per_epoch", "shuffle", "class_weight"} <= stated["fit"]
+
+
+def test_keras_trains_alike_whatever_a_keras_json_said(in_worker, task, digits_path):
+    clean, otherwise = in_worker(trained_after_another_config, frameworks.load, task, digits_path)
+    assert clean["n_steps"] == otherwise["n_steps"] == 82
+    for name, weight in clean["after"].items():
+        np.testing.assert_array_equal(weight, otherwise["after"][name])

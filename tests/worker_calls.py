@@ -332,3 +332,18 @@ def fed_wrongly(run, load, faults, emit):
             emit((fault, type(events[-1]).__name__))
         except Exception as error:
             emit((fault, f"{type(error).__name__}: {error}"))
+
+
+def trained_after_another_config(load, task, path, emit):
+    """Weights that Keras trains to, and those with all that a keras.json or a variable can say said otherwise."""
+    import keras
+    import tensorflow as tf
+
+    trained(load, "keras", task, path, emit)
+    keras.config.set_floatx("float16")
+    keras.config.set_epsilon(0.5)
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_max_epochs(1)
+    keras.config.set_max_steps_per_epoch(1)
+    tf.config.run_functions_eagerly(run_eagerly=True)
+    trained(load, "keras", task, path, emit)

@@ -98,6 +98,15 @@ class KerasModel:
         bare.save(folder / "model.keras")  # open with safe_mode=True
 
 
+def state_defaults() -> None:
+    """Leave nothing to what a keras.json or a KERAS_* variable may have said before Keras was imported."""
+    keras.config.set_epsilon(1e-7)
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_max_epochs(None)
+    keras.config.set_max_steps_per_epoch(None)
+    tf.config.run_functions_eagerly(run_eagerly=False)
+
+
 class KerasFramework:
     """Builds KerasModels."""
 
@@ -117,6 +126,7 @@ class KerasFramework:
         if not task.training.jit:  # Keras compiles nothing under it; on a CPU runs repeat bit for bit without it too
             tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(seed)
+        state_defaults()
         # Before building: a dtype policy alone would leave the learning rate in float32.
         keras.config.set_floatx(task.training.dtype)
         keras.config.set_dtype_policy(task.training.precision)

@@ -220,7 +220,15 @@ def fit(
         if task.training.precision == "mixed_float16":
             optimizer = replicas.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
         model.compile(
-            optimizer=optimizer, loss=loss(task), weighted_metrics=[step_losses], jit_compile=task.training.jit
+            optimizer=optimizer,
+            loss=loss(task),
+            loss_weights=None,
+            metrics=None,
+            weighted_metrics=[step_losses],
+            run_eagerly=False,
+            steps_per_execution=1,
+            jit_compile=task.training.jit,
+            auto_scale_loss=True,
         )
         record.begin(step_losses, optimizer)
         optimizer.build(model.trainable_variables)  # made in the first step, they would have it traced twice
@@ -234,7 +242,10 @@ def fit(
         batches() if shared.num_replicas_in_sync == 1 else replicas.distributed(batches, shared),
         shuffle=False,
         epochs=plan.epochs,
+        initial_epoch=0,
         steps_per_epoch=plan.batches_per_epoch,
+        class_weight=None,  # they are each example's, from the generator
+        validation_data=None,
         verbose=0,
         callbacks=[Progress(step_losses, record, on_step_end, on_epoch_end)],
     )
