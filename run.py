@@ -10,9 +10,11 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120  # PYTHONSAFEPATH leaves it out
 
-from experiments.execution import own_process  # before anything is imported that could be shadowed
+from experiments.execution import own_process
 
-# isort: split
+if __name__ == "__main__":
+    own_process.settle()  # before anything is imported that reads a variable
+
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -180,6 +182,5 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
-    own_process.settle()
     temporary.use_own_folder()
     sys.exit(main())

@@ -10,7 +10,7 @@ import pytest
 from cases import PROJECT
 from commands import RUN, command
 
-from experiments.execution import own_process
+from experiments.execution import environment, own_process
 from experiments.report.figures.style import STYLE, styled
 
 REFEREE = ("experiment=digits_mlp", "framework=numpy", "training.precision=float64", "training.epochs=1", "seed=0")
@@ -26,6 +26,7 @@ SHELL = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "maybe",
     "HYDRA_MAIN_MODULE": "no.such",
     "OPTUNA_STORAGE": "sqlite:////no/such/place.db",
+    "TZ": "Asia/Kathmandu",
     "COLUMNS": "40",
     "FORCE_COLOR": "1",
     "TERM": "dumb",
@@ -88,6 +89,7 @@ def test_neither_variables_nor_folders_nor_an_ascii_log_change_a_report(kept, tm
     said = (tmp_path / "log").read_text(encoding="ascii")
     assert done.returncode == 0, said
     assert "mean ? half-width" in said
+    assert "Downloading" not in said  # our own settings of MLFLOW_* hold
     assert taken(folder) == clean
 
 
@@ -150,3 +152,10 @@ def test_workers_do_not_look_where_pythonpath_says(monkeypatch, tmp_path):
     assert str(tmp_path) not in own_process.module_path()
     assert str(PROJECT) in own_process.module_path()
     assert Path(own_process.PROJECT) == PROJECT
+
+
+def test_the_commit_is_this_projects_whatever_git_is_told(monkeypatch, tmp_path):
+    commit = environment.git_commit()
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    assert environment.git_commit() == commit != "unknown"

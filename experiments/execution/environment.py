@@ -59,7 +59,9 @@ def git_commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    output = subprocess.run(["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=True)
+    """Asked in the project's folder, whatever repository GIT_DIR or the like names."""
+    named = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    output = subprocess.run(["git", *arguments], cwd=PROJECT, env=named, capture_output=True, text=True, check=True)
     return output.stdout.strip()
 
 
