@@ -36,7 +36,9 @@ SUSPECTED = {
         np.column_stack([RNG.integers(20, 60, N), RNG.integers(1, 5, N)]), Y, "read as tokens.*table.*np.float32",
     ),
     "a constant column": (with_column(7.0), Y, "column 3 of x_train never changes; leave it out"),
-    "an id": (with_column(IDS), Y, "column 3 of x_train numbers the examples"),
+    "an id or a time": (
+        with_column(np.cumsum(RNG.random(N))), Y, "column 3 of x_train rises from each .*data.in_order=true$",
+    ),
     "a shuffled id": (with_column(RNG.permutation(IDS)), Y, "column 3 of x_train numbers the examples"),
     "the target": (with_column(Y), Y, "column 3 of x_train is y_train itself"),
     "beyond float32": (
@@ -157,6 +159,10 @@ def test_in_order_trains_on_the_first_and_tests_on_the_last(tmp_path):
     np.testing.assert_array_equal(loaded.x_test[:, 0], SERIES[32:40])
     assert loaded.suspicions == ()
     assert loaded.fingerprint != load(npz(tmp_path, x_train=WINDOWS, y_train=Y)).fingerprint
+
+
+def test_a_time_in_order_is_not_asked_about(tmp_path):
+    assert load(npz(tmp_path, x_train=with_column(IDS), y_train=Y), in_order=True).suspicions == ()
 
 
 def test_in_order_refuses_classes_that_come_only_later_and_folders(tmp_path):

@@ -34,7 +34,7 @@ def of_examples(arrays: Arrays, *, spec: ExampleSpec, in_order: bool) -> list[st
     if windows := _of_windows(x):
         return lines if in_order else lines + windows
     if x.ndim == 2:
-        return lines + _of_columns(x, y)
+        return lines + _of_columns(x, y, in_order=in_order)
     real = x[x.any(axis=2)]
     lines += _constant((real == real[:1]).all(axis=0))
     if x.shape[1] == x.shape[2] and x.shape[1] > 4:
@@ -68,20 +68,28 @@ def _of_pictures(x: Array) -> list[str]:
     return lines
 
 
-def _of_columns(x: Array, y: Array) -> list[str]:
+def _of_columns(x: Array, y: Array, *, in_order: bool) -> list[str]:
     """Features (n, features) that are constant, that number the examples, or that are the target."""
     constant = (x == x[:1]).all(axis=0)
     lines = _constant(constant)
     if len(x) < ENOUGH:
         return lines
-    is_whole, steps = (x == np.rint(x)).all(axis=0), np.diff(x, axis=0)
-    counts = is_whole & ((steps > 0).all(axis=0) | (np.diff(np.sort(x, axis=0), axis=0) == 1).all(axis=0))
+    rises = np.diff(x, axis=0).min(axis=0) > 0
+    if rises.any() and not in_order:
+        fix = "leave it out, or, if it is a time, set data.in_order=true"
+        lines.append(f"{_columns(rises)} of x_train rises from each example to the next; {fix}")
+    counts = np.array([_is_id(column) for column in x.T]) & ~rises
     if counts.any():
         lines.append(f"{_columns(counts)} of x_train numbers the examples, as an id does; leave it out")
     target = y if y.ndim == 1 else y[:, 0] if y.shape[1] == 1 else None
     if target is not None and (same := (x == target[:, np.newaxis]).all(axis=0) & ~constant).any():
         lines.append(f"{_columns(same)} of x_train is y_train itself; leave it out")
     return lines
+
+
+def _is_id(column: Array) -> bool:
+    """Whether (n,) are n whole numbers in a row, in whatever order."""
+    return bool(column.max() - column.min() == len(column) - 1 and (np.diff(np.sort(column)) == 1).all())
 
 
 def _constant(chosen: Array) -> list[str]:
@@ -115,9 +123,11 @@ def _of_tokens(x: Array) -> list[str]:
 
 def _of_windows(x: Array) -> list[str]:
     """Examples that go on where the one before has been: (n, steps, ...), each a few steps after the last."""
-    n_steps = x.shape[1]
-    for stride in range(1, n_steps // 2 + 1):
-        if len(x) >= ENOUGH and (x[:-1, stride:] == x[1:, :-stride]).all() and (x != x[:, :1]).any():
+    first, n_steps = x[:ENOUGH], x.shape[1]
+    for stride in range(1, n_steps // 2 + 1 if len(first) == ENOUGH else 1):
+        if not (first[:-1, stride:] == first[1:, :-stride]).all() or (first == first[:1, :1]).all():
+            continue
+        if (x[:-1, stride:] == x[1:, :-stride]).all():
             return [
                 f"each example of x_train is the one before, {stride} further: windows of one series, of which what is "
                 "held out would be drawn from between the others; data.in_order=true holds out the last ones"
