@@ -123,7 +123,7 @@ def test_a_worker_refuses_it_too_before_its_framework_builds_anything(tmp_path, 
         train(run, lambda name: None, lambda event: None)
 
 
-def test_a_last_batch_of_one_is_refused_before_a_worker_starts(tmp_path, cache, empty_database):
+def test_a_last_batch_of_one_is_refused_before_a_worker_starts(tmp_path, cache):
     with pytest.MonkeyPatch.context() as patch:
         refuse_to_start(patch)
         done = command(
