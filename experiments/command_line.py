@@ -212,13 +212,27 @@ def _check_values(read: Override, value: str, *, is_text: bool, is_group: bool) 
         raise SettingsError("output: must name a folder, but is empty; output=. is the current one")
     stated = read.value()
     values = stated.list if isinstance(stated, ChoiceSweep) else [stated]
-    if is_group and any(isinstance(each, (list, int, float, NoneType)) for each in values) and not read.is_delete():
+    if is_group and not read.is_delete() and not all(_is_name(each) for each in values):
         raise SettingsError(f"{key}={value}: takes the name of one choice; a list of runs is {key}=ONE,OTHER")
     if not read.is_sweep_override() or not is_text or is_group:
         return
-    if key.partition(".")[0] in ONE_VALUE or Path(value).expanduser().exists():
+    if key.partition(".")[0] in ONE_VALUE or _is_there(value):
         form = f"{key}={quoted(value)}"
         raise SettingsError(f"{key}={value}: a comma makes a list of it; as one text it is quoted: {shlex.quote(form)}")
+
+
+def _is_name(value: object) -> bool:
+    """Whether it can name a choice of a group, or is a group's own settings, or a list that Hydra makes."""
+    if isinstance(value, QuotedString):
+        value = value.text
+    return not isinstance(value, (list, int, float, NoneType)) and "${" not in str(value)
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a user who is not there
+        return False
 
 
 def _check_hydra_key(word: str, key: str) -> None:

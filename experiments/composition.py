@@ -37,8 +37,11 @@ def config_folders(line: Line, *, conf: Path) -> list[Path]:
     own = line.config_dir
     if own is not None and not own.is_dir():
         raise SettingsError(f"--config-dir {own}: must be a folder, but there is none, seen from {Path.cwd()}")
-    folders = (own, tuned_folder(line, conf=conf), conf)
-    return [folder for folder in folders if folder is not None and folder.is_dir()]
+    tuned = tuned_folder(line, conf=conf)
+    try:
+        return [folder for folder in (own, tuned, conf) if folder is not None and folder.is_dir()]
+    except OSError as error:  # a name too long for a path, a folder that may not be looked into
+        raise SettingsError(f"output: must be a folder that can be written, but: {error}; name another") from error
 
 
 def tuned_folder(line: Line, *, conf: Path) -> Path:
