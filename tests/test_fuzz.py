@@ -6,8 +6,10 @@ an example.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -216,6 +218,10 @@ def a_broken_store_is_told(searched, damage, pick, *, again, cache):
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "kept"
         shutil.copytree(kept, folder)
+        with contextlib.closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+            for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+                moved = f"UPDATE {table} SET {column} = replace({column}, '{kept}', '{folder}')"
+                assert database.execute(moved).rowcount > 0
         files = sorted(path for path in folder.rglob("*") if path.is_file() and "outputs" not in path.parts)
         path = files[pick % len(files)] if pick % 3 else folder / ("mlflow.db" if pick % 2 else "optuna.db")
         damage(path)
