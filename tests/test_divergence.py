@@ -1,12 +1,16 @@
 """What is not finite, or cannot be, ends a run as diverged: one rule for every framework, number and moment."""
 
 import dataclasses
+import json
 import math
+import shutil
+import sqlite3
 
 import cases
 import numpy as np
 import pytest
 from cases import change
+from commands import command
 
 import frameworks
 from experiments import data, divergence, metrics
@@ -210,3 +214,56 @@ def test_every_framework_ends_where_its_numbers_end(in_worker, task, digits, tmp
         assert isinstance(told[-1], Diverged), name
         assert told[-1].reason.startswith("val/loss became"), name
         assert "after epoch 1" in told[-1].reason, name
+
+
+# The whole way: command, store, board, report
+
+
+def metrics_in(database):
+    """Every number that MLflow keeps, and how many of them are NaN."""
+    with sqlite3.connect(database) as connection:
+        kept = connection.execute("select value, is_nan from metrics").fetchall()
+    return [value for value, _ in kept], sum(is_nan for _, is_nan in kept)
+
+
+def require_said(folder, done, reason):
+    """Three runs have diverged: on the screen, in the report, in the store, in the exit code."""
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("diverged: ") >= 3
+    assert reason in done.stdout
+    (page,) = folder.glob("outputs/*/*/report/report.html")
+    model = json.loads((page.parent / "report.json").read_text(), parse_constant=pytest.fail)
+    assert {run["outcome"] for run in model["runs"]} == {"diverged"}
+    assert not any(name.startswith("test/") for run in model["runs"] for name in run["metrics"])
+    values, n_nan = metrics_in(folder / "mlflow.db")
+    assert n_nan == 0
+    assert all(abs(value) <= MAX for value in values)
+    return model
+
+
+def test_a_regression_whose_loss_is_infinite_diverges_and_no_store_keeps_it(local, tmp_path, cache, empty_database):
+    """At 1e80 a table had a cell of 61 digits; infinity is 1.8e308 in MLflow, and arms of it were "identical"."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((120, 4)).astype(np.float32)
+    np.savez(tmp_path / "values.npz", x_train=x, y_train=x[:, 0] + 0.1 * x[:, 1])
+    words = ["experiment=custom", f"data.path={tmp_path}/values.npz", "training.loss=mean_squared_error", "network=mlp",
+             "margins.accuracy=null", "framework=numpy", "training.precision=float64", "optimizer=sgd",
+             "chance.loss=1.0", "optimizer.learning_rate=1e40,1e200", "training.epochs=2", "seed=0,1,2"]  # fmt: skip
+    done = command(*words, "tracking.tensorboard=true", cwd=tmp_path, cache=cache)
+    model = require_said(tmp_path, done, "the training loss became")
+    assert [claim["id"] for claim in model["claims"]] == ["not_assessed"]
+    assert "every run failed" in model["claims"][0]["sentence"]
+    again = command(*words[:-2], "seed=0", "action=report", cwd=tmp_path, cache=cache)
+    assert again.returncode == 1, again.stderr
+
+
+@pytest.mark.slow
+def test_accuracy_of_nan_is_no_result_of_any_framework(local, tmp_path, cache, empty_database):
+    """One step of 1e18 after the only loss: such runs were kept as finished, with the accuracy of the first class."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    words = ["experiment=digits_mlp", "optimizer=sgd", "optimizer.learning_rate=1e18", "training.epochs=1"]
+    done = command(*words, "training.batch_size=2000", "seed=0,1,2", cwd=tmp_path, cache=cache)
+    model = require_said(tmp_path, done, "val/loss became nan after epoch 1")
+    assert [arm["lost"] for arm in model["arms"]] == [3, 3]
+    assert all("every run failed" in claim["sentence"] for claim in model["claims"])

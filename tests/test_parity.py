@@ -251,6 +251,34 @@ def test_a_planted_error_is_seen_at_the_level_that_names_it(certify, kind):
     assert where in " ".join(row.where for row in failed if row.level == level)
 
 
+def arrays(*values):
+    return np.array(values)
+
+
+@pytest.mark.parametrize(
+    ("part", "wrong", "said"),
+    [
+        ("losses", arrays(1.0, np.nan), "the training loss became nan at batch 2"),
+        ("losses", arrays(1e39, 1.0), "the training loss became 1e+39 at batch 1"),
+        ("weights", {"dense1/kernel": arrays(np.inf)}, "weights dense1/kernel became inf after 2 batches"),
+        ("logits", arrays(0.0, np.nan), "weights (outputs) became nan after 2 batches"),
+    ],
+)
+def test_a_free_run_is_judged_by_the_rule_of_every_run(part, wrong, said):
+    sound = {"losses": arrays(1.0, 2.0), "weights": {"dense1/kernel": arrays(3.0)}, "logits": arrays(0.0, 1.0)}
+    assert parity.divergence_of(sound) == ""
+    assert parity.divergence_of(sound | {part: wrong}) == said
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_is_no_certificate_and_no_difference(certify):
+    """It was called a difference at C6, as NaN is not NaN bit for bit."""
+    data_kind, task = cases.with_network("mlp", "optimizer=sgd", "optimizer.learning_rate=1.0e+18")
+    said = r"the training diverges in (lightning|keras) \(float32\): the training loss became (nan|inf) at batch \d+; "
+    with pytest.raises(errors.ProbeFailed, match=said):
+        certify(data_kind, task, frameworks.load, precisions=("float32",))
+
+
 def test_a_worker_that_raises_is_no_certificate(certify):
     data_kind, task = cases.with_network("mlp")
     with pytest.raises(errors.ProbeFailed, match="keras: KeyError"):
@@ -379,10 +407,6 @@ def test_jit_compiles_in_both_frameworks(in_worker, task, digits_path):
     assert in_worker(compiled_graphs, frameworks.load, "lightning", task, digits_path) == 0
     assert in_worker(compiled_graphs, frameworks.load, "keras", compiled, digits_path) == 1
     assert in_worker(compiled_graphs, frameworks.load, "keras", task, digits_path) == 0
-
-
-def arrays(*values):
-    return np.array(values)
 
 
 def test_rows_are_judged_by_hand_worked_numbers():

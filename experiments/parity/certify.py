@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from experiments import divergence
 from experiments.contract import Load
 from experiments.contract.arrays import Array
 from experiments.errors import ProbeFailed
@@ -190,6 +191,14 @@ def _free_run_rows(
     return rows
 
 
+def divergence_of(free_run: Result) -> str:
+    """What `probes.free_run` emitted under the rule of `divergence`: the reason, or nothing."""
+    losses, logits, when = free_run["losses"], free_run["logits"], f"after {len(free_run['losses'])} batches"
+    if (first := divergence.first_diverged(losses)) is not None:
+        return f"the training loss became {losses[first]:g} at batch {first + 1}"
+    return divergence.of_weights({**free_run["weights"], "(outputs)": logits}, when=when)
+
+
 @dataclass(kw_only=True)
 class _ProbeRunner:
     """Runs probes in workers and brings their results."""
@@ -203,7 +212,7 @@ class _ProbeRunner:
         """Key -> what its probe emitted; a call is a probe, its subject and whatever else it takes.
 
         Raises:
-            ProbeFailed: If one of them emitted nothing.
+            ProbeFailed: If one of them emitted nothing, or a training that diverged: NaN is like nothing.
         """
         keys = list(calls)
         items = [
@@ -216,11 +225,17 @@ class _ProbeRunner:
         ]
         results: dict[Any, Result] = {}
         for index, event in self.executor.run(items):
+            probe, subject, *_ = calls[keys[index]]
             if isinstance(event, Failed):
-                _, subject, *_ = calls[keys[index]]
                 raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {items[index].log})")
-            if not isinstance(event, Completed):
-                results[keys[index]] = event
+            if isinstance(event, Completed):
+                continue
+            if probe is probes.free_run and (reason := divergence_of(event)):
+                raise ProbeFailed(
+                    f"No certificate: the training diverges in {subject.framework} ({subject.precision}): {reason}; "
+                    "certify a recipe that trains, such as one with a smaller optimizer.learning_rate"
+                )
+            results[keys[index]] = event
         return results
 
     def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> Array:
