@@ -554,5 +554,8 @@ def test_the_command_trains_on_a_good_file_and_refuses_a_bad_one_before_there_is
     good = command(*MINE, cwd=tmp_path, cache=tmp_path / "cache")
     assert good.returncode == 0, good.stderr
     assert "your own arrays from mine.npz, 20 examples: 14 train, 2 validation, 4 test" in good.stdout
+    assert re.search(
+        r"Data, as meant\? \d of 4 test examples are training examples too, .*\.$", good.stdout, re.MULTILINE
+    )
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     assert client.get_experiment_by_name("mine") is not None
