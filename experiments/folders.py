@@ -13,7 +13,6 @@ from pathlib import Path
 from experiments.errors import SettingsError, is_no_room, notice
 from experiments.execution import own_process
 from experiments.job import Job
-from experiments.tracking import database
 from experiments.uris import problem_with, problem_with_tracking, sqlite_file
 
 ROOM_MIB = 8  # what the smallest run, its report and the store's log of writes take
@@ -75,6 +74,8 @@ def require_folders(job: Job, *, cache: Path | None) -> None:
         problems += [folder.problem() for folder in folders]
     problems.append(_problem_of_temporary_folder())
     if not any(problems) and (file := sqlite_file(job.tracking.uri)):
+        from experiments.tracking import database  # sets variables for MLflow, once those of the shell are gone
+
         with contextlib.suppress(sqlite3.OperationalError):  # it is locked: when it is opened, it is waited for
             database.revision_of(file)
     found = [problem for problem in problems if problem is not None]

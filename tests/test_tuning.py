@@ -1,10 +1,12 @@
 """Studies without training: what is asked, what is told, what survives a fault, and what is refused."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import os
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from experiments.execution.run import Finished, Run
 from experiments.execution.worker import train as train_run
 from experiments.task import keys
 from experiments.task.search_space import INDEPENDENT, Dimension, Objective, Pruner, Sampler
+from experiments.tuning import search as searching
 from experiments.tuning import studies
 from experiments.tuning.best import tuned_values, with_best_values, write_best
 from experiments.tuning.checks import check_search
@@ -561,6 +564,23 @@ def test_optunas_own_loader_finds_study_scores_and_metric_names(opened_file):
 def test_a_storage_that_cannot_be_opened_is_said(runs, url):
     with pytest.raises(StoreUnavailable, match=r"tuning\.storage: .* cannot be opened or used: "):
         open_tuner(search(storage=url), runs, experiment="x")
+
+
+def test_a_storage_that_fails_in_mid_search_is_said(opened_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "PATIENCE_SECONDS", 0.1)
+    tuner = opened_file()
+
+    def ask_while_it_is_locked(*_):
+        with contextlib.closing(sqlite3.connect(tmp_path / "optuna.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            tuner.ask()
+
+    monkeypatch.setattr(searching, "_search", ask_while_it_is_locked)
+    with pytest.raises(
+        StoreUnavailable, match=r"cannot be opened or used: .*database is locked.*same command"
+    ):
+        searching.run_search(None, tuner.settings)
+    assert tuner.ask() is not None
 
 
 # What was found

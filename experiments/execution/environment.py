@@ -45,7 +45,7 @@ def make_up_for_no_account() -> None:
     try:
         Path.home()
     except RuntimeError:
-        os.environ["HOME"] = "/"  # what Docker says
+        os.environ["HOME"] = os.devnull  # nothing can be made there, whatever the user may otherwise
     os.environ.setdefault("USER", user())
 
 
