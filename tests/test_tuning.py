@@ -576,9 +576,7 @@ def test_a_storage_that_fails_in_mid_search_is_said(opened_file, tmp_path, monke
             tuner.ask()
 
     monkeypatch.setattr(searching, "_search", ask_while_it_is_locked)
-    with pytest.raises(
-        StoreUnavailable, match=r"cannot be opened or used: .*database is locked.*same command"
-    ):
+    with pytest.raises(StoreUnavailable, match=r"cannot be opened or used: .*database is locked.*same command"):
         searching.run_search(None, tuner.settings)
     assert tuner.ask() is not None
 
