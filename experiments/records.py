@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -168,6 +168,7 @@ class SweepRecord:
         class_names: Names of the classes of the test set; empty where its targets are values.
         pictures: Example of the test set -> picture as bytes, shape (h, w, channels), for the worst mistakes.
         lost: What is missing of what was kept, a sentence each.
+        seeds_of: In a report over several sweeps, identifier of a run -> the seeds that its sweeps planned.
         looks: How often these data were looked at: each sweep that a merged report joins was one.
         control: What the newest control of this experiment found: passed, repeat, invalid; empty where none was run.
     """
@@ -191,6 +192,11 @@ class SweepRecord:
     control: str = ""
     lost: tuple[str, ...] = ()
     looks: int = 1
+    seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def planned_seeds(self, runs: Iterable[RunRecord]) -> set[int]:
+        """The seeds that an arm was to be trained with, given its runs: those of the sweeps that hold any of them."""
+        return {seed for run in runs for seed in self.seeds_of.get(run.run_id, self.seeds)}
 
     @property
     def is_partial(self) -> bool:
@@ -215,6 +221,10 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
             raise SettingsError(f"sweep: sweeps of one report must have the same {name}; give each its own report")
     runs = {run.run_id: run for record in records for run in record.runs}
     missing = sum(record.n_planned - len(record.runs) for record in records)
+    seeds_of: dict[str, tuple[int, ...]] = {}
+    for record in records:
+        for run in record.runs:
+            seeds_of[run.run_id] = (*seeds_of.get(run.run_id, ()), *record.seeds)
     return replace(
         first,
         sweep_id=sweep_id,
@@ -229,5 +239,6 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
         studies=tuple({study.name: study for record in records for study in record.studies}.values()),
         lost=tuple(dict.fromkeys(sentence for record in records for sentence in record.lost)),
         looks=len(records),
+        seeds_of=seeds_of,
         pictures={},
     )

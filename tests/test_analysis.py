@@ -661,6 +661,17 @@ def test_what_is_planned_is_the_seeds_of_each_arm_and_half_of_them_for_a_control
     assert {verdict.n_planned for verdict in analyse(merged(parts, sweep_id="x")).verdicts} == {4}
 
 
+def test_sweeps_that_are_joined_plan_for_each_arm_what_its_own_sweeps_planned():
+    """Keras on seeds 0 to 4 and Lightning on 3 to 9 are two pairs, not ten."""
+    keras = sweep([run("keras", seed, 0.9 + 0.01 * seed) for seed in range(4)], seeds=range(5), n_planned=5)
+    lightning = sweep([run("lightning", seed, 0.9) for seed in range(3, 6)], seeds=range(3, 10), n_planned=7)
+    both = merged([keras, lightning], sweep_id="x")
+    assert (both.seeds, both.n_planned) == (tuple(range(10)), 12)
+    assert {verdict.n_planned for verdict in analyse(both).verdicts} == {2}
+    more = sweep([run("keras", 5, 0.9)], seeds=(5, 6))
+    assert {verdict.n_planned for verdict in analyse(merged([keras, lightning, more], sweep_id="x")).verdicts} == {4}
+
+
 def chosen(**values):
     known = {"group": "g", "labels": {"optimizer": "sgd"}, "key": "optimizer.learning_rate", "metric": "val/loss"}
     return TunedValue(**known, n_trials=16, low=1e-4, high=0.3, **values)

@@ -15,6 +15,7 @@ from experiments.parity import certificate
 from experiments.records import SweepRecord
 from experiments.report import files, page, predictions, screen
 from experiments.report.analysis import Analysis, analyse
+from experiments.report.pairs import n_planned_pairs
 from experiments.tracking.protocol import ReportStore
 
 
@@ -59,7 +60,7 @@ def _with_predictions(analysis: Analysis, *, store: ReportStore, inputs: Mapping
         second,
         class_names=record.class_names,
         margin=record.margins[metrics.base_name(analysis.metric)],
-        n_planned=len(record.seeds),
+        n_planned=n_planned_pairs(first, second, record),
         read=store.reader.logits,
     )
     if predicted is None:

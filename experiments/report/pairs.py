@@ -122,13 +122,18 @@ def _is_of(choice: TunedValue, arm: Arm) -> bool:
     )
 
 
+def n_planned_pairs(first: Arm, second: Arm, record: SweepRecord) -> int:
+    """How many seeds both arms were to be trained with."""
+    return len(record.planned_seeds(first.runs) & record.planned_seeds(second.runs))
+
+
 def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_claims: int = 1) -> Verdict:
     return statistics.verdict(
         first.counted(metric),
         second.counted(metric),
         margin=record.margins[metrics.base_name(metric)],
         failure_score=record.chance.get(metrics.base_name(metric)),
-        n_planned=len(record.seeds),
+        n_planned=n_planned_pairs(first, second, record),
         names=(first.name, second.name),
         n_claims=n_claims,
         n_looks=record.looks,
@@ -147,7 +152,7 @@ def _speed(first: Arm, second: Arm, record: SweepRecord) -> SpeedComparison | No
     return statistics.compare_speed(
         np.array([times[0][seed] for seed in seeds]),
         np.array([times[1][seed] for seed in seeds]),
-        n_planned=len(record.seeds),
+        n_planned=n_planned_pairs(first, second, record),
         names=(first.name, second.name),
         conditions=_conditions(runs),
         margin=margin,
@@ -251,7 +256,7 @@ def _control_pair(first: Arm, second: Arm, record: SweepRecord, *, metric: str, 
         np.array(list(second.counted(metric).values())),
         margin=record.margins[metrics.base_name(metric)],
         failure_score=record.chance.get(metrics.base_name(metric)),
-        n_planned=len(record.seeds) // 2,
+        n_planned=len(record.planned_seeds(first.runs)) // 2,
         names=(first.name, second.name),
         n_claims=n_claims,
         alpha=CONTROL_ALPHA,
