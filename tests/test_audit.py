@@ -8,6 +8,7 @@ from cases import change
 from worker_calls import fed_wrongly
 
 import frameworks
+from experiments import data
 from experiments.contract.plan import BatchPlan
 from experiments.contract.trace import SAMPLED, EpochTrace, digests, sample
 from experiments.execution.audit import AuditedPlan, PlanNotDone
@@ -121,3 +122,14 @@ def test_a_framework_that_trains_something_else_fails_its_run(in_worker, name, t
         data_fingerprint=digits.fingerprint, data_path=digits_path, folder=tmp_path,
     )  # fmt: skip
     assert dict(in_worker(fed_wrongly, run, frameworks.load, tuple(FAULTS))) == FAULTS
+
+
+@pytest.mark.parametrize("name", ["lightning", "keras"])
+def test_the_batches_that_two_devices_share_are_compared_too(in_worker, name, task, digits, cache, tmp_path):
+    even = dataclasses.replace(digits, x_train=digits.x_train[:1272], y_train=digits.y_train[:1272], fingerprint="even")
+    run = Run(
+        task=change(task, training={"precision": "float64", "batch_size": 64}), framework=name, seed=0, device="cpu",
+        devices=2, data_fingerprint="even", data_path=data.write(even, cache / "prepared"), folder=tmp_path,
+    )  # fmt: skip
+    faults = ("none", "two batches swapped")
+    assert dict(in_worker(fed_wrongly, run, frameworks.load, faults)) == {fault: FAULTS[fault] for fault in faults}
