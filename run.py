@@ -183,4 +183,5 @@ def main() -> ExitCode:
 
 if __name__ == "__main__":
     temporary.use_own_folder()
+    ending.send_lost_signals_again()
     sys.exit(main())

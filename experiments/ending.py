@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
+import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
@@ -36,6 +39,22 @@ def heed_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, terminate)
+
+
+def send_lost_signals_again() -> None:
+    """Have a signal heeded that came while a callback of a library ran: Python drops what is raised there.
+
+    SQLAlchemy has many, for objects that are freed; one Ctrl-C of six was lost in them.
+    """
+
+    def tell(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt | Terminated):
+            number = lost.exc_value.exit_code - 128 if isinstance(lost.exc_value, Terminated) else signal.SIGINT
+            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()  # once the callback has returned
+        else:
+            sys.__unraisablehook__(lost)
+
+    sys.unraisablehook = tell
 
 
 def end(error: BaseException, *, output: Path | None, debug: bool) -> ExitCode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 SQLITE = "sqlite:///"
 TRACKING = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")  # what MLflow opens
@@ -17,8 +18,8 @@ def without_password(text: str, /) -> str:
 
 
 def sqlite_file(uri: str, /) -> Path | None:
-    """The file of a SQLite address; None where the address is another's."""
-    return Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+    """The file of a SQLite address, as SQLAlchemy reads it: %20 is a space; None where the address is another's."""
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])) if uri.startswith(SQLITE) else None
 
 
 def problem_with(uri: str, /, *, setting: str) -> str | None:

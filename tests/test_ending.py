@@ -125,3 +125,31 @@ def test_an_error_while_closing_does_not_hide_the_first(tmp_path, cache, local, 
     monkeypatch.setattr(memory_store, "kill_open_runs", second)
     done = command(*TYPED, cwd=tmp_path, cache=cache)
     assert (done.returncode, done.stderr) == (3, "the first\n")
+
+
+LOST = """
+import os, signal, sys, time
+sys.path.insert(0, {project!r})
+from experiments import ending
+
+class Freed:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{name})
+        time.sleep(0.1)
+
+ending.heed_signals()
+ending.send_lost_signals_again()
+try:
+    Freed()
+    time.sleep(20)
+except (KeyboardInterrupt, ending.Terminated) as error:
+    sys.exit(ending.end(error, output=None, debug=False))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_that_comes_while_an_object_is_freed_is_heeded(name, code):
+    """As SQLAlchemy's are, all the time that runs are recorded."""
+    command = [sys.executable, "-c", LOST.format(project=str(PROJECT), name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "\nStopped. The same command goes on where it stopped.\n")

@@ -72,6 +72,7 @@ def end_in_mid_run(*arguments, cwd, cache, room, signals):
     return running.returncode
 
 
+@pytest.mark.slow
 def test_a_command_that_was_killed_takes_its_workers_with_it_and_the_next_one_leaves_nothing(tmp_path, cache, room):
     shared = shared_memory()
     code = end_in_mid_run(*REFEREE, cwd=tmp_path, cache=cache, room=room, signals=[signal.SIGKILL])

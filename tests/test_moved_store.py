@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 import pytest
@@ -30,7 +31,11 @@ def project(local, cache, tmp_path_factory, empty_database):
 @pytest.fixture
 def copy(project, tmp_path):
     """A copy of it, elsewhere."""
-    return Path(shutil.copytree(project, tmp_path / "a copy%20of it"))
+    return Path(shutil.copytree(project, tmp_path / "a copy of it"))
+
+
+def opened(folder):
+    return Store(f"sqlite:///{quote(str(folder))}/mlflow.db")
 
 
 def files_of(folder):
@@ -39,13 +44,13 @@ def files_of(folder):
 
 def run_ids(folder):
     """Identifiers of the runs by seed; opening the store mends it, as any command does."""
-    client = Store(f"sqlite:///{folder}/mlflow.db").client
+    client = opened(folder).client
     runs = client.search_runs([client.get_experiment_by_name("digits_mlp").experiment_id], "tags.`tandem.kind` = 'run'")
     return {int(run.data.params["seed"]): run.info.run_id for run in runs[::-1]}
 
 
 def scores(folder):
-    store = Store(f"sqlite:///{folder}/mlflow.db")
+    store = opened(folder)
     experiment_id = store.experiment("digits_mlp", description="")
     runs = store.reader.read_sweep(store.reader.find_sweep(experiment_id, "latest")).runs
     return {
@@ -82,10 +87,11 @@ def test_a_project_that_was_moved_is_found_and_its_old_place_left_alone(project,
     assert not copy.exists()
 
 
-def test_a_copy_that_was_never_opened_writes_into_its_own_folder(project, copy):
+def test_a_copy_that_was_never_opened_writes_into_its_own_folder(project, copy, tmp_path):
+    copy = copy.rename(tmp_path / "100%25 'its' own")
     before = files_of(project / "mlruns")
     run_id = run_ids(copy)[0]
-    store = Store(f"sqlite:///{copy}/mlflow.db")
+    store = opened(copy)
     _point_back(copy, project)  # as a command leaves it that works in the other place, mounted here and there
     store.files.write(run_id, "note.txt", "written here")
     assert (artifacts(copy, run_id) / "note.txt").read_text() == "written here"
@@ -117,7 +123,7 @@ def test_what_is_missing_is_named_and_trained_again_by_the_same_command(project,
     content = bytearray(logits.read_bytes())
     content[len(content) // 2] ^= 1
     logits.write_bytes(content)
-    Store(f"sqlite:///{copy}/mlflow.db").client.delete_run(ids[3])
+    opened(copy).client.delete_run(ids[3])
     lost = {
         0: f"(run {ids[0]}): config.yaml is missing from {artifacts(copy, ids[0])}",
         1: f"(run {ids[1]}): test_logits.npz is missing from {artifacts(copy, ids[1])}",
