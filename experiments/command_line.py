@@ -168,6 +168,8 @@ def _read_word(word: str, *, text: Collection[str], groups: Mapping[str, Collect
         read = parse(f"{head}={value}")
     if takes_text and (read is None or not _is_text(read, is_group=key in groups)):
         read = parse(f"{head}={quoted(value)}")
+    if read is not None and key in groups and head.startswith("+") and not isinstance(read.value(), dict):
+        raise SettingsError(f"{head}: is chosen already; leave the plus out to choose another: {key}={value}")
     if read is None:
         form = f"{head}={quoted(value)}"
         raise SettingsError(
@@ -253,9 +255,10 @@ def _check_lists(line: Line) -> None:
     mode = line.last("hydra.mode")
     if mode not in (None, "RUN", "MULTIRUN"):
         raise SettingsError(f"hydra.mode: {unknown_name(mode, ('RUN', 'MULTIRUN'))}")
-    wants_one = (
-        (line.options.cfg and "--cfg") or (line.options.info and "--info") or (mode == "RUN" and "hydra.mode=RUN")
-    )
+    if line.last("hydra.verbose") not in (None, "True", "False"):
+        raise SettingsError(f"hydra.verbose: must be true or false, but got {line.last('hydra.verbose')!r}")
+    told = {"--cfg": line.options.cfg, "--info": line.options.info, "--help": line.options.help}
+    wants_one = next((name for name, is_given in {**told, "hydra.mode=RUN": mode == "RUN"}.items() if is_given), "")
     if wants_one and line.lists:
         word = line.lists[0]
         raise SettingsError(

@@ -171,7 +171,8 @@ def _known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
         for path in folder.glob(pattern)
     ]
     for path, group in stated:
-        prefix = ".".join(group) + "." if group and group[0] != "experiment" else ""
+        is_global = "@package _global_" in path.read_text(encoding="utf-8", errors="replace")
+        prefix = ".".join(group) + "." if group and not is_global else ""
         try:
             if not path.is_relative_to(folders[-1]):  # which is conf/
                 config_files.check(path)
