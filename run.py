@@ -65,6 +65,24 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
     """
     line = command_line.read(typed[1:], text=settings.text_keys(), groups=composition.groups_of([CONF]))
     folders = composition.config_folders(line, conf=CONF)
+    _compose(typed, line, folders=folders)
+    if line.prints:
+        sys.exit(ExitCode.ALL_GOOD)
+    if not COLLECTED:
+        raise SettingsError(
+            f"{' '.join(line.lists)}: matches nothing, so that there is nothing to run; --help names the choices"
+        )
+    for _, choices, _ in COLLECTED:
+        composition.check_choices(choices, folders=folders)
+    names = tuple(frameworks.FRAMEWORKS)
+    return [
+        settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
+        for config, choices, overrides in COLLECTED
+    ]
+
+
+def _compose(typed: Sequence[str], line: command_line.Line, *, folders: Sequence[Path]) -> None:
+    """Have Hydra compose what was typed into COLLECTED, or print what is asked for; say its refusals in our words."""
     # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
     Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
     config_files.check_what_hydra_reads(conf=CONF)
@@ -73,7 +91,7 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
     try:
         sys.argv = [*typed[:1], *composition.with_search_path(line, conf=CONF)]
         collect()
-    except SettingsError:
+    except (SettingsError, MemoryError):
         raise
     except OSError as error:
         if isinstance(error, HydraException):
@@ -90,19 +108,6 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
         os.environ.pop("HYDRA_FULL_ERROR")
         if own_full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = own_full_error
-    if line.prints:
-        sys.exit(ExitCode.ALL_GOOD)
-    if not COLLECTED:
-        raise SettingsError(
-            f"{' '.join(line.lists)}: matches nothing, so that there is nothing to run; --help names what"
-        )
-    for _, choices, _ in COLLECTED:
-        composition.check_choices(choices, folders=folders)
-    names = tuple(frameworks.FRAMEWORKS)
-    return [
-        settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
-        for config, choices, overrides in COLLECTED
-    ]
 
 
 def carry_out(jobs: list[Job], *, command: str) -> ExitCode:

@@ -126,7 +126,7 @@ REFUSED = {
     "optimizer=[adam,sgd]": "takes the name of one choice; a list of runs is optimizer=ONE,OTHER",
     "optimizer=null": "takes the name of one choice",
     "+seed=1": r"\+seed: is there already; leave the plus out to change it: seed=VALUE",
-    "+optimizer=sgd": r"\\+optimizer: is chosen already; leave the plus out to choose another: optimizer=sgd",
+    "+optimizer=sgd": r"\+optimizer: is chosen already; leave the plus out to choose another: optimizer=sgd",
     "++experiment=xor": "is chosen already",
     "hydra.verbose=3": "hydra.verbose: must be true or false, but got '3'",
     "--help seed=1,2": "seed=1,2: --help takes one config",
