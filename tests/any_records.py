@@ -217,3 +217,16 @@ def plain_sweep(runs, *, class_names=(), margin=0.01, factor="framework"):
         margins={"accuracy": margin, "loss": 0.02, "time_ratio": 0.05}, chance={"accuracy": 0.1, "loss": 2.3},
         comparison={"name": "x", "factor": factor, "baseline": None},
     )  # fmt: skip
+
+
+def plain_study(losses):
+    """A study whose trials ended with these losses; all of them are among the best."""
+    return StudyRecord(
+        name="s", arm="keras", framework="keras", space={}, objectives=(("val/loss", "minimize"),),
+        sampler="TPESampler", pruner="NopPruner", importances={}, best=tuple(range(len(losses))),
+        trials=tuple(
+            TrialRecord(number=number, state="COMPLETE", values={}, scores=(loss,), reported=((1, loss),), began=0.0,
+                        ended=1.0, epochs=1, seconds=1.0, run_id="", reason="")
+            for number, loss in enumerate(losses)
+        ),
+    )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from any_records import MLFLOWS_INFINITY, SENSIBLE, plain_run, plain_sweep, sweeps
+from any_records import MLFLOWS_INFINITY, SENSIBLE, plain_run, plain_study, plain_sweep, sweeps
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from in_memory_store import InMemoryStore
@@ -220,3 +220,14 @@ def test_a_seed_that_was_trained_twice_counts_once_and_it_is_said():
     assert [len(arm.runs) for arm in analysis.arms] == [3, 3]
     assert analysis.verdicts[0].n == 3
     assert "1 run(s) repeat a seed of their arm: of each seed the first one counts" in analysis.warnings
+
+
+@pytest.mark.parametrize("wrong", [MLFLOWS_INFINITY, -1.0, math.nan])
+def test_a_kept_trial_with_a_score_that_cannot_be_has_failed(wrong):
+    """The lowest loss of a minimizing study was -1; a scale of the figures ended at 1.8e308."""
+    study = plain_study([wrong, 0.5])
+    told = analyse(replace(plain_sweep([]), studies=(study,))).record.studies[0]
+    assert [(trial.state, trial.scores) for trial in told.trials] == [("FAIL", ()), ("COMPLETE", (0.5,))]
+    assert told.trials[0].reason.startswith(f"val/loss became {wrong:.6g} at the end")
+    assert told.best == (1,)
+    assert told.trials[0].reported == ()
