@@ -17,7 +17,7 @@ from in_memory_store import InMemoryStore
 from rich.console import Console
 
 from experiments import report
-from experiments.report import files, methods, page
+from experiments.report import files, methods, page, tables
 from experiments.report.analysis import analyse
 
 
@@ -231,3 +231,12 @@ def test_a_kept_trial_with_a_score_that_cannot_be_has_failed(wrong):
     assert told.trials[0].reason.startswith(f"val/loss became {wrong:.6g} at the end")
     assert told.best == (1,)
     assert told.trials[0].reported == ()
+
+
+def test_a_number_of_thirty_digits_is_a_power_of_ten():
+    runs = [plain_run(name, seed, loss=(1 + place * (1 + 0.01 * seed) + 0.1 * seed) * 1e30)
+            for seed in range(3) for place, name in enumerate(("keras", "lightning"))]  # fmt: skip
+    analysis = require_sayable(plain_sweep(runs))
+    assert "| 1.1e+30 ± " in page.note(analysis)
+    assert "keras is better by 1.01e+30 [9.85e+29, 1.03e+30]" in analysis.sentences[0]
+    assert [row[2] for row in tables.ledger(analysis).rows][:3] == ["1e+30", "1.1e+30", "1.2e+30"]
