@@ -305,6 +305,7 @@ def test_a_mistyped_tuned_setting_lists_those_of_the_experiment(tmp_path, cache,
     assert "did you mean digits_mlp-keras? Available: digits_mlp-keras\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_name_is_data_and_its_search_stays_below_output(tmp_path, cache, local):
     name = "../../team/日本\n\u202e'🚀\" x"
     typed = (

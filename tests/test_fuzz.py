@@ -17,7 +17,7 @@ import pytest
 from cases import PROJECT
 from commands import Done, command, in_a_process
 from hydra import compose, initialize_config_dir
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -112,6 +112,10 @@ hostile = given(
 )
 
 
+@example(key="framework", value="$${x}", prefix="")
+@example(key="output", value="[" * 300, prefix="++")
+@example(key="data.path", value="~nobody,x", prefix="")
+@example(key="optimizer.learning_rate", value="1" + "0" * 400, prefix="")
 @hostile
 @few(10)
 def test_hostile_settings_are_told_in_a_sentence(cache, key, value, prefix):
