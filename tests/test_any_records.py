@@ -150,7 +150,7 @@ def test_many_more_records_are_analysed_and_said(record):
 
 
 @pytest.mark.slow
-@settings(QUICK, max_examples=12)
+@settings(QUICK, max_examples=7)
 @given(record=ANY, n_examples=st.sampled_from([1, 2, 40]))
 def test_many_more_records_are_a_report(tmp_path_factory, record, n_examples):
     publish(record, tmp_path_factory.mktemp("report"), n_examples=n_examples)
