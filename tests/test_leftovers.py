@@ -18,7 +18,8 @@ from experiments.execution.executor import LocalExecutor, WorkItem
 
 REFEREE = ("experiment=digits_mlp", "framework=numpy", "training.precision=float64", "seed=0")
 BOTH = ("experiment=digits_mlp", "framework=lightning,keras", "seed=0", "executor.workers=2")
-SEVERAL_DEVICES = ("experiment=digits_mlp", "framework=lightning", "seed=0", "executor.devices=2")
+SEVERAL_DEVICES = ("experiment=digits_mlp", "framework=lightning", "seed=0", "executor.devices=2",
+                   "data.validation_fraction=0.101")  # fmt: skip
 FOR_EVER = ("training.epochs=1000000", "training.evaluate_every=1000000")
 
 
@@ -58,11 +59,15 @@ def wait_until(is_so, *, seconds):
         time.sleep(0.05)
 
 
+def logs_in(folder):
+    return list(folder.glob("outputs/*/*/runs/*/worker.log"))
+
+
 def end_in_mid_run(*arguments, cwd, cache, room, signals):
     """Start the command, send it the signals once every worker trains, return its exit code."""
     n_workers = 2 if "executor.workers=2" in arguments else 1
     with started(*arguments, *FOR_EVER, cwd=cwd, cache=cache) as running:
-        wait_until(lambda: len(list(cwd.glob("outputs/*/*/runs/*/worker.log"))) == n_workers, seconds=300)
+        wait_until(lambda: len(logs_in(cwd)) == n_workers or running.poll() is not None, seconds=300)
         time.sleep(2)
         assert len(processes(room)) >= 3 + n_workers  # it, its resource tracker, its forkserver
         for number in signals:
@@ -170,7 +175,7 @@ def test_a_worker_that_a_scheduler_ends_is_lost_to_the_machine(tmp_path, cache):
     with started(
         "experiment=digits_mlp", "framework=lightning", "seed=0", *FOR_EVER[:1], cwd=tmp_path, cache=cache
     ) as running:
-        wait_until(lambda: list(tmp_path.glob("outputs/*/*/runs/*/worker.log")), seconds=300)
+        wait_until(lambda: logs_in(tmp_path), seconds=300)
         time.sleep(5)
         (worker,) = [each for each in descendants(running.pid) if is_worker(each)]
         os.kill(worker, signal.SIGTERM)
