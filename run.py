@@ -27,7 +27,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 import frameworks
-from experiments import command_line, composition, config_files, ending, settings
+from experiments import command_line, composition, config_files, ending, interruption, settings
 from experiments.data import download
 from experiments.errors import ExitCode, SettingsError, is_no_room
 from experiments.execution import environment, temporary
@@ -175,18 +175,18 @@ def wants_debugging(typed: Sequence[str]) -> bool:
 
 def main() -> ExitCode:
     """Run the command; whatever ends it is told in a sentence."""
-    ending.heed_signals()
+    interruption.heed_signals()
     environment.make_up_for_no_account()
     typed = tuple(sys.argv)
     jobs: list[Job] = []
     try:
         jobs = jobs_from(typed)
         return carry_out(jobs, command=without_password(shlex.join(["python", *typed])))
-    except (Exception, KeyboardInterrupt, ending.Terminated) as error:
+    except (Exception, KeyboardInterrupt, interruption.Terminated) as error:
         return ending.end(error, output=Path(jobs[0].output) if jobs else None, debug=wants_debugging(typed))
 
 
 if __name__ == "__main__":
     temporary.use_own_folder()
-    ending.send_lost_signals_again()
+    interruption.send_lost_signals_again()
     sys.exit(main())

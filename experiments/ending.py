@@ -4,57 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import signal
-import sys
 import tempfile
-import threading
 import time
 import traceback
 from pathlib import Path
 
 from experiments.errors import GOES_ON, DiskFull, ExitCode, TandemError, is_no_room, notice
+from experiments.interruption import Terminated
 from experiments.uris import without_password
 
 PROJECT = Path(__file__).resolve().parents[1]
 FOLDERS = (errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP,
            errno.ENAMETOOLONG, errno.ENOTEMPTY)  # fmt: skip
-
-
-class Terminated(BaseException):
-    """A signal asked the process to end: SIGTERM, as a scheduler sends it, or SIGHUP of a terminal that was closed."""
-
-    def __init__(self, number: int = signal.SIGTERM) -> None:
-        """Keep the signal's number."""
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = ExitCode(128 + number)
-
-
-def heed_signals() -> None:
-    """Have SIGTERM and SIGHUP end the command as Ctrl-C does; what `nohup` has it ignore stays ignored."""
-
-    def terminate(number: int, frame: object) -> None:
-        raise Terminated(number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, terminate)
-
-
-def send_lost_signals_again() -> None:
-    """Have a signal heeded that came while a callback of a library ran: Python drops what is raised there.
-
-    SQLAlchemy has many, for objects that are freed; one Ctrl-C of six was lost in them.
-    """
-
-    def tell(lost: sys.UnraisableHookArgs) -> None:
-        if isinstance(lost.exc_value, KeyboardInterrupt | Terminated):
-            number = lost.exc_value.exit_code - 128 if isinstance(lost.exc_value, Terminated) else signal.SIGINT
-            threading.Timer(0.05, os.kill, (os.getpid(), number)).start()  # once the callback has returned
-        else:
-            sys.__unraisablehook__(lost)
-
-    sys.unraisablehook = tell
 
 
 def end(error: BaseException, *, output: Path | None, debug: bool) -> ExitCode:

@@ -17,6 +17,7 @@ from experiments.execution.progress import Display
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started
 from experiments.execution.worker import train
 from experiments.fingerprint import plain
+from experiments.interruption import whole_write
 from experiments.records import Outcome, StudyRecord, TunedValue
 from experiments.sweep import Sweep
 from experiments.tracking.protocol import SweepStore
@@ -111,7 +112,8 @@ class RunRecorder:
         self._display = Display(self.console, n_runs=n_runs)
 
         def next_item() -> WorkItem | None:
-            following = next_run()
+            with whole_write():
+                following = next_run()
             if following is None:
                 return None
             run, parent_id = following
@@ -122,8 +124,10 @@ class RunRecorder:
 
         with self._display:
             for index, event in executor.run_lazily(next_item):
-                self._handle_event(index, event)
-                if on_event(index, event, self._active[index]):
+                with whole_write():
+                    self._handle_event(index, event)
+                    must_stop = on_event(index, event, self._active[index])
+                if must_stop:
                     executor.stop(index)
 
     def _find_finished(self, runs: Sequence[Run]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from cases import PROJECT
 from commands import command
 
 import run
-from experiments import ending, recording, report
+from experiments import ending, interruption, recording, report
 from experiments.errors import DiskFull, ExitCode, Locked, SettingsError, StoreUnavailable, is_no_room
 
 TYPED = ("experiment=digits_mlp", "framework=numpy", "training.precision=float64", "training.epochs=1", "seed=0")
@@ -46,8 +46,8 @@ def caused(cause):
         (system(errno.EIO), 3, "^The system refused: Input/output error; mend that"),
         (MemoryError(), 3, "^There is not enough memory"),
         (KeyboardInterrupt(), 130, "^\nStopped. The same command goes on where it stopped.\n$"),
-        (ending.Terminated(signal.SIGTERM), 143, "^\nStopped"),
-        (ending.Terminated(signal.SIGHUP), 129, "^\nStopped"),
+        (interruption.Terminated(signal.SIGTERM), 143, "^\nStopped"),
+        (interruption.Terminated(signal.SIGHUP), 129, "^\nStopped"),
     ],
 )
 def test_each_end_has_its_sentence_and_its_code(tmp_path, monkeypatch, capsys, error, code, told):
@@ -85,11 +85,11 @@ def test_a_fault_of_ours_says_so_and_leaves_its_traceback_in_a_file(tmp_path, ca
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_closed_terminal_ends_a_command_as_a_scheduler_does_unless_it_is_ignored(number):
     code = (
-        "import os, signal, sys; from experiments import ending\n"
+        "import os, signal, sys; from experiments import ending, interruption\n"
         "if sys.argv[2:]: signal.signal(int(sys.argv[1]), signal.SIG_IGN)  # as nohup starts it\n"
-        "ending.heed_signals()\n"
+        "interruption.heed_signals()\n"
         "try: os.kill(os.getpid(), int(sys.argv[1])); print('trains on')\n"
-        "except ending.Terminated as error: sys.exit(ending.end(error, output=None, debug=False))\n"
+        "except interruption.Terminated as error: sys.exit(ending.end(error, output=None, debug=False))\n"
     )
     python = [sys.executable, "-c", code, str(int(number))]
     done = subprocess.run(python, cwd=PROJECT, capture_output=True, text=True)
@@ -130,19 +130,19 @@ def test_an_error_while_closing_does_not_hide_the_first(tmp_path, cache, local, 
 LOST = """
 import os, signal, sys, time
 sys.path.insert(0, {project!r})
-from experiments import ending
+from experiments import ending, interruption
 
 class Freed:
     def __del__(self):
         os.kill(os.getpid(), signal.{name})
         time.sleep(0.1)
 
-ending.heed_signals()
-ending.send_lost_signals_again()
+interruption.heed_signals()
+interruption.send_lost_signals_again()
 try:
     Freed()
     time.sleep(20)
-except (KeyboardInterrupt, ending.Terminated) as error:
+except (KeyboardInterrupt, interruption.Terminated) as error:
     sys.exit(ending.end(error, output=None, debug=False))
 """
 
@@ -153,3 +153,37 @@ def test_a_signal_that_comes_while_an_object_is_freed_is_heeded(name, code):
     command = [sys.executable, "-c", LOST.format(project=str(PROJECT), name=name)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, "\nStopped. The same command goes on where it stopped.\n")
+
+
+WRITES = """
+import os, signal, sys, time
+sys.path.insert(0, {project!r})
+from experiments import ending, interruption
+
+interruption.heed_signals()
+interruption.LONGEST_WRITE_SECONDS = {longest}
+try:
+    with interruption.whole_write():
+        with interruption.whole_write():
+            os.kill(os.getpid(), signal.{name})
+            time.sleep(0.3)
+        print("written" if not interruption.is_stopping() else "too early")
+    print("goes on")
+except (KeyboardInterrupt, interruption.Terminated) as error:
+    print("stops" if interruption.is_stopping() else "unknown")
+    sys.exit(ending.end(error, output=None, debug=False))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_that_comes_within_a_write_is_heeded_at_its_end(name, code):
+    """In its middle, it left the database locked for the command itself: two minutes later its run was still open."""
+    text = WRITES.format(project=str(PROJECT), name=name, longest=60)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (code, ["written", "stops"])
+
+
+def test_a_write_that_does_not_end_is_no_reason_to_go_on():
+    text = WRITES.format(project=str(PROJECT), name="SIGTERM", longest=0.1)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()) == (143, ["stops"])

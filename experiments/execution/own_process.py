@@ -55,8 +55,8 @@ from typing import TextIO  # noqa: E402
 
 # What other libraries of this process read: the report's look, the store's place and ways, the command's composition.
 READ_HERE = (
-    "MPLBACKEND", "MATPLOTLIBRC", "MLFLOW_", "_MLFLOW_", "HYDRA_", "SELF_WARNING_AS_ERROR", "OPTUNA_", "NUMPY_", "NPY_",
-    "JOBLIB_", "LOKY_", "FB_",
+    "MPLBACKEND", "MATPLOTLIBRC", "MLFLOW_", "_MLFLOW_", "HYDRA_", "SELF_WARNING_AS_ERROR", "OPTUNA_", "NPY_",
+    "NUMPY_MADVISE_HUGEPAGE", "JOBLIB_", "LOKY_", "FB_",
 )  # fmt: skip
 # Of these, how a store is reached: names, secrets, certificates and patience. `tracking.uri` says which store it is.
 KEPT_HERE = (

@@ -24,6 +24,7 @@ from mlflow.store.db import utils
 
 from experiments.errors import GOES_ON, DiskFull, StoreUnavailable, TandemError, is_no_room, notice
 from experiments.execution.locks import creation_lock
+from experiments.interruption import is_stopping, whole_write
 from experiments.tracking import database, places
 from experiments.uris import sqlite_file, without_password
 
@@ -79,9 +80,9 @@ class PatientClient:
         """
         asked = functools.partial(call, *arguments, **named)
         try:
-            return _wait_for(asked, uri=self._uri, seconds=self._patience, is_open=True)
-        except (StoreUnavailable, KeyboardInterrupt):
-            self._patience = 0.0  # who gave up waiting, or is stopped, waits no second time to close what is open
+            return _wait_for(asked, uri=self._uri, seconds=0.0 if is_stopping() else self._patience, is_open=True)
+        except StoreUnavailable:
+            self._patience = 0.0  # who gave up waiting waits no second time to close what is open
             raise
 
 
@@ -154,7 +155,8 @@ def _wait_for(call: Callable[[], Any], *, uri: str, seconds: float, is_open: boo
     what = f"the tracking store {without_password(uri)} {'does not answer any more' if is_open else 'cannot be opened'}"
     while True:
         try:
-            return call()
+            with whole_write():
+                return call()
         except TandemError:
             raise
         except Exception as error:
