@@ -183,6 +183,8 @@ def _beyond(spec: FrameworkSpec, job: Job, *, devices: int) -> list[str]:
             f"`training.precision` must be {known} for framework={name}, but got {precision}; "
             f"set training.precision={spec.precisions[0]}"
         )
+    if problem := spec.problem_with(job.task):
+        problems.append(problem)
     return problems
 
 

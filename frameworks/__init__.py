@@ -19,7 +19,13 @@ FRAMEWORKS = {
         colour="#D55E00",
         variables=("KERAS_", "TF_", "TENSORFLOW_", "XLA_", "JAX_", "ITEX_"),
     ),
-    "numpy": FrameworkSpec(module="frameworks.numpy.adapter", colour="#009E73", max_devices=1, precisions=("float64",)),
+    "numpy": FrameworkSpec(
+        module="frameworks.numpy.adapter",
+        colour="#009E73",
+        max_devices=1,
+        precisions=("float64",),
+        limits="frameworks.numpy.adapter:refuse_unknown_words",
+    ),
 }
 
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from commands import command
 
 from experiments.contract.plan import FixedPlan
 from experiments.task import (
@@ -513,3 +514,13 @@ def test_a_gpu_is_refused():
 
 def test_versions_name_numpy():
     assert FRAMEWORK.versions() == {"numpy": np.__version__}
+
+
+def test_a_word_that_the_referee_does_not_know_is_refused_before_any_training(tmp_path, cache):
+    typed = ("experiment=digits_mlp", "framework=lightning,numpy", "training.precision=float64", "optimizer=adafactor")
+    done = command(*typed, cwd=tmp_path, cache=cache)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "`framework=numpy` knows the optimizers sgd, adam, but got adafactor\n",
+    )
+    assert not (tmp_path / "mlflow.db").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +118,8 @@ class FrameworkSpec:
         max_devices: How many devices can share one of its runs; None: any number.
         precisions: Those of `training.precision` that it computes in.
         variables: How the variables of the environment begin that it reads; workers do not inherit them.
+        limits: "module:function" that raises ValueError on the first word of a task that it does not know, where that
+            is told without importing the framework; empty where it knows all words.
     """
 
     module: str
@@ -123,6 +127,19 @@ class FrameworkSpec:
     max_devices: int | None = None
     precisions: tuple[Precision, ...] = get_args(Precision)
     variables: tuple[str, ...] = ()
+    limits: str = ""
+
+    def problem_with(self, task: Task) -> str:
+        """What of a task the framework does not know, in a sentence, whatever its precision; empty where nothing."""
+        if not self.limits:
+            return ""
+        module, _, function = self.limits.partition(":")
+        training = dataclasses.replace(task.training, precision=self.precisions[0])
+        try:
+            getattr(importlib.import_module(module), function)(dataclasses.replace(task, training=training))
+        except ValueError as error:
+            return str(error)
+        return ""
 
 
 def require_gpus(devices: int, *, seen: int, by: str) -> None:
