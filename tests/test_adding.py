@@ -78,8 +78,7 @@ def checkout(folder: Path) -> Path:
 
 def python(arguments: list[str], root: Path, asked: str = "") -> str:
     """Output of Python in the copy; only the copy's packages are imported."""
-    path = os.pathsep.join([str(root), str(root / "tests")])
-    environment = os.environ | {"PYTHONPATH": path, "TANDEM_CACHE": str(root / ".cache")}
+    environment = os.environ | {"PYTHONPATH": str(root), "TANDEM_CACHE": str(root / ".cache")}
     done = subprocess.run(
         [sys.executable, *arguments], cwd=root, env=environment, input=asked, capture_output=True, text=True,
         check=False,
@@ -99,6 +98,7 @@ def run(command: str, root: Path) -> str:
 ONE_AFTER_ANOTHER = """
 import json, shlex, sys
 from pathlib import Path
+sys.path.insert(0, "tests")
 from commands import command
 answers = {}
 for line in json.load(sys.stdin):
