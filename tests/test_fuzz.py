@@ -123,7 +123,7 @@ def test_hostile_settings_are_told_in_a_sentence(cache, key, value, prefix):
 
 
 @hostile
-@few(60, slow=True)
+@few(40, slow=True)
 def test_many_hostile_settings_are_told_in_a_sentence(cache, key, value, prefix):
     a_setting_is_told(key, value, prefix=prefix, cache=cache)
 
@@ -236,6 +236,6 @@ def a_broken_store_is_told(searched, damage, pick, *, again, cache):
 
 
 @broken
-@few(6, slow=True)
+@few(3, slow=True)
 def test_broken_stores_are_told_in_a_sentence(searched, cache, damage, pick, again):
     a_broken_store_is_told(searched, damage, pick, again=again, cache=cache)
