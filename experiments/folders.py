@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -13,7 +14,7 @@ from pathlib import Path
 from experiments.errors import SettingsError, is_no_room, notice
 from experiments.execution import own_process
 from experiments.job import Job
-from experiments.uris import problem_with, problem_with_tracking, sqlite_file
+from experiments.uris import problem_with, sqlite_file
 
 ROOM_MIB = 8  # what the smallest run, its report and the store's log of writes take
 
@@ -60,18 +61,17 @@ def require_folders(job: Job, *, cache: Path | None) -> None:
         SettingsError: All that cannot be used, a line each: the setting, the path, the reason, the fix.
         StoreUnavailable: If the file of the tracking store is none.
     """
-    problems = [problem_with_tracking(job.tracking.uri)]
-    folders = [_stated("output", Path(job.output))]
-    folders += _beside_database("tracking.uri", job.tracking.uri)
+    problems = [problem_with(job.tracking.uri, setting="tracking.uri")]
+    databases = {"tracking.uri": job.tracking.uri}
     if job.tuning is not None and job.action == "train":
         problems.append(problem_with(job.tuning.storage, setting="tuning.storage"))
-        folders += _beside_database("tuning.storage", job.tuning.storage)
-        if job.tuning.storage == job.tracking.uri:
+        databases["tuning.storage"] = job.tuning.storage
+        if not any(problems) and _is_same(job.tuning.storage, job.tracking.uri):
             problems.append("`tuning.storage` must not be the database of `tracking.uri`; name another for one of them")
-    if cache is not None:
-        folders.append(_stated("TANDEM_CACHE", cache))
     if not any(problems):
-        problems += [folder.problem() for folder in folders]
+        folders = [_stated("output", Path(job.output)), *itertools.starmap(_beside_database, databases.items())]
+        folders += [_stated("TANDEM_CACHE", cache)] if cache is not None else []
+        problems += [folder.problem() for folder in folders if folder is not None]
     problems.append(_problem_of_temporary_folder())
     if not any(problems) and (file := sqlite_file(job.tracking.uri)):
         from experiments.tracking import database  # sets variables for MLflow, once those of the shell are gone
@@ -83,11 +83,17 @@ def require_folders(job: Job, *, cache: Path | None) -> None:
         raise SettingsError("\n".join(dict.fromkeys(found)))
 
 
-def _beside_database(setting: str, uri: str) -> list[Folder]:
+def _is_same(storage: str, tracking: str) -> bool:
+    file = sqlite_file(storage)
+    return storage == tracking or (file is not None and file == sqlite_file(tracking))
+
+
+def _beside_database(setting: str, uri: str) -> Folder | None:
     file = sqlite_file(uri)
-    fix = f"name another file with {setting}=sqlite:////FOLDER/{file.name}" if file else ""
-    rule = f"`{setting}` must lie in a folder that can be written"
-    return [Folder(rule=rule, path=file.parent, fix=fix)] if file else []
+    if file is None:
+        return None
+    fix = f"name another file with {setting}=sqlite:////FOLDER/{file.name}"
+    return Folder(rule=f"`{setting}` must lie in a folder that can be written", path=file.parent, fix=fix)
 
 
 def _stated(setting: str, path: Path) -> Folder:

@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from cases import PROJECT
 from conftest import EXECUTOR
-from worker_calls import chatter, complain, die, environment, fill_the_disk, run_out_of_memory, say, sleep
+from worker_calls import (
+    chatter,
+    complain,
+    die,
+    environment,
+    fill_the_disk,
+    lose_its_folder,
+    run_out_of_memory,
+    say,
+    sleep,
+)
 
 from experiments.errors import DiskFull, SettingsError
 from experiments.execution import devices
@@ -53,6 +63,12 @@ def test_a_killed_worker_is_one_failure_and_the_others_go_on(local, tmp_path):
     assert "killed by SIGKILL; the system may have run out of memory" in by_index(events, 0)[1].reason
     assert by_index(events, 1) == ["fine", Completed()]
     assert "killed by SIGTERM" in by_index(events, 2)[1].reason
+
+
+def test_a_folder_that_is_removed_is_no_failure_of_the_run(local, tmp_path):
+    (event,) = [event for _, event in local.run(items(tmp_path / "run", (lose_its_folder,)))]
+    assert event.killed
+    assert event.reason.startswith(f"its folder {tmp_path}/run was removed (FileNotFoundError: ")
 
 
 def test_running_out_of_memory_is_named(local, tmp_path):

@@ -9,18 +9,20 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import cases
 import pytest
 from cases import PROJECT
 from commands import command, refuse_to_start
 from conftest import EXECUTOR
+from sqlalchemy import create_engine, text
 
 from experiments import data, folders
 from experiments.data import download
 from experiments.errors import DiskFull, SettingsError, StoreUnavailable
 from experiments.execution import environment
-from experiments.uris import problem_with_tracking, without_password
+from experiments.uris import problem_with, sqlite_file, without_password
 
 
 @pytest.fixture
@@ -110,7 +112,7 @@ def test_without_a_home_data_are_kept_in_the_output(tmp_path, monkeypatch, capsy
         ("sqlite://", "must be a database that is kept in a file"),
         ("sqlite:///", "must be a database that is kept in a file"),
         ("sqlite:///:memory:", "must be a database that is kept in a file"),
-        ("sqlite:////tmp", "must be a file, but got 'sqlite:////tmp'; say tracking.uri=sqlite:////tmp/tracking.db"),
+        ("sqlite:////tmp", "must be a file, but got 'sqlite:////tmp'; say tracking.uri=sqlite:////tmp/mlflow.db"),
         ("sqlite:///~/x.db", "must be the whole path .* only a shell reads ~, .* say tracking.uri=sqlite:////.*/x.db"),
     ],
 )
@@ -119,9 +121,69 @@ def test_an_address_that_cannot_be_is_refused_with_one_that_can(job, uri, told):
         folders.require_folders(with_uri(job, uri), cache=None)
 
 
+@pytest.mark.parametrize("setting", ["tracking.uri", "tuning.storage"])
+@pytest.mark.parametrize(
+    ("uri", "rule", "file"),
+    [
+        ("sqlite+pysqlite:///a/m.db", "written as sqlite:///FILE", "a/m.db"),
+        ("SQLite:////a/m%20n.db", "written as sqlite:///FILE", "/a/m%20n.db"),
+        ("sqlite:///file:m.db", "the path of a file", "m.db"),
+        ("sqlite:///file:m.db?mode=ro&uri=true", "the path of a file", "m.db"),
+        ("sqlite:///m.db?mode=memory&uri=true", "the path of a file", "m.db"),
+        ("sqlite:///m.db?timeout=soon", "the path of a file", "m.db"),
+        ("sqlite:m.db", "a database that is kept in a file", None),
+        ("sqlite://m.db", "a database that is kept in a file", None),
+        ("sqlite:///a%00b.db", "a database that is kept in a file", None),
+    ],
+)
+def test_a_file_of_sqlite_is_written_in_one_way(setting, uri, rule, file):
+    told = str(problem_with(uri, setting=setting))
+    default = {"tracking.uri": "mlflow.db", "tuning.storage": "optuna.db"}[setting]
+    assert told.startswith(f"`{setting}` must be {rule}")
+    assert told.endswith(f"; say {setting}=sqlite:///{file or default}")
+    assert problem_with(f"sqlite:///{file or default}", setting=setting) is None
+
+
+def test_an_address_that_cannot_be_makes_nothing(tmp_path, cache):
+    uri = "sqlite:///file:sub/m.db?uri=true"
+    typed = ("experiment=digits_mlp", "tuning=learning_rate", "output=made", f"tracking.uri={uri}")
+    done = command(*typed, f"tuning.storage={uri}", cwd=tmp_path, cache=cache)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [line[:16] for line in done.stderr.splitlines()] == ["`tracking.uri` m", "`tuning.storage`"]
+    assert not list(tmp_path.glob("*sub*"))
+
+
+@pytest.mark.parametrize("storage", ["optuna.db", "http://h:5", "redis://h", "databricks"])
+def test_a_storage_that_optuna_does_not_open_is_refused(storage):
+    told = str(problem_with(storage, setting="tuning.storage"))
+    assert told.startswith("`tuning.storage` must begin with sqlite:///, postgresql://")
+    assert told.endswith("; for instance tuning.storage=sqlite:///optuna.db")
+
+
+@pytest.mark.parametrize("path", ["m.db", "./m.db", "a/../m.db", "{0}/m.db", "{0}//m.db", "link/../m.db", "one%20m.db"])
+def test_every_way_to_write_a_file_means_the_one_that_sqlite_opens(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("deep/er")
+    (tmp_path / "one m.db").symlink_to("m.db")
+    uri = f"sqlite:///{path.format(tmp_path)}"
+    engine = create_engine(uri)
+    with engine.connect() as connection:
+        (opened,) = connection.execute(text("SELECT file FROM pragma_database_list")).scalars()
+    engine.dispose()
+    assert sqlite_file(uri) == Path(opened) == tmp_path / "m.db"
+
+
+def test_one_database_is_not_both_store_and_storage(job, tmp_path):
+    (tmp_path / "link.db").symlink_to("mlflow.db")
+    tuning = SimpleNamespace(storage=f"sqlite:///{tmp_path}/link.db")
+    with pytest.raises(SettingsError, match="^`tuning.storage` must not be the database of `tracking.uri`"):
+        folders.require_folders(dataclasses.replace(job, tuning=tuning), cache=None)
+
+
 @pytest.mark.parametrize("uri", ["sqlite:///x.db?timeout=9", "http://h:5", "postgresql+psycopg2://u@h/d", "databricks"])
 def test_an_address_that_may_be_is_left_to_mlflow(uri):
-    assert problem_with_tracking(uri) is None
+    assert problem_with(uri, setting="tracking.uri") is None
 
 
 def test_a_file_that_is_no_database_is_said_before_data_are_read(job, tmp_path):

@@ -10,7 +10,9 @@ import mlflow
 import pytest
 from commands import command
 
-from experiments.errors import NotKept
+from experiments.errors import Locked, NotKept
+from experiments.execution import locks
+from experiments.execution.locks import Owner
 from experiments.tracking.store import Store
 
 REFEREE = ("experiment=digits_mlp", "framework=numpy", "training.precision=float64", "training.epochs=1")
@@ -204,3 +206,21 @@ def test_a_place_that_somebody_chose_is_left_alone(store, tmp_path):
     assert places == [f"{chosen}/{run_ids[0]}/artifacts", f"{others}/{run_ids[1]}/artifacts"]
     opened.files.write(run_ids[0], "note.txt", "a note")
     assert (tmp_path / "big disk" / "results" / run_ids[0] / "artifacts" / "note.txt").exists()
+
+
+def test_folders_that_link_one_database_share_its_locks_and_its_files(store, tmp_path, monkeypatch):
+    links = [tmp_path / name / "mlflow.db" for name in ("one", "other")]
+    for link in links:
+        link.parent.mkdir()
+        link.symlink_to("../mlflow.db")
+    one, other = (f"sqlite:///{link}" for link in links)
+    owner = Owner.this_process(one)
+    assert owner.mark == Owner.this_process(other).mark != 0
+    monkeypatch.setattr(locks, "LOCK_SECONDS", 0.2)
+    with locks.creation_lock(one), pytest.raises(Locked), locks.creation_lock(other):
+        pytest.fail("two hold one lock")
+    opened = Store(one)
+    run_id = opened.client.create_run(opened.experiment("e", description="")).info.run_id
+    Store(other).files.write(run_id, "note.txt", "beside the database itself")
+    assert (tmp_path / "mlruns" / "e" / run_id / "artifacts" / "note.txt").exists()
+    assert [list(link.parent.iterdir()) for link in links] == [[link] for link in links]

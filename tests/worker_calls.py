@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -167,6 +168,12 @@ def fill_the_disk(emit):
             full.write("x")
     except OSError as error:
         raise RuntimeError(f"write failed: {error.strerror}") from None
+
+
+def lose_its_folder(emit):
+    log = Path("/proc/self/fd/1").readlink()
+    shutil.rmtree(log.parent)
+    (log.parent / "model.npz").write_bytes(b"")
 
 
 def sleep(seconds, emit):

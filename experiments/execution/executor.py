@@ -272,6 +272,8 @@ def _as_event(error: BaseException, *, folder: Path) -> Failed | DiskFull:
     with contextlib.suppress(OSError):
         if is_no_room(error) or shutil.disk_usage(folder).free < 2**16:
             return DiskFull.because_of(error, place=folder)
+    if not (folder.exists() or os.fstat(1).st_nlink):  # the log that was made in it has no name any more
+        return Failed(reason=f"its folder {folder} was removed ({_in_one_line(error)})", killed=True)
     return Failed(reason=_in_one_line(error), killed=False)
 
 

@@ -194,7 +194,7 @@ def _own_mark(uri: str) -> int:
     path = sqlite_file(uri)
     if path is None:
         return 0
-    key = (os.getpid(), path.resolve())
+    key = (os.getpid(), path)
     if key not in _own_bytes:
         mark = 1 + secrets.randbelow(2**62)
         with contextlib.suppress(OSError):
@@ -214,7 +214,7 @@ def _is_held(uri: str, mark: int) -> bool | None:
         return None
     if mark == own:
         return True
-    descriptor, _ = _own_bytes[(os.getpid(), path.resolve())]
+    descriptor, _ = _own_bytes[(os.getpid(), path)]
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, mark)
     except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: another process has it

@@ -31,6 +31,7 @@ from experiments.uris import sqlite_file, without_password
 schema: Any = utils  # without types
 logging.getLogger("mlflow").setLevel(logging.WARNING)
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # it logs tracebacks of what it raises anyway
+logging.getLogger("mlflow.utils.databricks_utils").setLevel(logging.CRITICAL)  # likewise
 logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 schema.MAX_RETRY_COUNT = 2  # MLflow's own 10 wait for 102 s, whatever is wrong
 

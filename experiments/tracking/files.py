@@ -34,7 +34,7 @@ class Files:
         """Of an open client."""
         self.client = client
         database = sqlite_file(client.tracking_uri)
-        self.folder = database and database.resolve().parent
+        self.folder = database and database.parent
         self._repositories: dict[str, Any] = {}
 
     def place(self, run: Run) -> str:

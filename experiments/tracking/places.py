@@ -20,7 +20,6 @@ def mend(database: Path, *, mark: str) -> str:
 
     Only experiments that hold runs with the tag `mark`, or none yet, and lie in a folder `mlruns`; in one transaction.
     """
-    database = database.resolve()
     with contextlib.closing(sqlite3.connect(database, timeout=20)) as connection, connection:
         located = connection.execute(
             "SELECT experiment_id, artifact_location FROM experiments WHERE experiment_id != 0"  # MLflow's default
