@@ -76,7 +76,7 @@ def test_batch_normalization_with_a_variance_is_not(x, overrides):
     [
         (ROWS * np.float32(1e18), None, [], r"squares of gradients are in float32, but reaches \d.*e\+18; divide"),
         (ROWS * 1e5, np.full((40, 1), 1e15, np.float32), VALUES, r"`y_train` must be small .* but reaches 1e\+15"),
-        (ROWS, None, ["optimizer.epsilon=1e-40"], "`optimizer.epsilon` must be 0 or at least 1e-30 .*but got 1e-40"),
+        (ROWS, None, ["optimizer.epsilon=1e-40"], "`optimizer.epsilon` must be 0 or at least 7.8e-17 .*but got 1e-40"),
         (ROWS, None, ["training.class_weights=[1e-40,1]"], "`training.class_weights` must be 0 or at least 1e-30"),
         (
             ROWS,
@@ -89,6 +89,44 @@ def test_batch_normalization_with_a_variance_is_not(x, overrides):
 def test_numbers_that_float32_arithmetic_loses_are_refused(x, y, overrides, found):
     said = "\n".join(problems(x, *overrides, y=y))
     assert re.search(found, said), said
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "least"),
+    [
+        (["optimizer=adam"], "optimizer.epsilon", 7.8e-17),
+        (["optimizer=adam", "optimizer.beta2=0.99999"], "optimizer.epsilon", 7.8e-16),
+        (["optimizer=adamw"], "optimizer.epsilon", 7.8e-17),
+        (["optimizer=nadam"], "optimizer.epsilon", 7.8e-17),
+        (["optimizer=rmsprop"], "optimizer.epsilon", 7.8e-17),
+        (["optimizer=rmsprop_centered", "optimizer.rho=0.9999"], "optimizer.epsilon", 2.5e-16),
+        (["optimizer=adagrad"], "optimizer.epsilon", 7.8e-17),
+        (["optimizer=adadelta", "optimizer.rho=0.999999"], "optimizer.epsilon", 6e-30),  # inside the root
+        (["optimizer=adadelta"], "optimizer.epsilon", 1e-30),
+        (["optimizer=adamax"], "optimizer.epsilon", 1e-30),  # squares nothing
+        (["optimizer=muon"], "optimizer.epsilon", 1e-13),
+        (["optimizer=adafactor"], "optimizer.epsilon1", 1e-15),
+        (["optimizer=adafactor", "regularization.clip.kind=value"], "regularization.clip.limit", 1e-7),
+        (["optimizer=sgd", "regularization.clip.kind=norm"], "regularization.clip.limit", 1e-13),
+        (["optimizer=sgd", "regularization.clip.kind=value"], "regularization.clip.limit", 1e-30),
+    ],
+)
+def test_what_would_not_hide_that_float32_loses_small_squares_is_refused(overrides, key, least):
+    rule = f"`{key}` must be 0 or at least {least:g} in size in float32"
+    assert problems(ROWS, *overrides) == []
+    assert [each.split(", but")[0] for each in problems(ROWS, *overrides, f"{key}={0.9 * least}")] == [rule]
+    assert problems(ROWS, *overrides, f"{key}={least}") == []
+    assert problems(ROWS, *overrides, f"{key}={0.9 * least}", precision="float64") == []
+
+
+def test_examples_whose_squares_float32_loses_are_refused():
+    tiny, target = ROWS * np.float32(1e-9), np.full((40, 1), 1e-13, np.float32)
+    factored, squared = problems(tiny, "optimizer=adafactor", *VALUES, y=target)[::-1]
+    assert "`x_train` must be all 0 or reach 1e-07 in size for optimizer=adafactor in float32" in factored
+    assert "`y_train` must be all 0 or reach 1e-12 in size for training.loss=mean_squared_error" in squared
+    assert problems(tiny, "optimizer=adafactor", *VALUES, y=target, precision="float64") == []
+    assert problems(tiny, "optimizer=adam", "optimizer.epsilon=1e-16") == []
+    assert problems(ROWS * 0, "optimizer=adafactor", *VALUES, y=target * 0) == []
 
 
 def test_float64_takes_them():
