@@ -189,4 +189,4 @@ def main() -> ExitCode:
 if __name__ == "__main__":
     temporary.use_own_folder()
     interruption.send_lost_signals_again()
-    sys.exit(main())
+    own_process.leave_with(main)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from cases import PROJECT
 from commands import RUN, command
+from read_variables import read_by
 
 from experiments.execution import environment, own_process
+from experiments.execution.worker_environment import KEPT
 from experiments.report.figures.style import STYLE, styled
 
 REFEREE = ("experiment=digits_mlp", "framework=numpy", "training.precision=float64", "training.epochs=1", "seed=0")
@@ -41,7 +43,20 @@ SHELL = {
     "PYTHONWARNINGS": "error",
     "PYTHONHASHSEED": "7",
     "PYTHONSAFEPATH": "1",
+    "PYTHONINSPECT": "1",
+    "OTEL_PROPAGATORS": "tracecontext,baggage,b3",
+    "OTEL_PYTHON_CONTEXT": "no such",
+    "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "cpp",
+    "SOURCE_DATE_EPOCH": "no such",
 }
+# The libraries of this process: whatever variable they may read says nonsense, but for those that are meant for it.
+LIBRARIES = (
+    "PIL", "alembic", "fastapi", "fontTools", "google.protobuf", "hydra", "joblib", "matplotlib", "mlflow", "numpy",
+    "omegaconf", "opentelemetry.context", "opentelemetry.environment_variables", "opentelemetry.propagate",
+    "opentelemetry.trace", "pandas", "pyarrow", "pydantic", "requests", "rich", "scipy", "sklearn", "sqlalchemy",
+    "starlette", "tqdm", "urllib3",
+)  # fmt: skip
+MEANT = (*own_process.KEPT_HERE, *KEPT, "LD_", "DYLD_", "PYTHON", "__PYVENV_LAUNCHER__")
 SHADOWS = ("random", "signal", "pathlib", "numpy", "hydra", "matplotlib", "mlflow", "keras", "experiments/__init__")
 
 
@@ -52,6 +67,26 @@ def kept(tmp_path_factory, cache, local):
     assert command(*REFEREE, cwd=folder, cache=cache).returncode == 0
     assert command(*REFEREE, "action=report", cwd=folder, cache=cache).returncode == 0
     return folder, taken(folder)
+
+
+@pytest.mark.parametrize("options", ["-Xdev", "-b", "-bb", "-Werror", "-Xdev -bb -W error", "-I", "-E -s -OO"])
+def test_workers_are_started_whatever_options_python_has(options):
+    """What is asked of the whole process stays; no option makes a warning an error, in it or in workers."""
+    started = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from experiments.execution import own_process\n"
+        "import multiprocessing.forkserver, multiprocessing.util, warnings\n"
+        "multiprocessing.forkserver.ensure_running()\n"
+        "print(multiprocessing.util._args_from_interpreter_flags())\n"
+        "warnings.warn('harmless')\n"
+    )
+    shell = os.environ | {"PYTHONWARNINGS": "error"}
+    done = subprocess.run(
+        [sys.executable, *options.split(), "-c", started],
+        env=shell, timeout=60, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "-W" not in done.stdout
 
 
 def taken(folder):
@@ -88,12 +123,16 @@ def test_neither_variables_nor_folders_nor_an_ascii_log_change_a_report(kept, tm
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(RC)
     (home / ".netrc").write_text("machine")
-    shell = SHELL | {"MATPLOTLIBRC": str(tmp_path / "rc"), "PYTHONPATH": f".:{tmp_path}:", "HOME": str(home)}
+    read = {name for library in LIBRARIES for name in read_by(library) if name.isupper() and "_" in name}
+    assert read > {"OTEL_PROPAGATORS", "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "SOURCE_DATE_EPOCH"}
+    nonsense = {name: "no such" for name in read if not name.startswith(MEANT)}
+    shell = nonsense | SHELL | {"MATPLOTLIBRC": str(tmp_path / "rc"), "PYTHONPATH": f".:{tmp_path}:", "HOME": str(home)}
     with (tmp_path / "log").open("wb") as log:
         done = report_again(folder, cwd=tmp_path, cache=cache, env=shell, stdout=log, stderr=subprocess.STDOUT)
     said = (tmp_path / "log").read_text(encoding="ascii")
     assert done.returncode == 0, said
     assert "mean ? half-width" in said
+    assert "Traceback" not in said
     assert "Downloading" not in said  # our own settings of MLFLOW_* hold
     assert taken(folder) == clean
 

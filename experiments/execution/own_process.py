@@ -41,7 +41,10 @@ def _forget_warning_options() -> None:
         return
     import warnings
 
-    sys.warnoptions.clear()
+    told = {"default"} if sys.flags.dev_mode else set()
+    if sys.flags.bytes_warning:
+        told.add("error::BytesWarning" if sys.flags.bytes_warning > 1 else "default::BytesWarning")
+    sys.warnoptions[:] = told  # `subprocess` takes those of -X dev and -b away again
     warnings.resetwarnings()
     for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
         warnings.simplefilter("ignore", category)
@@ -50,13 +53,17 @@ def _forget_warning_options() -> None:
 _look_there_last()
 _forget_warning_options()
 
-from collections.abc import Mapping  # noqa: E402
-from typing import TextIO  # noqa: E402
+import atexit  # noqa: E402
+from collections.abc import Callable, Mapping  # noqa: E402
+from typing import NoReturn, TextIO  # noqa: E402
 
-# What other libraries of this process read: the report's look, the store's place and ways, the command's composition.
+# What libraries of this process read: the report's look, the store's place and ways, the command's composition. Not
+# all others are left out: configs may name any by `oc.env`, and drivers of stores have theirs.
 READ_HERE = (
     "MPLBACKEND", "MATPLOTLIBRC", "MLFLOW_", "_MLFLOW_", "HYDRA_", "SELF_WARNING_AS_ERROR", "OPTUNA_", "NPY_",
-    "NUMPY_MADVISE_HUGEPAGE", "JOBLIB_", "LOKY_", "FB_",
+    "NUMPY_MADVISE_HUGEPAGE", "JOBLIB_", "LOKY_", "FB_", "ARROW_", "FASTAPI_",
+    "FONTTOOLS_", "MPL_", "OTEL_", "PANDAS_", "PILLOW_", "PROTOCOL_BUFFERS_", "PYARROW_", "PYDANTIC_",
+    "REQUIRE_SQLALCHEMY_", "SCIPY_", "SKLEARN_", "SOURCE_DATE_EPOCH", "TEMPORARILY_DISABLE_PROTOBUF_", "TQDM_",
 )  # fmt: skip
 # Of these, how a store is reached: names, secrets, certificates and patience. `tracking.uri` says which store it is.
 KEPT_HERE = (
@@ -90,6 +97,20 @@ def settle() -> None:
     _open_streams()
     sys.stdout = _Patient.around(sys.stdout, errors="replace")
     sys.stderr = _Patient.around(sys.stderr, errors="backslashreplace")
+
+
+def leave_with(main: Callable[[], int]) -> NoReturn:
+    """Do it and end with its exit code; under `PYTHONINSPECT` or -i Python makes a traceback and 1 of `sys.exit`."""
+    if not sys.flags.inspect:
+        sys.exit(main())
+    try:
+        exit_code = main()
+    except SystemExit as left:
+        exit_code = int(left.code or 0)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _open_streams() -> None:
