@@ -23,6 +23,7 @@ from experiments.execution.environment import PROJECT, facts
 from experiments.execution.executor import LocalExecutor
 from experiments.parity import certify
 from experiments.parity.certificate import Certificate
+from experiments.task import Task
 
 PAIR = ("lightning", "keras")
 VOWELS = ["data=vowels", "training.epochs=40"]
@@ -36,7 +37,7 @@ NETWORKS = {
 OPTIMIZERS = sorted(path.stem for path in (PROJECT / "conf" / "optimizer").glob("*.yaml"))
 
 
-def task_of(*overrides: str) -> settings.Task:
+def task_of(*overrides: str) -> Task:
     """A task on digits, composed from conf/."""
     with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
         config = compose("config", overrides=["experiment=digits_mlp", "network.depth=1", *overrides])
@@ -47,7 +48,7 @@ def task_of(*overrides: str) -> settings.Task:
 
 def rows(executor: LocalExecutor, folder: Path) -> Iterator[str]:
     """One line per network and optimizer."""
-    cache = download.cache_folder()
+    cache = download.cache_folder(otherwise=folder)
     for network, words in NETWORKS.items():
         for optimizer in OPTIMIZERS:
             task = task_of(*words, f"optimizer={optimizer}")

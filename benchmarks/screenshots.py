@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Literal
 
 import mlflow
 from playwright.sync_api import Browser, sync_playwright
@@ -22,7 +23,9 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
 def shoot_report(browser: Browser, path: Path, *, name: str) -> None:
     """First page at 1400 pixels, and the whole page at 400 pixels, light and dark."""
-    for suffix, width, height, scheme in (("", 1400, 1000, "light"), ("-narrow", 400, 900, "dark")):
+    schemes: tuple[tuple[str, int, int, Literal["light", "dark"]], ...]
+    schemes = (("", 1400, 1000, "light"), ("-narrow", 400, 900, "dark"))
+    for suffix, width, height, scheme in schemes:
         page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         page.goto(path.as_uri())
         page.screenshot(path=IMAGES / f"{name}{suffix}.png")
@@ -33,6 +36,7 @@ def shoot_dashboard(browser: Browser, address: str, *, experiment: str) -> None:
     """The runs of the experiment, and the sweep's note and report."""
     client = mlflow.MlflowClient("sqlite:///mlflow.db")
     found = client.get_experiment_by_name(experiment)
+    assert found is not None, f"no sweep of {experiment} is kept here"
     sweep = client.search_runs([found.experiment_id], "tags.`tandem.kind` = 'sweep'")[0]
     base = f"{address}/#/experiments/{found.experiment_id}/runs"
     pages = {"mlflow-runs": base}

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from pathlib import Path
 sys.path[:0] = [{tests!r}, {project!r}]
 import cases, frameworks
 from experiments import data
-from experiments.execution import run
+from experiments.execution import run, worker
 task = cases.task("experiment=mnist_cnn", "training.batch_size=64", "training.epochs=5", precision="float32")
 cache = Path({cache!r})
 path = data.write(data.load(task.data, cache=cache), cache / "prepared")
@@ -36,7 +37,7 @@ one = run.Run(task=task, framework="lightning", seed=0, device="cpu", data_finge
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(2):
-    run.train(one, frameworks.load, lambda event: None)
+    worker.train(one, frameworks.load, lambda event: None)
 """
 
 
@@ -88,7 +89,7 @@ def cost(trials: int = 20) -> None:
 
 
 @contextlib.contextmanager
-def alone(folder: Path):  # noqa: ANN201
+def alone(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """A plain process that has its data and framework, and trains twice once it is told to."""
     text = ALONE.format(tests=str(PROJECT / "tests"), project=str(PROJECT), cache=str(folder), folder=str(folder))
     process = subprocess.Popen(
@@ -103,12 +104,13 @@ def alone(folder: Path):  # noqa: ANN201
 
 def plain_speed_up(folder: Path) -> float:
     """How much sooner two plain, pinned processes end than the same work one after the other."""
-    seconds = {}
+    seconds: dict[int, list[float]] = {}
     for count in (1, 2, 1, 2):
         with contextlib.ExitStack() as stack:
             processes = [stack.enter_context(alone(folder)) for _ in range(count)]
             began = time.perf_counter()
             for process in processes:
+                assert process.stdin is not None
                 process.stdin.write("\n")
                 process.stdin.flush()
             for process in processes:

@@ -22,8 +22,6 @@ from typing import ClassVar
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ROOM_IN_WORDS = (*(os.strerror(number) for number in NO_ROOM), "disk is full")  # the last is SQLite's
-
-
 GOES_ON = "the same command goes on where it stopped"
 
 

@@ -58,11 +58,11 @@ from collections.abc import Callable, Mapping  # noqa: E402
 from typing import NoReturn, TextIO  # noqa: E402
 
 # What libraries of this process read: the report's look, the store's place and ways, the command's composition. Not
-# all others are left out: configs may name any by `oc.env`, and drivers of stores have theirs.
+# all others are left out: drivers of stores have theirs.
 READ_HERE = (
     "MPLBACKEND", "MATPLOTLIBRC", "MLFLOW_", "_MLFLOW_", "HYDRA_", "SELF_WARNING_AS_ERROR", "OPTUNA_", "NPY_",
-    "NUMPY_MADVISE_HUGEPAGE", "JOBLIB_", "LOKY_", "FB_", "ARROW_", "FASTAPI_",
-    "FONTTOOLS_", "MPL_", "OTEL_", "PANDAS_", "PILLOW_", "PROTOCOL_BUFFERS_", "PYARROW_", "PYDANTIC_",
+    "NUMPY_MADVISE_HUGEPAGE", "JOBLIB_", "LOKY_", "FB_", "ARROW_", "FASTAPI_", "FONTTOOLS_", "MPL_", "OTEL_", "PANDAS_",
+    "PILLOW_", "PROTOCOL_BUFFERS_", "PYARROW_", "PYDANTIC_",
     "REQUIRE_SQLALCHEMY_", "SCIPY_", "SKLEARN_", "SOURCE_DATE_EPOCH", "TEMPORARILY_DISABLE_PROTOBUF_", "TQDM_",
 )  # fmt: skip
 # Of these, how a store is reached: names, secrets, certificates and patience. `tracking.uri` says which store it is.

@@ -1,8 +1,8 @@
 """A worker's world is made, not inherited: which variables it gets, and which of the user's are left out.
 
 Frameworks and the libraries below them read variables that change what they compute, on one side only and without a
-word: `KERAS_MAX_EPOCHS=1` lets one train one epoch of ten. So workers get a short list and
-what is stated in `executor.environment`, and nothing else.
+word: `KERAS_MAX_EPOCHS=1` lets one train one epoch of ten. So workers get a short list and what is stated in
+`executor.environment`, and nothing else.
 """
 
 from __future__ import annotations

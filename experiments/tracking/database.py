@@ -9,6 +9,8 @@ from pathlib import Path
 
 from experiments.errors import StoreUnavailable
 
+ANOTHER = "or name another with tracking.uri=sqlite:///FILE"
+
 
 def revision_of(path: Path) -> str | None:
     """The revision of MLflow's schema in a file; None where there is no database yet.
@@ -35,9 +37,6 @@ def revision_of(path: Path) -> str | None:
     if tables and len(revisions) != 1:
         raise StoreUnavailable(f"{_told(path)} is a database of something else than MLflow; {ANOTHER}")
     return str(revisions[0][0]) if revisions else None
-
-
-ANOTHER = "or name another with tracking.uri=sqlite:///FILE"
 
 
 def _told(path: Path) -> str:
