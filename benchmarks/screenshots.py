@@ -2,7 +2,7 @@
 
     python run.py experiment=mnist_cnn seed=range(10) && python -m benchmarks.screenshots mnist_cnn
 
-Needs `pip install -e .[dev]` and chromium (Debian: apt install chromium).
+Needs `pip install .[dev]` and chromium (Debian: apt install chromium).
 """
 
 from __future__ import annotations

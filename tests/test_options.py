@@ -98,7 +98,7 @@ def test_tensorboard_shows_what_mlflow_keeps(local, task, tmp_path, cache, store
 
 def test_tensorboard_that_is_not_installed_is_said_before_anything_starts(task, tmp_path, cache, console, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(SettingsError, match=r'needs tensorboardX.*pip install -e "\.\[tensorboard\]"'):
+    with pytest.raises(SettingsError, match=r'needs tensorboardX.*pip install "\.\[tensorboard\]"'):
         preparation.prepare(
             with_board(task, tmp_path), frameworks=frameworks.FRAMEWORKS, cache=cache, command="a test", console=console
         )

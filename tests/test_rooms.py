@@ -278,11 +278,11 @@ HINTS_IN = ("*.md", "*.toml", "run.py", "docs/*.md", "conf/**/*.yaml", "experime
 def test_no_hint_installs_what_is_somebody_elses():
     paths = {path for pattern in HINTS_IN for path in PROJECT.glob(pattern)}
     texts = {path: path.read_text() for path in paths}
-    assert sum('pip install -e ".[' in text for text in texts.values()) >= 3  # it does read the hints
+    assert sum('pip install ".[' in text for text in texts.values()) >= 3  # it does read the hints
     assert [str(path) for path, text in texts.items() if SOMEBODY_ELSES.search(text)] == []
 
 
 @pytest.mark.parametrize("hint", ["pip install 'tandem[cmaes]'", "pip install tandem", 'pip install "tandem>=0.4"'])
 def test_a_hint_that_installs_what_is_somebody_elses_is_seen(hint):
     assert SOMEBODY_ELSES.search(f"CmaEsSampler needs cmaes; {hint}")
-    assert not SOMEBODY_ELSES.search("cd tandem && pip install -e '.[cmaes]'")
+    assert not SOMEBODY_ELSES.search("cd tandem && pip install '.[cmaes]'")

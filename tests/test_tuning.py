@@ -847,7 +847,7 @@ def test_an_option_that_optuna_does_not_have_is_refused(runs, changes, message):
 
 def test_cma_es_without_its_package_says_what_to_install(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)
-    with pytest.raises(SettingsError, match=r'tuning\.sampler: CmaEsSampler needs .* pip install -e "\.\[cmaes\]"'):
+    with pytest.raises(SettingsError, match=r'tuning\.sampler: CmaEsSampler needs .* pip install "\.\[cmaes\]"'):
         check_search(search(sampler=Sampler(name="CmaEsSampler", seed=0)), runs)
 
 

@@ -30,7 +30,7 @@ class Board:
         if importlib.util.find_spec("tensorboardX") is None:
             raise SettingsError(
                 "`tracking.tensorboard=true` needs tensorboardX, but it is not installed; "
-                'pip install -e ".[tensorboard]", or set tracking.tensorboard=false'
+                'pip install ".[tensorboard]", or set tracking.tensorboard=false'
             )
 
     def log(self, run: str, metrics: Mapping[str, float], *, epoch: int) -> None:

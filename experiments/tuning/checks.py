@@ -86,7 +86,7 @@ def _check_sampler(settings: TuningSettings) -> Iterator[str]:
     if sampler.name == "CmaEsSampler" and importlib.util.find_spec("cmaes") is None:
         yield (
             "tuning.sampler: CmaEsSampler needs the package cmaes, but it is not installed; "
-            'pip install -e ".[cmaes]", or take another sampler'
+            'pip install ".[cmaes]", or take another sampler'
         )
 
 
