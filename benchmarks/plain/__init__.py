@@ -1,0 +1,1 @@
+"""Programs as their users write them by hand: what the harness is measured against."""
