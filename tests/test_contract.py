@@ -82,6 +82,7 @@ def test_fit_takes_every_step_and_tells_every_epoch(trained_once, name, asked, d
     told = trained_once(name, asked)
     steps_per_epoch = -(-len(digits.y_train) // 32)
     assert told["n_steps"] == 2 * steps_per_epoch
+    assert told["n_calls"] == 2 * (-(-steps_per_epoch // 32) if name == "keras" else steps_per_epoch)
     assert [(epoch, losses.shape) for epoch, losses in told["losses"]] == [
         (0, (steps_per_epoch,)),
         (1, (steps_per_epoch,)),

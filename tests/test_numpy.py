@@ -98,8 +98,8 @@ def fit(model, batches, *, learning_rates, batches_per_epoch=1, on_epoch_end=lam
         return on_epoch_end(epoch, losses)
 
     plan = FixedPlan(given=batches, batches_per_epoch=batches_per_epoch, learning_rates=np.array(learning_rates))
-    model.fit(plan, on_step_end=lambda: steps.append(1), on_epoch_end=epoch_ended)
-    return told, len(steps)
+    model.fit(plan, on_step_end=steps.append, on_epoch_end=epoch_ended)
+    return told, sum(steps)
 
 
 # Forward

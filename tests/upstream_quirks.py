@@ -27,29 +27,6 @@ def cast_through_float32(load, emit):
     emit(float(np.array(ops.cast(0.9, "float64"))))
 
 
-def calls_of_on_epoch_end(load, emit):
-    """How often a PyDataset hears of the end of an epoch, in 3 epochs."""
-    load("keras")
-    import keras
-
-    class Batches(keras.utils.PyDataset):
-        calls = 0
-
-        def __len__(self):
-            return 2
-
-        def __getitem__(self, index):
-            return np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
-
-        def on_epoch_end(self):
-            Batches.calls += 1
-
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
-    model.fit(Batches(), epochs=3, verbose=0)
-    emit(Batches.calls)
-
-
 def nan_through_a_fused_relu(load, emit):
     """Whether a network with NaN weights shows it in the output of its graph, and whether oneDNN's kernels compute it.
 

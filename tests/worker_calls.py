@@ -60,9 +60,18 @@ def trained(load, name, task, path, emit, stop_after=None, seed=0, devices=1):
         losses.append((epoch, step_losses))
         return epoch == stop_after
 
-    model.fit(plan_for(task, dataset, seed=seed), on_step_end=lambda: steps.append(1), on_epoch_end=on_epoch_end)
+    model.fit(plan_for(task, dataset, seed=seed), on_step_end=steps.append, on_epoch_end=on_epoch_end)
     logits = model.logits(as_fed(dataset.x_test, task.training.dtype))
-    emit({"losses": losses, "n_steps": len(steps), "before": before, "after": model.weights(), "logits": logits})
+    emit(
+        {
+            "losses": losses,
+            "n_steps": sum(steps),
+            "n_calls": len(steps),
+            "before": before,
+            "after": model.weights(),
+            "logits": logits,
+        }
+    )
 
 
 def stopped_after_first_epoch(load, name, task, path, emit):
@@ -72,7 +81,7 @@ def stopped_after_first_epoch(load, name, task, path, emit):
 def saved(load, name, task, path, folder, emit):
     """Files of a trained, saved model; its logits; the logits of what the framework's own loader makes of the file."""
     model, dataset = _model(load, name, task, path)
-    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=lambda *_: True)
     model.save(Path(folder))
     inputs = dataset.x_test.astype(task.training.dtype)
     expected = model.logits(inputs)
@@ -96,7 +105,7 @@ def saved(load, name, task, path, folder, emit):
 def compiled_graphs(load, name, task, path, emit):
     """How many graphs training compiled: TorchDynamo's count, or whether Keras' step is one for XLA."""
     model, dataset = _model(load, name, task, path)
-    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=lambda *_: True)
     if name == "lightning":
         from torch._dynamo.utils import counters
 
@@ -110,7 +119,7 @@ def traced_steps(load, task, path, emit):
     model, dataset = _model(load, "keras", task, path)
     step, traced = model.model.train_step, []
     model.model.train_step = lambda batch: (traced.append(1), step(batch))[1]
-    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=lambda *_: True)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=lambda *_: True)
     emit(len(traced))
 
 
@@ -195,7 +204,7 @@ def weights_by_step(subject, load, emit):
     model, dataset = subject.build(load)
     plan = dataclasses.replace(parity.first_batches(subject, dataset, n_steps=20), batches_per_epoch=1)
     found = []
-    model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda *_: found.append(model.weights()))
+    model.fit(plan, on_step_end=lambda _: None, on_epoch_end=lambda *_: found.append(model.weights()))
     emit(found)
 
 
@@ -247,7 +256,7 @@ def weights_replaced_on(devices, load, name, task, path, emit):
         model.load_weights(first)
         return False
 
-    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=on_epoch_end)
     emit(losses)
 
 
@@ -263,7 +272,7 @@ def hung_on(devices, load, name, task, path, *seconds_and_emit):
         time.sleep(*seconds or [600])
         return False
 
-    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=on_epoch_end)
 
 
 def overflowed_on(devices, load, task, emit):
@@ -273,7 +282,7 @@ def overflowed_on(devices, load, task, emit):
     given = [(rng.random((32, 12, 12, 2)).astype("float32"), rng.integers(0, 4, 32)) for _ in range(6)]
     given[2][0][1] = 6e4
     plan = FixedPlan(given=given, batches_per_epoch=6, learning_rates=np.full(6, 1e-3))
-    model.fit(plan, on_step_end=lambda: None, on_epoch_end=lambda _, found: losses.append(found))
+    model.fit(plan, on_step_end=lambda _: None, on_epoch_end=lambda _, found: losses.append(found))
     emit((losses[0], model.weights()))
 
 

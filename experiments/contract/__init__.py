@@ -40,12 +40,12 @@ class Model(Protocol):
         self,
         plan: Plan,
         *,
-        on_step_end: Callable[[], None],
+        on_step_end: Callable[[int], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         """Take the plan's batches in the plan's order at the plan's learning rates.
 
-        `on_step_end()` is called after each batch has been queued. `on_epoch_end(epoch, losses)` gets
+        `on_step_end(n)` is called after each n batches, 1 or more, have been queued. `on_epoch_end(epoch, losses)` gets
         the training loss of each batch of epoch 0, 1, ..., penalties not included, shape (batches_per_epoch,);
         training stops once it is true. It may read and replace the weights.
         """

@@ -48,7 +48,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     n_parameters = sum(weight.size for weight in model.weights().values())
     emit(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
     monitor.start_clock()
-    model.fit(plan, on_step_end=monitor.step_ended, on_epoch_end=monitor.epoch_ended)
+    model.fit(plan, on_step_end=monitor.steps_ended, on_epoch_end=monitor.epoch_ended)
     plan.require_done(
         monitor.traces,
         n_losses=monitor.n_losses,
@@ -143,6 +143,14 @@ class _Best:
     weights: Weights
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """Some batches that a framework trained before it told so, and how long they took."""
+
+    n_batches: int
+    seconds: float
+
+
 @dataclass(kw_only=True)
 class _FitMonitor:
     """Listens to one fit: keeps the clock, scores each epoch, emits events."""
@@ -156,11 +164,11 @@ class _FitMonitor:
     last_scores: dict[str, float] = field(default_factory=dict)
     best: _Best | None = None
     epoch_seconds: list[float] = field(default_factory=list)
-    step_seconds: list[list[float]] = field(default_factory=lambda: [[]])
+    calls: list[list[_Call]] = field(default_factory=lambda: [[]])  # of each epoch
     evaluation_seconds: float = 0.0
     logging_seconds: float = 0.0
     _epoch_started: float = 0.0
-    _step_started: float = 0.0
+    _call_started: float = 0.0
     n_losses: list[int] = field(default_factory=list)
     traces: list[EpochTrace] = field(default_factory=list)
     n_batches: int = 0
@@ -172,19 +180,19 @@ class _FitMonitor:
 
     def start_clock(self) -> None:
         self.model.synchronize()
-        self._epoch_started = self._step_started = time.perf_counter()
+        self._epoch_started = self._call_started = time.perf_counter()
 
-    def step_ended(self) -> None:
+    def steps_ended(self, n_batches: int) -> None:
         now = time.perf_counter()
-        self.step_seconds[-1].append(now - self._step_started)
-        self._step_started = now
-        self.n_batches += 1
+        self.calls[-1].append(_Call(n_batches=n_batches, seconds=now - self._call_started))
+        self._call_started = now
+        self.n_batches += n_batches
 
     def epoch_ended(self, epoch: int, losses: Array) -> bool:
         self.model.synchronize()
         ended = time.perf_counter()
         self.epoch_seconds.append(ended - self._epoch_started)
-        self.step_seconds.append([])
+        self.calls.append([])
         self.n_losses.append(len(losses))
         self.traces.append(self.model.trace())
         training = self.run.task.training
@@ -276,13 +284,20 @@ class _FitMonitor:
         return scores | train
 
     def ledger(self) -> dict[str, float]:
-        """Seconds, never merged: the first step holds compilation, the steady step is the median of the others."""
-        steady = [seconds for epoch in self.step_seconds for seconds in epoch[1:]]
-        steady = steady or [seconds for epoch in self.step_seconds[1:] for seconds in epoch]
+        """Seconds, never merged: the first step holds compilation; what is steady comes after it.
+
+        A steady step is the median epoch after the first, divided by its batches, so that a framework which tells of
+        many batches at once is measured as one that tells of each; where there is one epoch, of what it told later.
+        """
+        first = self.calls[0][0]
+        later = [self.calls[0][1:], *self.calls[1:]]
+        told = [call.seconds / call.n_batches for epoch in later for call in epoch for _ in range(call.n_batches)]
+        epochs = [seconds / n for seconds, n in zip(self.epoch_seconds[1:], self.n_losses[1:], strict=True)]
+        steady = statistics.median(epochs or told or [first.seconds / first.n_batches])
         return {
-            "time/first_step": self.step_seconds[0][0],
-            "time/steady_step": statistics.median(steady) if steady else self.step_seconds[0][0],
-            "time/step_spread": _relative_spread(steady),
+            "time/first_step": first.seconds - (first.n_batches - 1) * steady,
+            "time/steady_step": steady,
+            "time/step_spread": _relative_spread(told),
             "time/steady_epoch": statistics.median(self.epoch_seconds[1:] or self.epoch_seconds),
             "time/fit": sum(self.epoch_seconds),
             "time/evaluation": self.evaluation_seconds,

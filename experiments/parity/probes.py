@@ -189,7 +189,7 @@ def free_run(
             early.update(model.weights())
         return False
 
-    model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    model.fit(plan, on_step_end=lambda _: None, on_epoch_end=on_epoch_end)
     if options.keeps_checkpoints:
         write_checkpoints(subject.folder, subject.precision, checkpoints[:-1])
     emit(
@@ -271,7 +271,7 @@ def gradients(subject: Subject, load: Load, emit: Callable[[Any], None]) -> None
 
     model.load_weights(checkpoints[0])
     plan = FixedPlan(given=given, batches_per_epoch=1, learning_rates=np.full(len(given), PROBE_RATE))
-    model.fit(plan, on_step_end=lambda: None, on_epoch_end=on_epoch_end)
+    model.fit(plan, on_step_end=lambda _: None, on_epoch_end=on_epoch_end)
     emit(taken)
 
 

@@ -48,7 +48,7 @@ class KerasModel:
         self,
         plan: Plan,
         *,
-        on_step_end: Callable[[], None],
+        on_step_end: Callable[[int], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         self.record = training.Record()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -16,6 +17,10 @@ from experiments.contract.trace import EpochTrace, Taken, digests, sample
 from experiments.task import Task
 from frameworks.keras import optimizers, replicas, weights
 from frameworks.keras.layers import Penalty
+
+Batch = tuple[Array, ...]
+STEPS_PER_CALL = 32  # batches that one call of the compiled function trains, at most: a call costs a small step's time
+CHUNK_BYTES = 2**21  # of batches that TensorFlow takes from Python at once, about: asking costs time too
 
 
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -90,8 +95,13 @@ class StepLosses(keras.metrics.Metric):
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
     def update_state(self, targets: Any, logits: Any, sample_weight: Any = None) -> None:
-        batch_loss = ops.reshape(self.loss(targets, logits, sample_weight) * self.correction, (1,))
-        self.losses.assign(ops.scatter_update(self.losses, ops.reshape(self.step, (1, 1)), batch_loss))
+        batch_loss = self.loss(targets, logits, sample_weight) * self.correction
+        if tf.distribute.in_cross_replica_context():
+            return  # before the first step Keras looks for shapes
+        # In place: Keras' own scatter_update would write all losses of the epoch anew in every step.
+        tf.raw_ops.ResourceScatterUpdate(
+            resource=self.losses.value.handle, indices=self.step.value, updates=ops.cast(batch_loss, self.losses.dtype)
+        )
         self.step.assign_add(1)
 
     def result(self) -> Any:
@@ -111,27 +121,34 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(
         self,
-        step_losses: StepLosses,
+        batches: PlannedBatches,
         record: Record,
-        on_step_end: Callable[[], None],
+        on_step_end: Callable[[int], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         super().__init__()
-        self.step_losses = step_losses
+        self.batches = batches
         self.record = record
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.batches.epoch = epoch
+        self.n_ended = 0
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.step_ended()
+        """`batch` is the last that the call had room for; the epoch may have had fewer left."""
+        n_ended = min(batch + 1, self.batches.plan.batches_per_epoch)
+        self.step_ended(n_ended - self.n_ended)
+        self.n_ended = n_ended
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.stop_training = self.epoch_ended(epoch, np.array(self.step_losses.losses))
+        self.model.stop_training = self.epoch_ended(epoch, np.array(self.record.step_losses.losses))
         self.record.next_epoch()
 
 
 class Record:
-    """What `fit` took: the batches as Keras drew them from the generator, whose order it keeps.
+    """What `fit` took: the batches as TensorFlow drew them from Python, whose order it keeps.
 
     How many of them were trained, in how many steps and at which rates, is read from what the compiled step counts.
     """
@@ -162,24 +179,55 @@ class Record:
         return np.broadcast_to(rates, batches.shape)[steps - 1 :: steps]
 
     def next_epoch(self) -> None:
-        """Forget the batches that were trained; the generator may be ahead."""
+        """Forget the batches that were trained; who draws them may be ahead."""
         n_batches = self.step_losses.n_batches
         del self.taken.samples[:n_batches], self.taken.targets[:n_batches]
         self.n_before = int(self.optimizer._iterations.numpy())
 
 
-def planned_batches(plan: Plan, class_weights: tuple[float, ...] | None, taken: Taken) -> Iterator[tuple[Array, ...]]:
-    """All batches of all epochs, with the weight of each example where classes have weights; `taken` is told of each.
+class PlannedBatches:
+    """The plan's batches, with the weight of each example where classes have weights; `record` is told of each.
 
-    A generator, not a PyDataset: `PyDataset.on_epoch_end` is called once before the first epoch, so that a
-    permutation kept there would be one epoch ahead.
+    `epoch` is the one that `dataset` gives next. It asks Python for many batches at once, as stacked arrays.
     """
-    table = None if class_weights is None else np.array(class_weights, keras.config.floatx())
-    taken.clear()
-    for epoch in range(plan.epochs):
-        for inputs, targets in plan.batches(epoch):
-            taken.add(sample(inputs).copy(), targets)
-            yield (inputs, targets) if table is None else (inputs, targets, table[targets])
+
+    def __init__(self, plan: Plan, class_weights: tuple[float, ...] | None, record: Record) -> None:
+        self.plan = plan
+        self.example_weights = None if class_weights is None else np.array(class_weights, keras.config.floatx())
+        self.record = record
+        self.epoch = 0
+
+    def of(self, epochs: Iterable[int]) -> Iterator[Batch]:
+        # A record of its own: what an earlier iterator still draws ahead is nobody's.
+        taken = self.record.taken = Taken()
+        for epoch in epochs:
+            for inputs, targets in self.plan.batches(epoch):
+                taken.add(sample(inputs).copy(), targets)
+                weights = () if self.example_weights is None else (self.example_weights[targets],)
+                yield inputs, targets, *weights
+
+    def all(self) -> Iterator[Batch]:
+        """Of all epochs."""
+        return self.of(range(self.plan.epochs))
+
+    def chunks(self) -> Iterator[Batch]:
+        """Of `epoch`: batches of one size, stacked, (n_batches, batch_size, ...)."""
+        batches = self.of([self.epoch])
+        for n_bytes, alike in itertools.groupby(batches, key=lambda batch: sum(array.nbytes for array in batch)):
+            while chunk := list(itertools.islice(alike, max(CHUNK_BYTES // n_bytes, 1))):
+                yield tuple(map(np.stack, zip(*chunk, strict=True)))
+
+    def dataset(self) -> tf.data.Dataset:
+        """One epoch, each time that it is iterated."""
+        first = next(self.all())
+        signature = tuple(tf.TensorSpec((None, None, *array.shape[1:]), array.dtype) for array in first)
+        chunks = tf.data.Dataset.from_generator(self.chunks, output_signature=signature)
+        batches = chunks.flat_map(lambda *chunk: tf.data.Dataset.from_tensor_slices(chunk)).prefetch(2)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = 1
+        known = tf.data.experimental.assert_cardinality(self.plan.batches_per_epoch)
+        return batches.with_options(options).apply(known)
 
 
 def penalize(model: keras.Model, task: Task) -> None:
@@ -198,7 +246,7 @@ def fit(
     *,
     task: Task,
     record: Record,
-    on_step_end: Callable[[], None],
+    on_step_end: Callable[[int], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
     """Compile and fit `model` on the plan, on the devices that it was built for.
@@ -214,6 +262,7 @@ def fit(
     penalize(model, task)
     rate = PlannedRate(plan.learning_rates, batches_per_step=plan.batches_per_step)
     shared = model.distribute_strategy
+    is_shared = shared.num_replicas_in_sync > 1
     with shared.scope():
         step_losses = StepLosses(loss(task), plan.batches_per_epoch)
         optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
@@ -226,26 +275,24 @@ def fit(
             metrics=None,
             weighted_metrics=[step_losses],
             run_eagerly=False,
-            steps_per_execution=1,
+            steps_per_execution=1 if is_shared else min(STEPS_PER_CALL, plan.batches_per_epoch),
             jit_compile=task.training.jit,
             auto_scale_loss=True,
         )
         record.begin(step_losses, optimizer)
         optimizer.build(model.trainable_variables)  # made in the first step, they would have it traced twice
 
-    def batches() -> Iterator[tuple[Array, ...]]:
-        return planned_batches(plan, task.training.class_weights, record.taken)
-
-    if shared.num_replicas_in_sync > 1:
+    batches = PlannedBatches(plan, task.training.class_weights, record)
+    if is_shared:
         replicas.reseed_per_replica(model)
     model.fit(
-        batches() if shared.num_replicas_in_sync == 1 else replicas.distributed(batches, shared),
+        replicas.distributed(batches.all, shared) if is_shared else batches.dataset(),
         shuffle=False,
         epochs=plan.epochs,
         initial_epoch=0,
-        steps_per_epoch=plan.batches_per_epoch,
-        class_weight=None,  # they are each example's, from the generator
+        steps_per_epoch=plan.batches_per_epoch if is_shared else None,  # the dataset knows
+        class_weight=None,  # they are each example's, from the plan's batches
         validation_data=None,
         verbose=0,
-        callbacks=[Progress(step_losses, record, on_step_end, on_epoch_end)],
+        callbacks=[Progress(batches, record, on_step_end, on_epoch_end)],
     )

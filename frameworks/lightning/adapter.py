@@ -45,7 +45,7 @@ class LightningModel:
         self,
         plan: Plan,
         *,
-        on_step_end: Callable[[], None],
+        on_step_end: Callable[[int], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         accelerator = "gpu" if self.device.type == "cuda" else "cpu"

@@ -29,7 +29,7 @@ def main() -> None:
         device=job.device,
         devices=job.devices,
         replica=job.replica,
-        on_step_end=lambda: None,
+        on_step_end=lambda _: None,
         on_epoch_end=lambda *_: False,  # never asked
     )
     dist.destroy_process_group()

@@ -180,12 +180,12 @@ class PlannedData(pl.LightningDataModule):
 class Progress(pl.Callback):
     """Tells the harness about steps and epochs, and stops when it says so. Of several replicas only the first does."""
 
-    def __init__(self, on_step_end: Callable[[], None], on_epoch_end: Callable[[int, Array], bool]) -> None:
+    def __init__(self, on_step_end: Callable[[int], None], on_epoch_end: Callable[[int, Array], bool]) -> None:
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        self.step_ended()
+        self.step_ended(1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, TaskModule)
@@ -216,7 +216,7 @@ def fit(
     plan: Plan,
     *,
     device: str,
-    on_step_end: Callable[[], None],
+    on_step_end: Callable[[int], None],
     on_epoch_end: Callable[[int, Array], bool],
     devices: int = 1,
     replica: int = 0,

@@ -52,7 +52,7 @@ class NumpyModel:
         self,
         plan: Plan,
         *,
-        on_step_end: Callable[[], None],
+        on_step_end: Callable[[int], None],
         on_epoch_end: Callable[[int, Array], bool],
     ) -> None:
         self.taken = Taken()

@@ -163,7 +163,7 @@ def fit(
     *,
     task: Task,
     taken: Taken,
-    on_step_end: Callable[[], None],
+    on_step_end: Callable[[int], None],
     on_epoch_end: Callable[[int, Array], bool],
 ) -> None:
     """Take the plan's batches in the plan's order.
@@ -184,7 +184,7 @@ def fit(
             taken.add(sample(x).copy(), y)
             taken.learning_rates.append(rate)
             losses.append(step(network, x, y, loss=task.training.loss, optimizers=optimizers, learning_rate=rate))
-            on_step_end()
+            on_step_end(1)
         if on_epoch_end(epoch, np.array(losses)):
             return
         taken.clear()
