@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from experiments.contract import evaluation_batches
 from experiments.contract.initialization import initial_weights, uniform_limit
 from experiments.contract.plan import BatchPlan, augment
 from experiments.metrics import accuracy, cross_entropy, evaluate
@@ -43,6 +44,22 @@ SHAPES = {"conv1/kernel": (3, 3, 1, 32), "conv1/bias": (32,), "dense/kernel": (1
 GLOROT = Initialization(
     kernel="glorot_uniform", recurrent_kernel="orthogonal", bias="zeros", forget_bias=1.0, embeddings=0.05
 )
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch_size", "sizes"),
+    [
+        ((2500, 8, 8, 1), 32, [1000, 1000, 500]),  # small: as many as ever
+        ((1000, 28, 28, 1), 64, [334, 334, 332]),
+        ((10, 224, 224, 3), 4, [4, 4, 2]),  # large: what a training step has
+        ((3, 1024, 1024, 3), 1, [1, 1, 1]),
+    ],
+)
+def test_an_evaluation_takes_as_many_examples_at_once_as_memory_allows(shape, batch_size, sizes):
+    inputs = np.zeros(shape, "float32")
+    batches = evaluation_batches(inputs, batch_size=batch_size)
+    assert [len(batch) for batch in batches] == sizes
+    assert np.shares_memory(batches[0], inputs)
 
 
 def test_initial_weights_fill_the_stated_interval():

@@ -14,7 +14,7 @@ from experiments.contract.plan import Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Precision, Task
 
-EVALUATION_BATCH_SIZE = 1000  # examples that `Model.logits` scores at once: memory, not a number of the task
+EVALUATION_BYTES = 2**20  # of inputs that `Model.logits` scores at once; a convolution makes some 50 times as many
 
 
 class Model(Protocol):
@@ -140,6 +140,16 @@ class FrameworkSpec:
         except ValueError as error:
             return str(error)
         return ""
+
+
+def evaluation_batches(inputs: Array, *, batch_size: int) -> list[Array]:
+    """Inputs (n, *input_shape) cut into what `Model.logits` scores at once.
+
+    Up to 1000 examples of EVALUATION_BYTES together, but no fewer than a training step has: it needs more memory.
+    """
+    n_small = EVALUATION_BYTES // max(inputs[:1].nbytes, 1)
+    size = min(max(batch_size, n_small), 1000)
+    return [inputs[start : start + size] for start in range(0, len(inputs), size)]
 
 
 def require_gpus(devices: int, *, seen: int, by: str) -> None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
+from experiments.contract import evaluation_batches, require_gpus
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
 from experiments.contract.trace import EpochTrace
@@ -36,8 +36,8 @@ class KerasModel:
 
     def logits(self, inputs: Array, /) -> Array:
         # Not `predict`: inside `fit` it would build a new input pipeline for every evaluation.
-        starts = range(0, len(inputs), EVALUATION_BATCH_SIZE)
-        return np.concatenate([self._predict(inputs[at : at + EVALUATION_BATCH_SIZE]) for at in starts])
+        batches = evaluation_batches(inputs, batch_size=self.task.training.batch_size)
+        return np.concatenate([self._predict(batch) for batch in batches])
 
     def _predict(self, inputs: Array) -> Array:
         if self.model.distribute_strategy.num_replicas_in_sync == 1:

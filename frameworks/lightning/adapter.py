@@ -9,7 +9,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from experiments.contract import EVALUATION_BATCH_SIZE, require_gpus
+from experiments.contract import evaluation_batches, require_gpus
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import Plan
 from experiments.contract.trace import EpochTrace
@@ -36,8 +36,10 @@ class LightningModel:
         was_training = self.module.training
         self.module.eval()
         with torch.inference_mode(), training.autocast(self.module.task, self.device.type):
-            batches = torch.split(training.inputs_to_tensor(inputs), EVALUATION_BATCH_SIZE)
-            outputs = [self.module(batch.to(self.module.device)).cpu().numpy() for batch in batches]
+            batches = evaluation_batches(inputs, batch_size=self.module.task.training.batch_size)
+            outputs = [
+                self.module(training.inputs_to_tensor(batch).to(self.module.device)).cpu().numpy() for batch in batches
+            ]
         self.module.train(was_training)
         return np.concatenate(outputs)
 
