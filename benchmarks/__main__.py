@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks import busy, command, epoch, machine, options, page, start
+from benchmarks import busy, command, epoch, machine, options, page, programs, start
 from benchmarks.measuring import Kept, Part, Row, missing
 from experiments.errors import ExitCode, SettingsError, TandemError
 from experiments.execution.environment import PROJECT
@@ -111,7 +111,8 @@ def main(typed: Sequence[str]) -> ExitCode:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         chosen = chosen_rows(PARTS, asked.parts, folder=folder, epochs=asked.epochs)
-        found = machine.conditions() | {"epochs": "the rows' own" if asked.epochs is None else str(asked.epochs)}
+        found = machine.conditions() | {"MNIST": programs.mnist()}
+        found |= {"epochs": "the rows' own" if asked.epochs is None else str(asked.epochs)}
         for name in chosen:
             Kept(path=folder / f"{name}.jsonl").require(found)
         for name, rows in chosen.items():

@@ -14,7 +14,6 @@ from benchmarks import programs
 from benchmarks.measuring import Figure, Pair, Part, Row, in_turn, medians, ratios
 from experiments.execution.devices import available_cores
 
-EXPERIMENT = "experiment=mnist_cnn"
 EPOCHS = 2
 TEXT = """The second epoch of `experiment=mnist_cnn` with one process spinning on each core, against the same on the
 quiet machine, right before or after it. By hand: the program of `benchmarks/plain/` with as many threads as its
@@ -58,10 +57,10 @@ def rows(folder: Path, epochs: int | None) -> list[Row]:
 
     def ours(framework: str, seed: int) -> dict[str, Any]:
         words = (f"framework={framework}", f"seed={seed}", f"training.epochs={n_epochs}")
-        return programs.ours(EXPERIMENT, *words)
+        return programs.ours(*programs.MNIST_CNN, *words)
 
     def by_hand(framework: str, seed: int) -> dict[str, Any]:
-        task = programs.task_of(EXPERIMENT)
+        task = programs.task_of(*programs.MNIST_CNN)
         arrays = programs.arrays_of(task, folder=folder)
         return programs.plain(
             task, network="cnn", framework=framework, arrays=arrays, seed=seed, epochs=n_epochs, threads=None

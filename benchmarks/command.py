@@ -9,18 +9,17 @@ from pathlib import Path
 from benchmarks import programs
 from benchmarks.measuring import Figure, Pair, Part, Row, in_turn, medians, ratios
 
-EXPERIMENT = "experiment=mnist_cnn"
-TEXT = f"""`python run.py {EXPERIMENT}` in a fresh folder: 3 seeds in each framework, with the database, the report
-and its pictures; wall seconds from start to end. Beside it the program of `benchmarks/plain/` for each framework and
-seed, one after the other, with the same data, epochs and one thread, which train, score the test set and print one
-line."""
+TEXT = """`python run.py experiment=mnist_cnn` in a fresh folder: 3 seeds in each framework, with the database, the
+report and its pictures; wall seconds from start to end. Beside it the program of `benchmarks/plain/` for each
+framework and seed, one after the other, with the same data, epochs and one thread, which train, score the test set
+and print one line."""
 AT_MOST = 0.6
 SEEDS = range(3)
 
 
 def pair(folder: Path, turn: int, *, epochs: int | None) -> Pair:
     """Wall seconds of both."""
-    task = programs.task_of(EXPERIMENT)
+    task = programs.task_of(*programs.MNIST_CNN)
     arrays = programs.arrays_of(task, folder=folder)
     n_epochs = epochs or task.training.epochs
 
@@ -32,14 +31,16 @@ def pair(folder: Path, turn: int, *, epochs: int | None) -> Pair:
         ]
         return {"wall": sum(each["wall"] for each in ended)}
 
-    return in_turn({"plain": plain, "ours": lambda: programs.ours(EXPERIMENT, f"training.epochs={n_epochs}")}, turn)
+    return in_turn(
+        {"plain": plain, "ours": lambda: programs.ours(*programs.MNIST_CNN, f"training.epochs={n_epochs}")}, turn
+    )
 
 
 def figures(pairs: Sequence[Pair]) -> list[Figure]:
     """One line."""
     values = ratios(pairs, "wall", arm="ours", base="plain")
     beside = medians(pairs, "wall", titles={"plain": "six by hand", "ours": "ours"}, shown="{:.1f} s")
-    return [Figure(what=f"`{EXPERIMENT}`", values=values, at_most=AT_MOST, beside=beside)]
+    return [Figure(what="`experiment=mnist_cnn`", values=values, at_most=AT_MOST, beside=beside)]
 
 
 def rows(folder: Path, epochs: int | None) -> list[Row]:

@@ -42,11 +42,11 @@ class Case:
 
 CASES = {
     "mlp": Case(
-        experiment=("experiment=mnist_mlp_adam",), epochs=6, at_most={"lightning": 1.0, "keras": 0.6},
+        experiment=programs.MNIST_MLP, epochs=6, at_most={"lightning": 1.0, "keras": 0.6},
         seconds={"lightning": 20, "keras": 20}, more={},
     ),
     "cnn": Case(
-        experiment=("experiment=mnist_cnn",), epochs=3, at_most={"lightning": 0.7, "keras": 1.0},
+        experiment=programs.MNIST_CNN, epochs=3, at_most={"lightning": 0.7, "keras": 1.0},
         seconds={"lightning": 37, "keras": 37}, more={},
     ),
     "lstm": Case(
@@ -54,7 +54,7 @@ CASES = {
         seconds={"lightning": 20, "keras": 20}, more={"lightning": 4 * 64},  # PyTorch's second bias
     ),
     "resnet": Case(
-        experiment=("experiment=mnist_cnn", "network=resnet"), epochs=2, at_most={"lightning": 1.0, "keras": 1.0},
+        experiment=(*programs.MNIST_CNN, "network=resnet"), epochs=2, at_most={"lightning": 1.0, "keras": 1.0},
         seconds={"lightning": 45, "keras": 45}, more={},
     ),
 }  # fmt: skip

@@ -28,6 +28,8 @@ from experiments.task import Task
 
 PROGRAMS = {"lightning": "plain_pytorch.py", "keras": "plain_keras.py"}
 RUN = str(PROJECT / "run.py")
+MNIST_MLP = ("experiment=mnist_mlp_adam", "data.download=false")  # no server is waited for, whatever the network
+MNIST_CNN = ("experiment=mnist_cnn", "data.download=false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,12 @@ def task_of(*overrides: str) -> Task:
     with open_dict(config):
         config.pop("hydra", None)
     return settings.task_from(config)
+
+
+def mnist() -> str:
+    """Which images these are, how many in each part, and their fingerprint."""
+    with tempfile.TemporaryDirectory() as name:
+        return data.load(task_of(*MNIST_CNN).data, cache=download.cache_folder(otherwise=Path(name))).describe()
 
 
 def arrays_of(task: Task, *, folder: Path) -> Path:
