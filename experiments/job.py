@@ -6,12 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from experiments.fingerprint import plain
 from experiments.task import Task
 from experiments.task.checks import require
+from experiments.task.keys import flatten, format_value
 from experiments.task.search_space import TuningSettings
 
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
 Action = Literal["train", "parity", "report"]
+Loop = Literal["fit", "bare"]
+# What a bare loop needs not know: key -> the one value that it may have, and why.
+NO_SCORES = "a bare loop is scored once, when it is over"
+BARE = {
+    "action": ("train", "certificates are those of loop=fit"),
+    "tuning": ("none", NO_SCORES),
+    "executor.workers": (1, "times are measured alone on the machine"),
+    "executor.devices": (1, "a bare loop has one device"),
+    "training.evaluate_every": (1, "the times of epochs are kept where they are scored"),
+    "training.keep": ("last", NO_SCORES),
+    "training.gradient_accumulation_steps": (1, "a bare loop steps after every batch"),
+    "regularization.early_stopping.patience": (0, NO_SCORES),
+    "regularization.weight_averaging": (0, "a bare loop keeps one set of weights"),
+    "regularization.augmentation.shift": (0, "a bare loop takes the images as they are"),
+    "regularization.augmentation.flip": (False, "a bare loop takes the images as they are"),
+    "regularization.augmentation.noise": (0, "a bare loop takes the images as they are"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +95,7 @@ class ComparisonSettings:
 class Job:
     """What one composed config asks for: a task, who does it, with which seed, and where.
 
+    `loop` is "fit", the harness' training, or "bare", the framework's own without the harness, which shows its cost.
     `labels` name the choices as they were typed (optimizer: nesterov, regularization.dropout: 0.3), `overrides` is
     the command line of this job alone; both come from Hydra, not from conf/.
     """
@@ -91,9 +111,27 @@ class Job:
     tuning: TuningSettings | None
     executor: ExecutorSettings
     tracking: TrackingSettings
+    loop: Loop = "fit"
     labels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_CONF)
     overrides: tuple[str, ...] = field(default=(), metadata=NOT_IN_CONF)
 
     def __post_init__(self) -> None:
         """Refuse no place at all."""
         require(bool(self.output.strip()), "output names a folder", self.output, "output=. is the current one")
+
+    @property
+    def problems_with_bare_loop(self) -> list[str]:
+        """What is asked for and `loop: bare` does not do, a sentence each; empty where that is not asked for."""
+        if self.loop != "bare" or self.action == "report":
+            return []
+        tuning, training = "none" if self.tuning is None else self.tuning.name, self.task.training
+        asked = {"action": self.action, "tuning": tuning, "executor": plain(self.executor), **plain(self.task)}
+        stated = flatten(asked)
+        broken = [
+            (f"{key}={format_value(one)}", stated[key], why) for key, (one, why) in BARE.items() if stated[key] != one
+        ]
+        if training.epochs < 2:
+            broken.append(("training.epochs >= 2", training.epochs, "the first one warms up"))
+        if training.precision == "mixed_float16":
+            broken.append(("training.precision=mixed_bfloat16", "mixed_float16", "a bare loop scales no losses"))
+        return [f"`{rule}` must hold with loop=bare, but got {format_value(got)}; {why}" for rule, got, why in broken]

@@ -55,7 +55,10 @@ def prepare(
     for job in jobs:
         spec = frameworks[job.framework.name]
         _check_fit(job, datasets[fingerprint_of(job.task.data)], spec=spec, device=device, devices=settings.devices)
-    runs = _runs(jobs, datasets, prepared=cache / "prepared", device=device, devices=settings.devices)
+    bare_loops = {name: spec.bare_loop for name, spec in frameworks.items()}
+    runs = _runs(
+        jobs, datasets, bare_loops=bare_loops, prepared=cache / "prepared", device=device, devices=settings.devices
+    )
     search = first.tuning if first.action == "train" else None
     if search is not None:
         from experiments.tuning.checks import check_search  # imports optuna
@@ -183,19 +186,28 @@ def _beyond(spec: FrameworkSpec, job: Job, *, devices: int) -> list[str]:
             f"`training.precision` must be {known} for framework={name}, but got {precision}; "
             f"set training.precision={spec.precisions[0]}"
         )
+    if job.loop == "bare" and not spec.bare_loop:
+        problems.append(f"`loop` must be fit for framework={name}, which has no bare loop, but got bare; leave it out")
     if problem := spec.problem_with(job.task):
         problems.append(problem)
     return problems
 
 
 def _runs(
-    jobs: Sequence[Job], datasets: Mapping[str, data.Dataset], *, prepared: Path, device: str, devices: int
+    jobs: Sequence[Job],
+    datasets: Mapping[str, data.Dataset],
+    *,
+    bare_loops: Mapping[str, str],
+    prepared: Path,
+    device: str,
+    devices: int,
 ) -> tuple[Run, ...]:
     """The jobs' runs in the order of their training, each once.
 
     Args:
         jobs: What the command asks for.
         datasets: Settings' fingerprint -> dataset.
+        bare_loops: Name of a framework -> what its bare loop does.
         prepared: The folder of the files that workers read.
         device: "cpu" or "gpu".
         devices: How many share a run.
@@ -216,6 +228,7 @@ def _runs(
             labels=job.labels or {"framework": job.framework.name},
             overrides=job.overrides,
             environment=job.executor.environment,
+            bare_loop=bare_loops[job.framework.name] if job.loop == "bare" else "",
         )
         runs[run.fingerprint] = run
     return tuple(runs.values())

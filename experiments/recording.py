@@ -134,6 +134,9 @@ class RunRecorder:
         if not self.sweep.reuse:
             return {}
         kept = {run.fingerprint: self.store.reader.find_finished(self.experiment_id, run.fingerprint) for run in runs}
+        if self.sweep.comparison.factor == "loop" and self.store.reader.has_sweep(self.sweep_id):
+            own = {run.run_id for run in self.store.reader.read_sweep(self.sweep_id).runs}  # those ran side by side
+            kept = {name: run_id if run_id in own else None for name, run_id in kept.items()}
         for name, run_id in kept.items():
             if run_id is None and (lost := self.store.reader.lost_result(self.experiment_id, name)):
                 self.console.print(f"Trained again: {lost}", highlight=False, markup=False, soft_wrap=True)
@@ -207,6 +210,7 @@ class RunRecorder:
             "start_method": sweep.executor.start_method,
             "device": run.device,
             "devices": str(run.devices),
+            **({"bare_loop": run.bare_loop} if run.bare_loop else {}),
             "data": dataset.describe(),
             "data_fingerprint": dataset.fingerprint,
         }

@@ -49,6 +49,11 @@ class RunRecord:
         return self.outcome == "running" or self.facts.get("killed") == "yes"
 
     @property
+    def is_bare(self) -> bool:
+        """Whether its framework's bare loop trained it: its times count, its scores are in no comparison."""
+        return bool(self.config.get("loop") == "bare")
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables that a user had its worker have."""
         return {

@@ -200,9 +200,10 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
         problems.append(
             f"name: must have 1 to {LONGEST_NAME} characters, not all of them spaces, but has {len(job.task.name)}"
         )
-    factors = {*LABEL_GROUPS, "seed", "setting", *keys.flatten(plain(job.task))}
+    factors = {*LABEL_GROUPS, "seed", "loop", "setting", *keys.flatten(plain(job.task))}
     if job.comparison.factor not in factors:
         problems.append(f"comparison.factor: {unknown_name(job.comparison.factor, factors)}")
+    problems += job.problems_with_bare_loop
     if not 0 <= job.seed < 2**32:
         problems.append(f"`0 <= seed < 2**32` must hold, but got {job.seed}")
     return problems

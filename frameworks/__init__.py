@@ -12,16 +12,19 @@ FRAMEWORKS = {
     "lightning": FrameworkSpec(
         module="frameworks.lightning.adapter",
         colour="#0072B2",
+        bare_loop="PyTorch without Lightning: DataLoader over a TensorDataset, zero_grad, loss, backward, step",
         variables=("PL_", "LIGHTNING_", "TORCH", "PYTORCH_", "ATEN_", "XRT_"),
     ),
     "keras": FrameworkSpec(
         module="frameworks.keras.adapter",
         colour="#D55E00",
+        bare_loop="compile and fit on arrays, in an order of its own",
         variables=("KERAS_", "TF_", "TENSORFLOW_", "XLA_", "JAX_", "ITEX_"),
     ),
     "numpy": FrameworkSpec(
         module="frameworks.numpy.adapter",
         colour="#009E73",
+        bare_loop="slices of arrays, forward, backward, step",
         max_devices=1,
         precisions=("float64",),
         limits="frameworks.numpy.adapter:refuse_unknown_words",

@@ -50,7 +50,7 @@ def axes(*overrides):
 
 
 def test_there_are_comparisons_and_searches():
-    assert {"frameworks", "optimizers", "regularization", "dropout", "control"} <= set(COMPARISONS)
+    assert {"frameworks", "optimizers", "regularization", "dropout", "control", "speed"} <= set(COMPARISONS)
     assert {"learning_rate", "lr_depth"} <= set(TUNINGS)
 
 
@@ -75,7 +75,9 @@ def test_every_value_of_a_comparison_is_a_valid_job_that_is_named_by_it(experime
     values = axes(f"experiment={experiment}", f"comparison={comparison}")[factor]
     values = values[:2] if factor == "seed" else values  # one seed is like another
     jobs = [job(f"experiment={experiment}", f"comparison={comparison}", f"{factor}={value}") for value in values]
-    assert len({(str(each.task), each.framework, each.seed) for each in jobs}) == len(values)  # each asks for its own
+    assert len({(str(each.task), each.framework, each.seed, each.loop) for each in jobs}) == len(
+        values
+    )  # each asks for its own
     if factor != "seed":
         assert [each.labels[factor] for each in jobs] == values
 

@@ -363,3 +363,15 @@ def trained_after_another_config(load, task, path, emit):
     keras.config.set_max_steps_per_epoch(1)
     tf.config.run_functions_eagerly(run_eagerly=True)
     trained(load, "keras", task, path, emit)
+
+
+def trained_bare(load, name, task, path, emit):
+    """Weights before and after the bare loop, how often an epoch ended, and what `fit` makes of the same plan."""
+    model, dataset = _model(load, name, task, path)
+    plan, ends = plan_for(task, dataset, seed=0), []
+    before = model.weights()
+    model.fit_bare(plan, on_epoch_end=lambda: ends.append(1))
+    bare = model.weights()
+    model, _ = _model(load, name, task, path)
+    model.fit(plan, on_step_end=lambda *_: None, on_epoch_end=lambda *_: False)
+    emit({"before": before, "bare": bare, "fit": model.weights(), "n_epochs": len(ends)})

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, get_args
 
 from experiments.contract.arrays import Array, Weights
-from experiments.contract.plan import Plan
+from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Precision, Task
 
@@ -69,6 +69,18 @@ class Model(Protocol):
         """Write the model into `folder` in the framework's own safe format."""
 
 
+class BareLoop(Protocol):
+    """What a framework's models can besides where its row of FRAMEWORKS has a `bare_loop`."""
+
+    def fit_bare(self, plan: BatchPlan, *, on_epoch_end: Callable[[], None]) -> None:
+        """Train as a program by hand would that has the plan's arrays, with nothing of ours between two steps.
+
+        Network, loss and optimizer are those of `fit`; batch size, epochs and learning rates the plan's, and its order
+        where that takes no time. `job.BARE` says which words of a task it need not know. `on_epoch_end()` is called
+        after each epoch.
+        """
+
+
 class Framework(Protocol):
     """One deep-learning framework, imported."""
 
@@ -118,6 +130,7 @@ class FrameworkSpec:
         max_devices: How many devices can share one of its runs; None: any number.
         precisions: Those of `training.precision` that it computes in.
         variables: How the variables of the environment begin that it reads; workers do not inherit them.
+        bare_loop: What its models do in `BareLoop.fit_bare`, in words; empty where they have none.
         limits: "module:function" that raises ValueError on the first word of a task that it does not know, where that
             is told without importing the framework; empty where it knows all words.
     """
@@ -127,6 +140,7 @@ class FrameworkSpec:
     max_devices: int | None = None
     precisions: tuple[Precision, ...] = get_args(Precision)
     variables: tuple[str, ...] = ()
+    bare_loop: str = ""
     limits: str = ""
 
     def problem_with(self, task: Task) -> str:

@@ -10,6 +10,18 @@ import subprocess
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
+CPUINFO = Path("/proc/cpuinfo")
+# What matrix products are computed with, as Linux flags it; a model's name alone ("AMD EPYC") does not tell.
+INSTRUCTION_SETS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "VNNI",
+    "avx_vnni": "VNNI",
+    "avx512_bf16": "BF16",
+    "amx_tile": "AMX",
+    "asimd": "NEON",
+    "sve": "SVE",
+}
 
 
 def facts() -> dict[str, str]:
@@ -18,6 +30,7 @@ def facts() -> dict[str, str]:
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
+        "instruction_sets": instruction_sets(),
         "cores": str(os.cpu_count()),
         "load_average": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
@@ -26,10 +39,19 @@ def facts() -> dict[str, str]:
 
 
 def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return _of_cpu("model name") or platform.processor() or platform.machine()
+
+
+def instruction_sets() -> str:
+    """Those of INSTRUCTION_SETS that the processor has, such as "AVX2, AVX-512, VNNI"; "" where nothing tells."""
+    flags = {*_of_cpu("flags").split(), *_of_cpu("Features").split()}  # on x86 and on ARM
+    return ", ".join(dict.fromkeys(name for flag, name in INSTRUCTION_SETS.items() if flag in flags))
+
+
+def _of_cpu(key: str) -> str:
+    """What Linux says of the first core."""
+    lines = CPUINFO.read_text().splitlines() if CPUINFO.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")
 
 
 def user() -> str:

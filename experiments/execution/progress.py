@@ -81,5 +81,7 @@ class Display:
 def _headline(metrics: Mapping[str, float], part: str) -> str:
     """The metric a person looks at first: accuracy where there is one, else the loss."""
     name = f"{part}/accuracy" if f"{part}/accuracy" in metrics else f"{part}/loss"
+    if name not in metrics:  # a bare loop's epochs are not scored
+        return ""
     value = metrics[name]
     return f"{name} {value:.4f}" if value < 1e12 else f"{name} {value:.3g}"

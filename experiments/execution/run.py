@@ -18,6 +18,7 @@ class Run:
 
     `data_path` is what `data.write` wrote, `spec` what its examples look like, `folder` where the run leaves its files,
     `devices` how many devices share it, `environment` the variables that a user has workers have.
+    `bare_loop` says what its framework's bare loop does where that trains, empty where the harness does.
     `name`, `labels` and `overrides` say how a person asked for it; its numbers do not depend on them. A trial is a
     run of a search: it is never scored on the test set, keeps no model, and stops when the parent says so.
     """
@@ -36,6 +37,7 @@ class Run:
     is_trial: bool = False
     devices: int = 1
     environment: Mapping[str, str] = field(default_factory=dict)
+    bare_loop: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -54,14 +56,16 @@ class Run:
             | ({"is_trial": True} if self.is_trial else {})
             | ({"devices": self.devices} if self.devices > 1 else {})
             | ({"environment": dict(self.environment)} if self.environment else {})
+            | ({"loop": "bare"} if self.bare_loop else {})
         )
 
     @property
     def config(self) -> dict[str, Any]:
         """The task and who trains it, in JSON types: what a store keeps of a run and a report reads."""
         shared = {"devices": self.devices} if self.devices > 1 else {}  # sets arms apart; one device is no choice
+        bare = {"loop": "bare"} if self.bare_loop else {}
         who = {"framework": self.framework, "seed": self.seed, "device": self.device}
-        return {**who, **shared, **plain(self.task)}
+        return {**who, **shared, **bare, **plain(self.task)}
 
 
 @dataclass(frozen=True, kw_only=True)

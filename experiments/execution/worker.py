@@ -19,6 +19,7 @@ from experiments.contract.initialization import initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
 from experiments.contract.trace import EpochTrace
 from experiments.data.fit import check_examples
+from experiments.execution import bare
 from experiments.execution.audit import AuditedPlan
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
@@ -47,14 +48,10 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     built = time.perf_counter()
     n_parameters = sum(weight.size for weight in model.weights().values())
     emit(Started(pid=os.getpid(), versions=framework.versions(), n_parameters=n_parameters))
-    monitor.start_clock()
-    model.fit(plan, on_step_end=monitor.steps_ended, on_epoch_end=monitor.epoch_ended)
-    plan.require_done(
-        monitor.traces,
-        n_losses=monitor.n_losses,
-        n_batches=monitor.n_batches,
-        ended=monitor.stopped or monitor.diverged is not None,
-    )
+    if run.bare_loop:
+        monitor.fit_bare(plan.plan)
+    else:
+        monitor.fit(plan)
     if monitor.diverged:
         emit(monitor.diverged)
         return
@@ -178,6 +175,23 @@ class _FitMonitor:
     def __post_init__(self) -> None:
         self._patience = Patience(settings=self.run.task.regularization.early_stopping)
 
+    def fit(self, plan: AuditedPlan) -> None:
+        """Train as planned, or not at all."""
+        self.start_clock()
+        self.model.fit(plan, on_step_end=self.steps_ended, on_epoch_end=self.epoch_ended)
+        plan.require_done(
+            self.traces,
+            n_losses=self.n_losses,
+            n_batches=self.n_batches,
+            ended=self.stopped or self.diverged is not None,
+        )
+
+    def fit_bare(self, plan: BatchPlan) -> None:
+        """Let the framework train without listening."""
+        self.epoch_seconds = bare.fit(self.model, plan, emit=self.emit)
+        if reason := divergence.of_weights(self.model.weights(), when="at the end"):
+            self.diverged = Diverged(epoch=plan.epochs, reason=reason)
+
     def start_clock(self) -> None:
         self.model.synchronize()
         self._epoch_started = self._call_started = time.perf_counter()
@@ -289,6 +303,9 @@ class _FitMonitor:
         A steady step is the median epoch after the first, divided by its batches, so that a framework which tells of
         many batches at once is measured as one that tells of each; where there is one epoch, of what it told later.
         """
+        if not self.n_batches:  # a bare loop, which tells of no step
+            n_batches = batches_of(len(self.dataset.y_train), batch_size=self.run.task.training.batch_size)
+            return bare.ledger(self.epoch_seconds, n_batches=n_batches) | {"time/evaluation": self.evaluation_seconds}
         first = self.calls[0][0]
         later = [self.calls[0][1:], *self.calls[1:]]
         told = [call.seconds / call.n_batches for epoch in later for call in epoch for _ in range(call.n_batches)]

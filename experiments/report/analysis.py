@@ -13,6 +13,7 @@ from experiments.records import SweepRecord
 from experiments.report import formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
 from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
+from experiments.report.loops import LOOP, LoopPair, bare_speeds, harness_of, is_bare, loop_pairs, remark_on
 from experiments.report.pairs import (
     Pair,
     compare,
@@ -26,7 +27,7 @@ from experiments.report.pairs import (
     with_holm,
 )
 from experiments.report.predictions import Predictions
-from experiments.statistics import Estimate, Verdict
+from experiments.statistics import Estimate, SpeedComparison, Verdict
 from experiments.task import Chance, Margins
 from experiments.task.checks import require
 from experiments.task.keys import format_value
@@ -34,7 +35,10 @@ from experiments.task.keys import format_value
 SCORES = (metrics.ACCURACY, metrics.LOSS, "time/steady_epoch", metrics.MEMORY)
 MACRO_F1, SKILL = "test/macro_f1", "test/skill"
 # Of the environment, beside versions.
-FACTS = ("data", "cpu", "cores", "threads", "workers", "device", "start_method", "platform", "python", "git_commit")
+FACTS = (
+    "data", "cpu", "instruction_sets", "cores", "threads", "workers", "device", "start_method", "platform", "python",
+    "git_commit",
+)  # fmt: skip
 SOUND: dict[str, dict[str, float | None]] = {  # beside which each is checked alone
     "margins": {"accuracy": None, "loss": 1.0, "time_ratio": 0.05},
     "chance": {"accuracy": None, "loss": None},
@@ -65,6 +69,8 @@ class Analysis:
         exploratory: Title -> differences beside the claims; intervals, no verdict words.
         shown: The two arms of one framework each whose answers are shown.
         predictions: The first pair's answers on the test set, where its logits are kept.
+        loops: Arms beside the bare loops of their frameworks, which are no arms of this report.
+        bare_speeds: Times of the bare loops of two frameworks, of each pair that has them; exploratory.
         control: passed, repeat, invalid or not assessed for a control; else what the newest control found, or "".
     """
 
@@ -81,6 +87,8 @@ class Analysis:
     control: str
     warnings: tuple[str, ...]
     predictions: Predictions | None = None
+    loops: tuple[LoopPair, ...] = ()
+    bare_speeds: tuple[SpeedComparison, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -117,10 +125,10 @@ class Analysis:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What may be said, a sentence per comparison: scores, then losses, then times."""
+        """What may be said, a sentence per comparison: scores, then losses, then times, then bare loops."""
         said = [f"{verdict.names[0]} against {verdict.names[1]}: {verdict.sentence}" for verdict in self.verdicts]
         said += [f"{pair.title}: time per step: {pair.speed.sentence}" for pair in self.pairs if pair.speed is not None]
-        return tuple(said)
+        return tuple(said + [each.sentence for each in self.loops])
 
     @property
     def tags(self) -> dict[str, str]:
@@ -166,11 +174,13 @@ def analyse(record: SweepRecord) -> Analysis:
     """Group runs into arms and compare them; the order of the runs changes nothing."""
     record, unusable = _with_usable_levels(divergence.judged(record))
     record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
-    arms = arms_of(record.runs)
+    every = arms_of(record.runs)
+    loops = loop_pairs(every, record)
+    arms = tuple(arm for arm in every if not is_bare(arm))
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
     chance = record.chance.get(metrics.base_name(metric))
     warnings = [*_warnings(record), *unusable]
-    if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in arms):
+    if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in every):
         warnings.append(f"{n_repeated} run(s) repeat a seed of their arm: of each seed the first one counts")
     factor, baseline = _factor_and_baseline(record, arms, warnings)
     if factor == "seed":
@@ -178,7 +188,7 @@ def analyse(record: SweepRecord) -> Analysis:
         control = control_outcome(pairs, before=record.control)
     else:
         compared = pairs_of_arms(arms if factor == "framework" else pooled(arms), factor=factor, baseline=baseline)
-        pairs = [compare(*pair, record, metric=metric, n_pairs=len(compared)) for pair in compared]
+        pairs = [_compared(*pair, record, metric=metric, n_pairs=len(compared), loops=loops) for pair in compared]
         pairs = [unsettled_at_edge(pair, record.tuned_values) for pair in pairs]
         control = record.control
     members = [each for pair in pairs for each in members_of(pair, arms)] if factor != "seed" else []
@@ -195,7 +205,18 @@ def analyse(record: SweepRecord) -> Analysis:
         control=control,
         warnings=tuple(warnings),
         shown=members[0] if members else None,
+        loops=loops,
+        bare_speeds=bare_speeds([(pair.first, pair.second) for pair in pairs], loops, record),
     )
+
+
+def _compared(
+    first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pairs: int, loops: Sequence[LoopPair]
+) -> Pair:
+    """A pair, its times judged by what the harness takes of them, or with the word that this is not known."""
+    harness = harness_of(first, second, loops)
+    remark = "" if harness else remark_on(record)
+    return compare(first, second, record, metric=metric, n_pairs=n_pairs, harness=harness, remark=remark)
 
 
 def _with_usable_levels(record: SweepRecord) -> tuple[SweepRecord, list[str]]:
@@ -220,6 +241,8 @@ def _factor_and_baseline(record: SweepRecord, arms: Sequence[Arm], warnings: lis
     """Factor and baseline as far as these arms have them; what is not as asked for is said."""
     factor, baseline = str(record.comparison["factor"]), record.comparison.get("baseline")
     levels = {arm.factors.get(factor) for arm in arms}
+    if factor == LOOP:  # the harness is compared by times alone, in `loops`; scores are the frameworks'
+        return "framework", None
     if factor not in ("framework", "seed") and len(levels) < 2:
         warnings.append(f"nothing varies {factor}, which this comparison is about: frameworks are compared")
         factor, baseline = "framework", None

@@ -72,6 +72,11 @@ def model(analysis: Analysis) -> dict[str, Any]:
             "claims": [plain(pair.score) for pair in analysis.pairs],
             "secondary": [plain(pair.loss) for pair in analysis.pairs if pair.loss is not None],
             "speed": [plain(pair.speed) for pair in analysis.pairs if pair.speed is not None],
+            "loops": [
+                {"arm": each.ours.name, "bare_loop": each.bare_loop} | {"share": plain(each.share)}
+                for each in analysis.loops
+            ],
+            "bare_speeds": plain(analysis.bare_speeds),
             "exploratory": plain(analysis.exploratory),
             "gaps": [_gap(each) for each in analysis.gaps],
             "dose": _dose(analysis),

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from experiments.report import formatting, methods, tables
 from experiments.report.analysis import VERDICT_WORDS, Analysis
+from experiments.report.loops import LOOP, LoopPair
 from experiments.report.pairs import MOST_WITH_LOSSES, Pair
 from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
@@ -33,6 +34,7 @@ ICONS = {
 }
 QUESTIONS = {
     "framework": "does the framework change the result?",
+    LOOP: "what does the harness cost?",
     "seed": "does a framework differ from itself?",
 }
 
@@ -51,8 +53,11 @@ class Claim:
 
 
 def claims_of(analysis: Analysis) -> list[Claim]:
-    """What page one says: all claims, with few pairs also losses and times, and what beats a reference forecast."""
-    claims = []
+    """What page one says: what the harness costs where bare loops were timed, then all claims.
+
+    With few pairs also losses and times, and what beats a reference forecast.
+    """
+    claims = [_of_loops(each) for each in analysis.loops]
     for pair in analysis.pairs:
         claims.append(Claim(word=VERDICT_WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
         if len(analysis.pairs) <= MOST_WITH_LOSSES:
@@ -60,6 +65,11 @@ def claims_of(analysis: Analysis) -> list[Claim]:
     if analysis.skills and not claims:  # a skill is no comparison of arms
         claims.append(Claim(word="not assessed", text=_nothing(analysis)))
     return claims + [Claim(word=word, text=text) for word, text in analysis.skills]
+
+
+def _of_loops(pair: LoopPair) -> Claim:
+    outcome = "not_assessed" if pair.share is None else pair.share.comparison.id
+    return Claim(word=VERDICT_WORDS[outcome], text=pair.sentence)
 
 
 def _secondary(pair: Pair, *, is_only: bool) -> list[Claim]:
@@ -119,6 +129,8 @@ def html(analysis: Analysis, sections: Sequence[Section], *, model: Mapping[str,
 
 def question(analysis: Analysis) -> str:
     """What the report answers."""
+    if analysis.record.comparison["factor"] == LOOP:
+        return QUESTIONS[LOOP]
     leaf = analysis.factor.rpartition(".")[2].replace("_", " ")
     return QUESTIONS.get(analysis.factor, f"does the {leaf} change the result?")
 

@@ -12,6 +12,7 @@ from experiments import metrics, statistics
 from experiments.records import RunRecord, SweepRecord, TunedValue
 from experiments.report import formatting
 from experiments.report.arms import Arm, as_number
+from experiments.report.sanitize import clean
 from experiments.statistics import SpeedComparison, Verdict
 
 CONTROL_ALPHA = 0.01
@@ -69,7 +70,16 @@ def is_same_level(first: str | None, second: str | None) -> bool:
     return first == second if None in numbers else numbers[0] == numbers[1]
 
 
-def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pairs: int) -> Pair:
+def compare(
+    first: Arm,
+    second: Arm,
+    record: SweepRecord,
+    *,
+    metric: str,
+    n_pairs: int,
+    harness: tuple[float, float] | None = None,
+    remark: str = "",
+) -> Pair:
     """All that is claimed of a pair: one family over all pairs, of scores and, for a few pairs, losses.
 
     Args:
@@ -78,6 +88,8 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
         record: The sweep, for its margins, chance levels, planned seeds and looks.
         metric: Whole name of the score, such as test/accuracy.
         n_pairs: How many pairs the report compares: the size of the family.
+        harness: Seconds per step of each arm that are the harness', where they are known.
+        remark: What follows a claim on times.
     """
     has_loss = metric != metrics.LOSS and n_pairs <= MOST_WITH_LOSSES
     n_claims = n_pairs * (1 + has_loss)
@@ -87,7 +99,7 @@ def compare(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_pair
         second=second,
         score=_verdict(first, second, record, metric=metric, n_claims=n_claims),
         loss=_verdict(first, second, record, metric=metrics.LOSS, n_claims=n_claims) if has_loss else None,
-        speed=_speed(first, second, record) if are_frameworks else None,
+        speed=speed_of(first, second, record, harness=harness, remark=remark) if are_frameworks else None,
         memory=_difference(first, second, metrics.MEMORY) if are_frameworks else None,
     )
 
@@ -141,8 +153,10 @@ def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_cla
     )
 
 
-def _speed(first: Arm, second: Arm, record: SweepRecord) -> SpeedComparison | None:
-    """Steady step times, a pair of processes per seed."""
+def speed_of(
+    first: Arm, second: Arm, record: SweepRecord, *, harness: tuple[float, float] | None = None, remark: str = ""
+) -> SpeedComparison | None:
+    """Steady step times, a pair of processes per seed; the arguments are those of `compare`."""
     margin = record.margins["time_ratio"]
     times = [arm.scores("time/steady_step") for arm in (first, second)]
     seeds = [seed for seed in times[0] if times[0][seed] > 0 and times[1].get(seed, 0.0) > 0]
@@ -154,23 +168,39 @@ def _speed(first: Arm, second: Arm, record: SweepRecord) -> SpeedComparison | No
         np.array([times[1][seed] for seed in seeds]),
         n_planned=n_planned_pairs(first, second, record),
         names=(first.name, second.name),
-        conditions=_conditions(runs),
+        conditions=conditions_of(runs),
         margin=margin,
         largest_cv=max(run.metrics.get("time/step_spread", 0.0) for run in runs),
-        disturbance=_disturbance(runs),
+        disturbance=disturbance_of(runs),
+        harness=harness,
+        remark=remark,
     )
 
 
-def _conditions(runs: Sequence[RunRecord]) -> str:
-    facts = runs[0].facts
-    return f"{facts.get('device', 'cpu').upper()}, {facts.get('threads', '?')} thread(s)"
+def conditions_of(runs: Sequence[RunRecord]) -> str:
+    """What times hold for: device, processor with its instruction sets, threads, batch, precision, as far as known."""
+    facts, training = runs[0].facts, runs[0].config.get("training", {})
+    device, cpu, sets = (facts.get(key, "") for key in ("device", "cpu", "instruction_sets"))
+    machine = f"{(device or 'cpu').upper()}{' of a host with' if device == 'gpu' and cpu else ''} {cpu}".strip()
+    threads = facts.get("threads", "?")
+    parts = [
+        clean(f"{machine} ({sets})" if sets else machine, 100),
+        f"{threads} thread{'' if threads == '1' else 's'}",
+        f"batch {training['batch_size']}" if "batch_size" in training else "",
+        str(training.get("precision", "")),
+    ]
+    return ", ".join(filter(None, parts))
 
 
-def _disturbance(runs: Sequence[RunRecord]) -> str:
+def disturbance_of(runs: Sequence[RunRecord]) -> str:
+    """Why the times of these runs cannot be compared; empty where they can."""
     if any(run.facts.get("workers") != "1" for run in runs):
         return "several runs shared the machine (executor.workers=1 gives each the machine's share to itself)"
     machines = {tuple(run.facts.get(key, "") for key in ("host", "cpu", "threads", "device")) for run in runs}
-    return "the runs were made on different machines or thread counts" if len(machines) > 1 else ""
+    known = {run.facts["instruction_sets"] for run in runs if "instruction_sets" in run.facts}  # later than the others
+    if len(machines) > 1 or len(known) > 1:
+        return "the runs were made on different machines, instruction sets or thread counts"
+    return ""
 
 
 def _difference(first: Arm, second: Arm, metric: str) -> statistics.Estimate | None:

@@ -222,7 +222,9 @@ def _gaps(builder: _Builder, analysis: Analysis) -> None:
 
 def _speed(builder: _Builder, analysis: Analysis) -> None:
     compared = [pair for pair in analysis.pairs if pair.speed is not None]
-    texts = [pair.speed.sentence for pair in compared if pair.speed is not None and pair.speed.disturbance][:1]
+    texts = [each.sentence for each in analysis.loops]
+    disturbed = [pair.speed.sentence for pair in compared if pair.speed is not None and pair.speed.disturbance]
+    texts += list(dict.fromkeys(disturbed))
     texts += [
         f"{pair.title}: {pair.speed.sentence}"
         for pair in compared
@@ -233,12 +235,15 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
         for pair in compared
         if pair.memory is not None
     ]
-    if not any(arm.scores("time/total") for arm in analysis.arms):
+    texts += [f"Bare loops alone (exploratory): {each.sentence}" for each in analysis.bare_speeds]
+    if not analysis.loops and not any(arm.scores("time/total") for arm in analysis.arms):
         return
     builder.add(
         "speed",
         "Time and memory",
         texts=texts,
+        tables=[tables.loops(analysis)] if analysis.loops else [],
+        notes=_notes_on_loops(analysis),
         figures=_drawn(
             "speed",
             speed.speed(analysis.pairs, analysis.arms, colours=builder.colours),
@@ -248,6 +253,18 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
             table=tables.speed(analysis),
         ),
     )
+
+
+def _notes_on_loops(analysis: Analysis) -> list[str]:
+    words = {f"{each.ours.framework}: {each.bare_loop}" for each in analysis.loops if each.bare_loop}
+    if not words:
+        return []
+    return [
+        "A bare loop has the same network, initial weights, loss, optimizer, batch size and threads, and nothing of "
+        f"the harness between its steps ({'; '.join(sorted(words))}). It keeps no losses of batches and its examples "
+        "are not audited, so that its scores are in no comparison. A step is an epoch's time over its steps, "
+        "evaluation left out; the first epochs, which warm up, are left out of both loops alike (MSER, White 1997)."
+    ]
 
 
 def _predictions(builder: _Builder, analysis: Analysis) -> None:

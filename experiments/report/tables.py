@@ -175,6 +175,28 @@ def speed(analysis: Analysis) -> Table:
     return table_of("Seconds (mean ± 95 % half-width)", head, rows)
 
 
+def loops(analysis: Analysis) -> Table:
+    """A step of each framework's bare loop beside ours, and the memory of both."""
+    rows = []
+    for each in analysis.loops:
+        memory = [formatting.interval(arm.interval(metrics.MEMORY), metrics.MEMORY) for arm in (each.bare, each.ours)]
+        share, times = each.share, ("–",) * 6
+        if share is not None:
+            ratio = share.comparison.ratio
+            times = (
+                _seconds(share.bare),
+                _seconds(share.ours),
+                formatting.bounds(share.share, factor=1e3, decimals=3),
+                "–" if ratio is None else fixed(ratio, decimals=3),
+                str(share.comparison.n),
+                f"{share.warm_up} of {share.n_epochs}",
+            )
+        rows.append((each.ours.name, *times, *memory))
+    head = ["arm", "bare loop, step", "ours, step", "harness' share, ms", "ours / bare", "pairs", "epochs left out"]
+    head += ["memory of bare loop, MiB", "ours, MiB"]
+    return table_of("Steps beside those of a bare loop (mean; 95 % t interval over process pairs)", head, rows)
+
+
 def _seconds(estimate: statistics.Estimate | None) -> str:
     if estimate is None:
         return "–"

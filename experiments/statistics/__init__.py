@@ -12,6 +12,8 @@ from experiments.statistics.budget import budget_curve as budget_curve
 from experiments.statistics.factors import VarianceShare as VarianceShare
 from experiments.statistics.factors import main_effects as main_effects
 from experiments.statistics.factors import variance_shares as variance_shares
+from experiments.statistics.harness import HarnessShare as HarnessShare
+from experiments.statistics.harness import harness_share as harness_share
 from experiments.statistics.intervals import Estimate as Estimate
 from experiments.statistics.intervals import mean_interval as mean_interval
 from experiments.statistics.multiplicity import control_outcome as control_outcome

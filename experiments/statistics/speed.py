@@ -14,9 +14,11 @@ from experiments.statistics.multiplicity import simultaneous_levels
 from experiments.statistics.outcome import Interval, Outcome, decide, decide_without_spread
 from experiments.statistics.pairing import mean, standard_deviation
 from experiments.statistics.verdict import tost_p
-from experiments.statistics.wording import fixed, known, p_text, percent, planned
+from experiments.statistics.wording import fixed, known, p_text, percent, planned, signed
 
 LARGEST_CV = 0.30
+LARGEST_SHARE = 0.10
+"""Of a claimed difference, how much may be the harness'; beyond that it is not shown to be the frameworks'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ def compare_speed(
     alpha: float = 0.05,
     largest_cv: float = 0.0,
     disturbance: str = "",
+    harness: tuple[float, float] | None = None,
+    remark: str = "",
 ) -> SpeedComparison:
     """Compare interleaved process pairs: ratio = exp(mean l), l_b = ln(x_B,b / x_A,b), with a t interval on l.
 
@@ -74,9 +78,12 @@ def compare_speed(
         alpha: Level.
         largest_cv: Largest coefficient of variation of the steps within a block.
         disturbance: Any other reason why the times cannot be compared, as printed; empty if there is none.
+        harness: Seconds of a step that are not A's own, and not B's, but the harness'; None where it is not known.
+        remark: What is to be said after a claim.
 
     Returns:
-        The record with its sentence. On a disturbed machine (a block above 30 % CV, say) it is not assessed.
+        The record with its sentence. On a disturbed machine (a block above 30 % CV, say) it is not assessed, nor where
+        the harness' parts differ by more than 10 % of what is claimed: the difference, or the margin of equal speed.
 
     Raises:
         ValueError: If shapes differ, or a time is not positive and finite.
@@ -98,8 +105,11 @@ def compare_speed(
         equivalence_level=levels.equivalence,
         disturbance=disturbance or _disturbance(largest_cv),
     )
-    record = _assess(record, np.log(second_seconds / first_seconds))
-    return replace(record, sentence=_sentence(record, n_planned=n_planned))
+    assessed = _assess(record, np.log(second_seconds / first_seconds))
+    if harness is not None and (reason := _too_much_harness(assessed, first_seconds, second_seconds, harness)):
+        assessed = replace(record, disturbance=reason)
+    sentence = _sentence(assessed, n_planned=n_planned)
+    return replace(assessed, sentence=sentence if assessed.id == "not_assessed" else f"{sentence} {remark}".strip())
 
 
 def _assess(record: SpeedComparison, logs: Array) -> SpeedComparison:
@@ -121,6 +131,30 @@ def _assess(record: SpeedComparison, logs: Array) -> SpeedComparison:
         ci90=(math.exp(equivalence[0]), math.exp(equivalence[1])),
         p_difference=2 * float(special.stdtr(freedom, -abs(center) / error)),
         p_equivalence=tost_p(center, error=error, freedom=freedom, margin=margin),
+    )
+
+
+def _too_much_harness(
+    record: SpeedComparison, first_seconds: Array, second_seconds: Array, harness: tuple[float, float]
+) -> str:
+    """Why the claim is not one on the arms themselves, or nothing."""
+    if record.id == "not_assessed":
+        return ""
+    differs = record.id in ("A_better", "B_better", "A_better_practical", "B_better_practical", "constant_difference")
+    times = mean(first_seconds), mean(second_seconds)
+    claimed, what = record.margin * min(times), f"the {margin_words(record)} margin"
+    if differs:
+        claimed, what = abs(times[0] - times[1]), "the difference between their steps"
+    apart = abs(harness[0] - harness[1])
+    if apart <= LARGEST_SHARE * claimed:
+        return ""
+    share = apart / claimed if claimed else math.inf
+    parts = " and ".join(
+        f"{signed(1e3 * part, decimals=3)} ms for {name}" for part, name in zip(harness, record.names, strict=True)
+    )
+    return (
+        f"the harness' share of a step is {parts}, apart by {fixed(100 * share, decimals=0)} % of {what}, "
+        f"above {100 * LARGEST_SHARE:.0f} %"
     )
 
 
@@ -149,21 +183,23 @@ def _slower(record: SpeedComparison) -> str:
     settled = "the whole interval exceeds" if beyond else "not settled whether by more than"
     return (
         f"{slower} is {size} % slower {record.what} [{', '.join(band)}] "
-        f"({percent(record.difference_level)} CI, {_setting(record)}); {settled} the {100 * record.margin:g} % margin."
+        f"({percent(record.difference_level)} CI, {setting_of(record)}); {settled} the {margin_words(record)} margin."
     )
 
 
 def _same_speed(record: SpeedComparison) -> str:
     return (
-        f"Same speed {record.what} within {100 * record.margin:g} % (TOST p = {p_text(known(record.p_equivalence))}); "
-        f"{_ratio(record)} [{percent(record.equivalence_level)} CI {_range(known(record.ci90))}] ({_setting(record)})."
+        f"Same speed {record.what} within {margin_words(record)} (TOST p = {p_text(known(record.p_equivalence))}); "
+        f"{_ratio(record)} [{percent(record.equivalence_level)} CI {range_of(known(record.ci90))}] "
+        f"({setting_of(record)})."
     )
 
 
 def _undecided(record: SpeedComparison) -> str:
     return (
-        f"No speed difference shown {record.what}, and same speed within {100 * record.margin:g} % not shown either: "
-        f"{_ratio(record)} [{percent(record.difference_level)} CI {_range(known(record.ci95))}] ({_setting(record)})."
+        f"No speed difference shown {record.what}, and same speed within {margin_words(record)} not shown either: "
+        f"{_ratio(record)} [{percent(record.difference_level)} CI {range_of(known(record.ci95))}] "
+        f"({setting_of(record)})."
     )
 
 
@@ -171,11 +207,18 @@ def _ratio(record: SpeedComparison) -> str:
     return f"time ratio {record.names[1]}/{record.names[0]} {fixed(known(record.ratio), decimals=3)}"
 
 
-def _range(bounds: Interval) -> str:
-    return ", ".join(fixed(bound, decimals=3) for bound in bounds)
+def range_of(bounds: Interval, *, decimals: int = 3) -> str:
+    """The bounds of a ratio."""
+    return ", ".join(fixed(bound, decimals=decimals) for bound in bounds)
 
 
-def _setting(record: SpeedComparison) -> str:
+def margin_words(record: SpeedComparison) -> str:
+    """The margin in per cent."""
+    return f"{100 * record.margin:g} %"
+
+
+def setting_of(record: SpeedComparison) -> str:
+    """How many pairs there are, and what they hold for."""
     pairs = f"{record.n} interleaved process pairs"
     return f"{pairs}, {record.conditions}" if record.conditions else pairs
 

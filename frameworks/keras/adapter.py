@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from experiments.contract import evaluation_batches, require_gpus
 from experiments.contract.arrays import Array, Weights
-from experiments.contract.plan import Plan
+from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Task
-from frameworks.keras import layers, networks, optimizers, replicas, training, weights
+from frameworks.keras import bare, layers, networks, optimizers, replicas, training, weights
 
 
 class KerasModel:
@@ -60,6 +60,9 @@ class KerasModel:
             on_step_end=on_step_end,
             on_epoch_end=on_epoch_end,
         )
+
+    def fit_bare(self, plan: BatchPlan, *, on_epoch_end: Callable[[], None]) -> None:
+        bare.fit(self.model, plan, task=self.task, on_epoch_end=on_epoch_end)
 
     def trace(self) -> EpochTrace:
         return self.record.trace()

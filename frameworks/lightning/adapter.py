@@ -11,10 +11,10 @@ import torch
 
 from experiments.contract import evaluation_batches, require_gpus
 from experiments.contract.arrays import Array, Weights
-from experiments.contract.plan import Plan
+from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Task
-from frameworks.lightning import layers, networks, optimizers, replicas, training, weights
+from frameworks.lightning import bare, layers, networks, optimizers, replicas, training, weights
 
 
 class LightningModel:
@@ -68,6 +68,9 @@ class LightningModel:
                 on_step_end=on_step_end,
                 on_epoch_end=on_epoch_end,
             )
+
+    def fit_bare(self, plan: BatchPlan, *, on_epoch_end: Callable[[], None]) -> None:
+        bare.fit(self.module.network, plan, task=self.module.task, device=self.device, on_epoch_end=on_epoch_end)
 
     def trace(self) -> EpochTrace:
         return self.module.trace()

@@ -11,11 +11,11 @@ import numpy as np
 
 from experiments.contract import require_gpus
 from experiments.contract.arrays import Array, Weights
-from experiments.contract.plan import Plan
+from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace, Taken
 from experiments.task import Clip, Regularization, Task
 from experiments.task.networks import MlpSettings
-from frameworks.numpy import networks, training
+from frameworks.numpy import bare, networks, training
 
 DONE_BY_OTHERS = {"early_stopping", "augmentation"}  # the harness stops a training, the plan changes the images
 NO_SWITCH = {"exclude"}  # says where l1, l2 and weight_decay apply, which are refused themselves
@@ -64,6 +64,9 @@ class NumpyModel:
             on_step_end=on_step_end,
             on_epoch_end=on_epoch_end,
         )
+
+    def fit_bare(self, plan: BatchPlan, *, on_epoch_end: Callable[[], None]) -> None:
+        bare.fit(self.network, plan, task=self.task, on_epoch_end=on_epoch_end)
 
     def trace(self) -> EpochTrace:
         return self.taken.trace()
