@@ -14,7 +14,7 @@ from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Precision, Task
 
-EVALUATION_BYTES = 2**20  # of inputs that `Model.logits` scores at once; a convolution makes some 50 times as many
+EVALUATION_BYTES = 2**18  # of inputs that `Model.logits` scores at once; a convolution makes some 50 times as many
 
 
 class Model(Protocol):
