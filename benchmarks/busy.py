@@ -66,7 +66,7 @@ def rows(folder: Path, epochs: int | None) -> list[Row]:
             task, network="cnn", framework=framework, arrays=arrays, seed=seed, epochs=n_epochs, threads=None
         )
 
-    arms = ((ours, "ours", AT_MOST, 45.0), (by_hand, "by_hand", None, 60.0))
+    arms = ((ours, "ours", AT_MOST, 45.0), (by_hand, "by_hand", None, 35.0))
     return [
         Row(
             name=f"{name}_{framework}",

@@ -46,7 +46,7 @@ def figures(pairs: Sequence[Pair]) -> list[Figure]:
 def rows(folder: Path, epochs: int | None) -> list[Row]:
     """One."""
     measure = functools.partial(pair, folder, epochs=epochs)
-    return [Row(name="mnist_cnn", pairs=3, seconds=230, measure=measure, figures=figures)]
+    return [Row(name="mnist_cnn", pairs=3, seconds=140, measure=measure, figures=figures)]
 
 
 PART = Part(title="The whole command beside six programs", text=TEXT, rows=rows)

@@ -55,7 +55,7 @@ def rows(_: Path, epochs: int | None) -> list[Row]:
         Row(
             name=f"{network}_{framework}",
             pairs=2,
-            seconds=170 if network == "cnn" else 80,
+            seconds=130 if network == "cnn" else 80,
             measure=functools.partial(pair, network, framework, epochs=epochs),
             figures=functools.partial(figures, network, framework),
         )

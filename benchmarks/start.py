@@ -32,8 +32,12 @@ COMMANDS = {
     "unknown_flag": ["--hlep"],
     "no_fit": ["experiment=mnist_cnn", "data=vowels"],
     "no_file": ["experiment=custom", "data.path=nowhere.npz"],
-    "no_metric": ["experiment=mnist_cnn", "comparison=frameworks", "comparison.factor=nothing"],
-    "no_search": ["experiment=mnist_cnn", "tuning=learning_rate", "tuning.sampler.name=NoSampler"],
+    "no_folder": ["experiment=mnist_cnn", "data.path=nowhere"],
+    "no_factor": ["experiment=mnist_cnn", "comparison.factor=nothing"],
+    "no_store": ["experiment=mnist_cnn", "tracking.uri=nowhere"],
+    "no_cores": ["experiment=mnist_cnn", "executor.threads=1000"],
+    "no_network": ["experiment=mnist_cnn", "framework=numpy"],
+    "no_sampler": ["experiment=mnist_cnn", "tuning=learning_rate", "tuning.sampler.name=NoSampler"],
 }
 FIRST = [f"{name}_{framework}" for name in ("digits_mlp", "mnist_cnn") for framework in programs.PROGRAMS]
 MANY = [
@@ -111,8 +115,8 @@ def rows(_: Path, __: int | None) -> list[Row]:
     of_commands = [
         Row(
             name=name,
-            pairs=10,
-            seconds=2,
+            pairs=6,
+            seconds=3,
             measure=functools.partial(command, name),
             figures=functools.partial(command_figures, name),
         )
@@ -121,8 +125,8 @@ def rows(_: Path, __: int | None) -> list[Row]:
     of_epochs = [
         Row(
             name=f"first_epoch_{name}",
-            pairs=6,
-            seconds=14,
+            pairs=3,
+            seconds=12,
             measure=functools.partial(first_epoch, name),
             figures=functools.partial(
                 seconds_figure,
@@ -136,7 +140,7 @@ def rows(_: Path, __: int | None) -> list[Row]:
     told = f"each of 160 jobs of `{' '.join(MANY)}`"
     of_jobs = Row(
         name="compose",
-        pairs=6,
+        pairs=3,
         seconds=20,
         measure=compose,
         figures=functools.partial(seconds_figure, told, "job", AT_MOST_JOB),
