@@ -1,7 +1,7 @@
 """Measure on the real commands, and write docs/benchmarks.md.
 
     python -m benchmarks FOLDER [PART ...] [--pairs N]    PART: a part, or PART/ROW; all where none is named
-    python -m benchmarks --list                           the parts, and benchmarks with a command of their own
+    python -m benchmarks --list                           the parts, and the other benchmarks
 
 FOLDER keeps every pair, so that the same command goes on where it stopped. Leave the machine alone meanwhile.
 Exit code 1 where a line of the page misses what it must hold, 2 where something was typed wrong.
@@ -34,7 +34,7 @@ OTHERS = {
     "tuning": "what pruning saves, and what a second worker brings to a search",
     "report_time": "the report of 200 runs",
     "screenshots": "docs/img/",
-    "dashboard": "`mlflow ui` while screenshots are taken",
+    "dashboard": "`mlflow ui`, for screenshots (no command)",
 }
 
 
@@ -77,7 +77,7 @@ def listing() -> str:
         rows = part.rows(Path(), None)
         minutes = sum(row.pairs * row.seconds for row in rows) / 60
         lines.append(f"{name:14} {part.title}; about {minutes:.0f} min: {' '.join(row.name for row in rows)}")
-    lines += ["", "with a command of their own, python -m benchmarks.NAME:"]
+    lines += ["", "the others, python -m benchmarks.NAME:"]
     return "\n".join([*lines, *(f"{name:14} {what}" for name, what in OTHERS.items())])
 
 
