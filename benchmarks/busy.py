@@ -15,9 +15,9 @@ from benchmarks.measuring import Figure, Pair, Part, Row, in_turn, medians, rati
 from experiments.execution.devices import available_cores
 
 EPOCHS = 2
-TEXT = """The second epoch of `experiment=mnist_cnn` with one process spinning on each core, against the same on the
-quiet machine, right before or after it. By hand: the program of `benchmarks/plain/` with as many threads as its
-framework takes where nothing is said, which is one for each core."""
+TEXT = """The second epoch of `experiment=mnist_cnn` with one process spinning on each core, against the same on
+the quiet machine, right before or after it; values are ratios, busy / quiet. By hand: the program of
+`benchmarks/plain/` with as many threads as its framework takes where nothing is said, which is one for each core."""
 AT_MOST = 1.5
 
 

@@ -10,9 +10,9 @@ from benchmarks import programs
 from benchmarks.measuring import Figure, Pair, Part, Row, in_turn, medians, ratios
 
 TEXT = """`python run.py experiment=mnist_cnn` in a fresh folder: 3 seeds in each framework, with the database, the
-report and its pictures; wall seconds from start to end. Beside it the program of `benchmarks/plain/` for each
-framework and seed, one after the other, with the same data, epochs and one thread, which train, score the test set
-and print one line."""
+report and its pictures; wall seconds from start to end, and values are ratios, ours / six by hand. Beside it the
+program of `benchmarks/plain/` for each framework and seed, one after the other, with the same data, epochs and one
+thread, which train, score the test set and print one line."""
 AT_MOST = 0.6
 SEEDS = range(3)
 

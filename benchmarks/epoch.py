@@ -12,11 +12,11 @@ from benchmarks import programs
 from benchmarks.measuring import Figure, Pair, Part, Row, in_turn, medians, ratios
 
 TEXT = """The median epoch after the first of a run of the command with `framework=...`, and of the same network in
-`benchmarks/plain/`, written by hand as the tutorials of PyTorch and the examples of Keras write it; one thread each,
-every pair with a seed of its own, every other pair in reverse order. Memory is the peak of the process that trains.
-The networks are the same if their weights are as many, which is checked, and if they learn as well, which the
-accuracies on the test set show: median over the seeds (smallest to largest). Where the formulas differ, as in
-initial weights, they are the framework's own in the programs by hand."""
+`benchmarks/plain/`, written by hand as the tutorials of PyTorch and the examples of Keras write it; one thread
+each; values are ratios, ours / by hand; every pair with a seed of its own, every other pair in reverse order.
+Memory is the peak of the process that trains. The networks are the same if their weights are as many, which is
+checked, and if they learn as well, which the accuracies on the test set show: median over the seeds (smallest to
+largest). Where the formulas differ, as in initial weights, they are the framework's own in the programs by hand."""
 AT_MOST_MEMORY = 1.1
 TITLES = {"plain": "by hand", "ours": "ours"}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,11 @@ class Kept:
         """Those of a row, in the order of their turns."""
         return [each["pair"] for each in self._lines()[1:] if each["row"] == row]
 
+    def last_date(self) -> str:
+        """The day of the last pair; "" before there is one."""
+        lines = self._lines()
+        return lines[-1].get("date", "") if lines else ""
+
     def require(self, conditions: Mapping[str, str]) -> None:
         """Begin the file, or see that what it holds was measured under the same conditions.
 
@@ -111,7 +117,7 @@ class Kept:
         whole = self.path.read_text()
         if not whole.endswith("\n"):  # this process, or its machine, died while it wrote
             self.path.write_text(whole[: whole.rfind("\n") + 1])
-        self._write({"row": row, "pair": pair}, mode="a")
+        self._write({"row": row, "date": f"{datetime.now(UTC):%Y-%m-%d}", "pair": pair}, mode="a")
 
     def _lines(self) -> list[Any]:
         whole, _, _ = self.path.read_text().rpartition("\n") if self.path.is_file() else ("", "", "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -77,11 +76,10 @@ def section(name: str, part: Part, kept: Kept, *, shared: Mapping[str, str], fig
         figures: Its lines.
     """
     lines = [f"## {part.title} (`{name}`)", "", part.text, ""]
-    if not kept.conditions():
+    if not kept.last_date():
         return [*lines, f"Not measured yet: `python -m benchmarks FOLDER {name}`.", ""]
-    until = datetime.fromtimestamp(kept.path.stat().st_mtime, UTC)
     own = {key: text for key, text in kept.conditions().items() if key not in shared}
-    return [*lines, *table(figures), "", f"Last pair on {until:%Y-%m-%d}{'; ' if own else ''}{told(own)}.", ""]
+    return [*lines, *table(figures), "", f"Last pair on {kept.last_date()}{'; ' if own else ''}{told(own)}.", ""]
 
 
 def write(parts: Mapping[str, Part], folder: Path, path: Path) -> list[Figure]:

@@ -89,6 +89,7 @@ def test_a_stopped_command_goes_on_where_it_stopped_and_writes_the_page(tmp_path
     text = (tmp_path / "page.md").read_text()
     assert "| first | 1.00 (0.50 to 1.50) | 0.9 | 3 | **missed**, not settled |" in text
     assert "Not measured yet: `python -m benchmarks FOLDER other`." in text
+    assert text.count("Last pair on 20") == 1
     assert re.search(r"Measured on: cpu .*cores \d+; instruction sets .*torch \d.*", text)
     assert benchmarks.main(typed) == 1
     assert len(measured) == 7  # all is there
