@@ -1,6 +1,6 @@
 """The command: conf -> settings -> sweep -> report. Wiring only; importing it imports no framework.
 
-Hydra composes and expands; its jobs only collect configs. Then the sweep starts.
+Hydra's loader composes and expands; nothing is run by Hydra. Then the sweep starts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ if __name__ == "__main__":
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf
 
 import frameworks
-from experiments import command_line, composition, config_files, ending, interruption, settings
+from experiments import command_line, composer, composition, config_files, ending, interruption, settings
 from experiments.data import download
 from experiments.errors import ExitCode, SettingsError, is_no_room
 from experiments.execution import environment, temporary
@@ -42,19 +38,6 @@ if TYPE_CHECKING:
 
 CONF = Path(__file__).resolve().parent / "conf"
 COLOURS = {name: known.colour for name, known in frameworks.FRAMEWORKS.items()}
-COLLECTED: list[tuple[DictConfig, dict[str, str | None], tuple[str, ...]]] = []
-
-
-@hydra.main(config_path="conf", config_name="config", version_base="1.3")
-def collect(config: DictConfig) -> None:
-    """What Hydra takes for the job: keep the composed config, the choice in each group, and what was typed for it."""
-    hydra_config = HydraConfig.get()
-    typed: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)  # `name=${KEY}` is a text here
-    overrides = tuple(without_password(str(each)) for each in typed)
-    COLLECTED.append((config, dict(hydra_config.runtime.choices), overrides))
-    written = Path(hydra_config.sweep.dir) / "multirun.yaml"  # Hydra's, with all that was typed
-    if written.is_file():
-        written.write_text(without_password(written.read_text()))
 
 
 def jobs_from(typed: Sequence[str]) -> list[Job]:
@@ -65,49 +48,47 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
     """
     line = command_line.read(typed[1:], text=settings.text_keys(), groups=composition.groups_of([CONF]))
     folders = composition.config_folders(line, conf=CONF)
-    _compose(typed, line, folders=folders)
+    composed = _compose(line, folders=folders)
     if line.prints:
         sys.exit(ExitCode.ALL_GOOD)
-    if not COLLECTED:
+    if not composed:
         raise SettingsError(
             f"{' '.join(line.lists)}: matches nothing, so that there is nothing to run; --help names the choices"
         )
-    for _, choices, _ in COLLECTED:
-        composition.check_choices(choices, folders=folders)
+    for each in composed:
+        composition.check_choices(each.choices, folders=folders)
     names = tuple(frameworks.FRAMEWORKS)
     return [
-        settings.job_from(config, frameworks=names, choices=choices, overrides=overrides)
-        for config, choices, overrides in COLLECTED
+        settings.job_from(
+            each.config,
+            frameworks=names,
+            choices=each.choices,
+            overrides=tuple(without_password(word) for word in each.overrides),
+        )
+        for each in composed
     ]
 
 
-def _compose(typed: Sequence[str], line: command_line.Line, *, folders: Sequence[Path]) -> None:
-    """Have Hydra compose what was typed into COLLECTED, or print what is asked for; say its refusals in our words."""
-    # Hydra composes every job of a sweep twice, once only to see that it can; our jobs do nothing but be composed.
-    Sweeper.validate_batch_is_legal = lambda self, batch: None  # type: ignore[method-assign]
+def _compose(line: command_line.Line, *, folders: Sequence[Path]) -> list[composer.Composed]:
+    """Have Hydra compose what was typed, or print what is asked for; say its refusals in our words."""
     config_files.check_what_hydra_reads(conf=CONF)
-    own_full_error = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing and leaving with 1
+    words = composition.with_search_path(line, conf=CONF)
     try:
-        sys.argv = [*typed[:1], *composition.with_search_path(line, conf=CONF)]
-        collect()
+        loader = composer.Loader(conf=CONF, config_dir=line.config_dir)
+        if line.prints:
+            composer.print_what_is_asked_for(line, words, loader=loader)
+            return []
+        return composer.jobs(line, words, loader=loader)
     except (SettingsError, MemoryError):
         raise
     except OSError as error:
-        if isinstance(error, HydraException):
+        if isinstance(error, HydraException) or not is_no_room(error):
             raise SettingsError(composition.explain(error, line=line, folders=folders)) from error
-        if is_no_room(error):
-            raise
-        raise SettingsError(f"`output` must be a folder that can be written, but: {error}; name another") from error
+        raise
     except Exception as error:  # what Hydra's parts, OmegaConf and PyYAML make of what was typed
         raise SettingsError(composition.explain(error, line=line, folders=folders)) from error
     except SystemExit as left:  # --cfg job --package with no such key, which Hydra has said
         sys.exit(ExitCode.BAD_INPUT if left.code else ExitCode.ALL_GOOD)
-    finally:
-        sys.argv = list(typed)
-        os.environ.pop("HYDRA_FULL_ERROR")
-        if own_full_error is not None:
-            os.environ["HYDRA_FULL_ERROR"] = own_full_error
 
 
 def carry_out(jobs: list[Job], *, command: str) -> ExitCode:

@@ -85,17 +85,6 @@ class Line:
         values = [str(each.value()) for each in self.overrides if each.key_or_group == key and not each.is_delete()]
         return values[-1] if values else None
 
-    def arguments(self, words: Sequence[str]) -> list[str]:
-        """The line again with other overrides, options first: argparse takes overrides in one piece."""
-        given = vars(self.options)
-        flags = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is True]
-        named = [
-            f"--{name.replace('_', '-')}={value}"
-            for name, value in given.items()
-            if isinstance(value, str) and name != "overrides"
-        ]
-        return [*flags, *named, "--", *words]
-
 
 def read(arguments: Sequence[str], *, text: Collection[str], groups: Mapping[str, Collection[str]]) -> Line:
     """Read what follows the program's name.

@@ -61,7 +61,7 @@ def tuned_folder(line: Line, *, conf: Path) -> Path:
 
 
 def with_search_path(line: Line, *, conf: Path) -> list[str]:
-    """The arguments for Hydra, which is told where to look for +tuned=NAME.
+    """The overrides for Hydra, which is told where to look for +tuned=NAME.
 
     Raises:
         SettingsError: If nothing is there, nor in the user's own folders: Hydra would take `tuned` for a new key. Or if
@@ -75,7 +75,7 @@ def with_search_path(line: Line, *, conf: Path) -> list[str]:
             raise SettingsError(f"hydra.searchpath: {place!r} must be a folder, but there is none; name another")
     tuned = [each for each in line.overrides if each.key_or_group == "tuned" and not each.is_delete()]
     if not tuned:
-        return line.arguments(words)
+        return words
     folder, own = tuned_folder(line, conf=conf), line.config_dir
     if folder.is_dir():
         path = ",".join(quoted(each) for each in (*places, f"file://{folder}"))
@@ -85,7 +85,7 @@ def with_search_path(line: Line, *, conf: Path) -> list[str]:
             f"{tuned[-1].input_line}: `{folder}` must exist, but no search has left its best setting there; "
             "run one (tuning=lr_depth), or name its folder with output=FOLDER"
         )
-    return line.arguments(words)
+    return words
 
 
 def check_choices(choices: Mapping[str, str | None], *, folders: Sequence[Path]) -> None:

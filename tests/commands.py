@@ -47,11 +47,9 @@ def command(*arguments: str, cwd: Path, cache: Path) -> Done:
         contextlib.redirect_stderr(err),
     ):
         patch.setattr(sys, "argv", [RUN, *_with_database(arguments, cwd)])
-        patch.setattr(run, "COLLECTED", [])
         patch.setenv("TANDEM_CACHE", str(cache))
         # Hydra's logging closes all handlers there are, and absl's, once TensorBoard is imported, pytest's capture.
         patch.setattr(logging, "shutdown", lambda *_: None)
-        patch.setenv("HYDRA_MAIN_MODULE", "__main__")  # conf/ is found beside run.py, as when it is what was started
         try:
             code = run.main()
         except SystemExit as left:  # --help, --cfg job

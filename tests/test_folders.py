@@ -210,9 +210,9 @@ def test_a_password_typed_is_kept_nowhere(tmp_path, cache, monkeypatch):
     refuse_to_start(monkeypatch)
     done = command("experiment=digits_mlp", "seed=0", "tracking.uri=ftp://bob:hunter2@h/x", cwd=tmp_path, cache=cache)
     assert done.returncode == 2
-    kept = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
-    assert any("ftp://bob:***@h/x" in text for text in kept)
-    assert not any("hunter2" in text for text in [*kept, done.stdout, done.stderr])
+    assert "tracking.uri" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_limit_of_file_sizes_leaves_no_partial_file(tmp_path):

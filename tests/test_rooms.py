@@ -18,8 +18,8 @@ ONLY_IN = {  # a file, or a room and all that is in it
     "mlflow": {f"experiments/tracking/{name}.py" for name in ("client", "files", "reader", "store")},
     "optuna": {"experiments/tuning/"},
     "tensorboardX": {"experiments/tracking/tensorboard.py"},
-    "omegaconf": {"experiments/settings.py", "experiments/composition.py", "run.py"},
-    "hydra": {"experiments/command_line.py", "experiments/config_files.py", "run.py"},
+    "omegaconf": {f"experiments/{name}.py" for name in ("composer", "composition", "settings")},
+    "hydra": {"experiments/command_line.py", "experiments/composer.py", "experiments/config_files.py", "run.py"},
 }
 ALLOWED_IN_FRAMEWORKS = {"task", "contract"}
 OUTSIDE = {"run", "benchmarks", "tests"}  # they import the two packages, never the other way

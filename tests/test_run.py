@@ -116,7 +116,7 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path, cache, monkeypatch, in
     assert "digits-mlp" in done.stderr
     unwritable = command("experiment=digits_mlp", "output=/proc/nope", cwd=tmp_path, cache=cache)
     assert unwritable.returncode == 2
-    assert "`output` must be a folder that can be written, but: " in unwritable.stderr
+    assert "`output` must be a folder that can be written, but for '/proc/nope': " in unwritable.stderr
 
 
 def test_tuned_settings_are_looked_for_where_the_config_leaves_them():
