@@ -226,6 +226,7 @@ class PlannedBatches:
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
+        options.experimental_optimization.apply_default_optimizations = False
         known = tf.data.experimental.assert_cardinality(self.plan.batches_per_epoch)
         return batches.with_options(options).apply(known)
 
@@ -290,7 +291,7 @@ def fit(
         shuffle=False,
         epochs=plan.epochs,
         initial_epoch=0,
-        steps_per_epoch=plan.batches_per_epoch if is_shared else None,  # the dataset knows
+        steps_per_epoch=plan.batches_per_epoch,
         class_weight=None,  # they are each example's, from the plan's batches
         validation_data=None,
         verbose=0,
