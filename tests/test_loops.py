@@ -2,6 +2,8 @@
 
 import json
 from dataclasses import fields, replace
+from functools import partial
+from types import SimpleNamespace
 
 import cases
 import numpy as np
@@ -16,7 +18,8 @@ from worker_calls import trained_bare
 import frameworks
 from experiments import preparation, training
 from experiments.errors import SettingsError
-from experiments.execution import environment
+from experiments.execution import bare, environment
+from experiments.execution.audit import PlanNotDone
 from experiments.execution.run import Run
 from experiments.job import BARE, ComparisonSettings
 from experiments.report import files, page, sections, tables
@@ -58,6 +61,27 @@ def test_a_bare_loop_knows_the_words_that_are_not_refused(in_worker, name, chang
     for key, weight in told["bare"].items():
         apart, moved = (np.linalg.norm(each - told["fit"][key]) for each in (weight, told["before"][key]))
         assert apart < (moved if name == "keras" else 0.1 * moved)
+
+
+def test_nothing_is_told_while_a_bare_loop_trains_and_it_must_train_all_epochs():
+    plan, events, before = SimpleNamespace(epochs=3, batches_per_epoch=5), [], []
+
+    def fit_bare(plan, *, on_epoch_end, n_epochs=3):
+        for _ in range(n_epochs):
+            on_epoch_end()
+            before.append(len(events))
+
+    model = SimpleNamespace(synchronize=lambda: None, fit_bare=fit_bare)
+    seconds = bare.fit(model, plan, emit=events.append)
+    assert before == [0, 0, 0]
+    assert [(event.epoch, event.step) for event in events] == [(1, 5), (2, 10), (3, 15)]
+    assert [event.metrics["time/epoch"] for event in events] == seconds
+    assert events[-1].metrics["time/trained"] == pytest.approx(sum(seconds))
+    for n_epochs in (2, 4):
+        model.fit_bare = partial(fit_bare, n_epochs=n_epochs)
+        with pytest.raises(PlanNotDone, match=f"{n_epochs} of 3 epochs were trained"):
+            bare.fit(model, plan, emit=events.append)
+    assert len(events) == 3
 
 
 # What is refused
