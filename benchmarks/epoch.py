@@ -106,7 +106,8 @@ def learned(what: str, pairs: Sequence[Pair]) -> Figure:
         title: f"{median(found[arm]):.3f} ({min(found[arm]):.3f} to {max(found[arm]):.3f})"
         for arm, title in TITLES.items()
     }
-    return Figure(what=what, values=[], beside=cells, note="within the seeds' noise" if overlap else "**apart**")
+    noise = "within the seeds' noise" if overlap else "**apart**"
+    return Figure(what=what, values=[], beside=cells, note=noise if len(pairs) > 1 else "one seed says nothing")
 
 
 def rows(folder: Path, epochs: int | None) -> list[Row]:

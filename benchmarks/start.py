@@ -96,8 +96,7 @@ def compose(_: int) -> Pair:
     """Seconds of each job."""
     code = COMPOSE.format(project=str(PROJECT), words=MANY)
     with tempfile.TemporaryDirectory() as folder:
-        # Hydra looks for conf/ beside what was started, or this says that it is a script.
-        ended = programs.process([sys.executable, "-c", code], folder=Path(folder), HYDRA_MAIN_MODULE="__main__")
+        ended = programs.process([sys.executable, "-c", code], folder=Path(folder))
     spent, n_jobs = json.loads(ended.out.splitlines()[-1])
     if n_jobs != 160:
         raise RuntimeError(f"there must be 160 jobs, but there are {n_jobs}")

@@ -161,6 +161,22 @@ def test_another_network_is_not_compared(tmp_path, monkeypatch, more):
         assert epoch.pair("lstm", "lightning", tmp_path, 0, epochs=1)["ours"] == {"n_weights": 20_297}
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "ours", "said"),
+    [
+        ([0.90, 0.94], [0.93, 0.96], "within the seeds' noise"),
+        ([0.90, 0.92], [0.93, 0.96], "**apart**"),
+        ([0.90], [0.96], "one seed says nothing"),
+    ],
+)
+def test_what_both_learned_is_compared_over_seeds(by_hand, ours, said):
+    pairs = [
+        {"plain": {"accuracy": first}, "ours": {"accuracy": second}}
+        for first, second in zip(by_hand, ours, strict=True)
+    ]
+    assert epoch.learned("x", pairs).note == said
+
+
 @pytest.mark.slow
 def test_the_real_parts_measure(tmp_path):
     rows = ["epoch/lstm_lightning", "epoch/mlp_keras", "start/help", "start/unknown_key"]
