@@ -51,10 +51,14 @@ def prepare(
     first = jobs[0]
     settings = _executor_settings(first)
     device = _device(settings)
-    datasets = _datasets(jobs, cache=cache, console=console)
+    distinct: dict[tuple[str, str, str], Job] = {}  # but for the seed
     for job in jobs:
-        spec = frameworks[job.framework.name]
-        _check_fit(job, datasets[fingerprint_of(job.task.data)], spec=spec, device=device, devices=settings.devices)
+        distinct.setdefault((fingerprint_of(job.task), job.framework.name, job.loop), job)
+    for job in distinct.values():
+        _check_abilities(job, frameworks[job.framework.name], device=device, devices=settings.devices)
+    datasets = _datasets(jobs, cache=cache, console=console)
+    for job in {task: job for (task, *_), job in distinct.items()}.values():
+        _check_fit(job, datasets[fingerprint_of(job.task.data)], devices=settings.devices)
     bare_loops = {name: spec.bare_loop for name, spec in frameworks.items()}
     runs = _runs(
         jobs, datasets, bare_loops=bare_loops, prepared=cache / "prepared", device=device, devices=settings.devices
@@ -144,37 +148,34 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
     return datasets
 
 
-def _check_fit(job: Job, dataset: data.Dataset, *, spec: FrameworkSpec, device: str, devices: int) -> None:
-    """What can be checked only once the data and the device are known.
-
-    Args:
-        job: What is asked for.
-        dataset: Its examples.
-        spec: What its framework can do.
-        device: "cpu" or "gpu".
-        devices: How many share a run.
+def _check_fit(job: Job, dataset: data.Dataset, *, devices: int) -> None:
+    """What can be checked only once the data are known; it is the same for every seed and framework.
 
     Raises:
-        SettingsError: If network, loss or batches do not fit the data, the precision the device, or the task several.
+        SettingsError: If network, loss or batches do not fit the data, or batches the devices that share a run.
     """
-    training = job.task.training
     problems = fit.check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
     problems += fit.check_examples(job.task, dataset)
     try:
         require_equal_shards(job.task, n_examples=len(dataset.y_train), devices=devices)
     except ValueError as error:
         problems.append(str(error))
-    problems += _beyond(spec, job, devices=devices)
-    if training.precision == "mixed_float16" and device != "gpu":
-        problems.append(
-            "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
-        )
     if problems:
         raise SettingsError("\n".join(problems))
 
 
-def _beyond(spec: FrameworkSpec, job: Job, *, devices: int) -> list[str]:
-    """What the job's framework cannot do; a certificate is made in precisions of its own choice."""
+def _check_abilities(job: Job, spec: FrameworkSpec, *, device: str, devices: int) -> None:
+    """What the job's framework and device can do; a certificate is made in precisions of its own choice.
+
+    Args:
+        job: What is asked for.
+        spec: What its framework can do.
+        device: "cpu" or "gpu".
+        devices: How many share a run.
+
+    Raises:
+        SettingsError: If the task needs more.
+    """
     problems = []
     name, precision = job.framework.name, job.task.training.precision
     if spec.max_devices is not None and devices > spec.max_devices:
@@ -190,7 +191,12 @@ def _beyond(spec: FrameworkSpec, job: Job, *, devices: int) -> list[str]:
         problems.append(f"`loop` must be fit for framework={name}, which has no bare loop, but got bare; leave it out")
     if problem := spec.problem_with(job.task):
         problems.append(problem)
-    return problems
+    if precision == "mixed_float16" and device != "gpu":
+        problems.append(
+            "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
+        )
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def _runs(

@@ -1,0 +1,47 @@
+"""Jobs become a sweep: what needs no data is refused before any are read, and nothing is done once per job."""
+
+import pytest
+from commands import command, refuse_to_start
+
+from experiments import data
+from experiments.data import fit
+from experiments.errors import SettingsError
+
+TWELVE = ("experiment=digits_mlp", "optimizer=adam,sgd", "seed=0,1,2", "framework=lightning,keras")
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("training.precision=mixed_float16", "mixed_float16 needs a GPU"),
+        ("framework=numpy", "`training.precision` must be float64 for framework=numpy"),
+        ("executor.devices=100", "`executor.workers * executor.threads * executor.devices <= "),
+        ("executor.workers=1000", "cores` must hold"),
+        ("executor.device=gpu", "needs a GPU, but none is visible"),
+        ("executor.threads=1,2", "`executor` must be the same for all runs"),
+        ("name=a output=/proc/nope", "`output` must be a folder that can be written"),
+        ("tracking.uri=foo", "`tracking.uri` must begin with"),
+    ],
+)
+def test_what_needs_no_data_is_refused_before_any_are_read(tmp_path, cache, monkeypatch, typed, sentence):
+    refuse_to_start(monkeypatch)
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data were read"))
+    monkeypatch.setattr("experiments.execution.devices.visible_gpus", list)
+    done = command("experiment=digits_mlp", "seed=0", *typed.split(), cwd=tmp_path, cache=cache)
+    assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+
+
+def test_data_are_read_and_tasks_are_checked_once_for_all_their_jobs(tmp_path, cache, monkeypatch):
+    refuse_to_start(monkeypatch)
+    loaded, checked, load, check = [], [], data.load, fit.check_examples
+    monkeypatch.setattr(data, "load", lambda *given, **named: loaded.append(given) or load(*given, **named))
+    monkeypatch.setattr(
+        fit, "check_examples", lambda task, dataset: checked.append(task.optimizer.kind) or check(task, dataset)
+    )
+
+    def stop(_):
+        raise SettingsError("here it would start")
+
+    monkeypatch.setattr("experiments.preparation._new_folder", stop)
+    assert command(*TWELVE, cwd=tmp_path, cache=cache).stderr == "here it would start\n"
+    assert (len(loaded), checked) == (1, ["adam", "sgd"])
