@@ -303,6 +303,23 @@ def test_a_claim_falls_where_the_harness_has_more():
     assert [text for text in texts if "above 10 %" in text] == [pair.speed.sentence]
 
 
+def test_epochs_that_vary_forbid_a_claim_and_calls_of_many_steps_do_not():
+    """What a framework tells of calls may vary by any amount; of one steady epoch alone it is all there is."""
+    sweep = looped()
+    uneven = [(1, 0.13), (2, 0.03), (3, 0.06), (4, 0.03), (5, 0.06)]  # median .045, each .015 from it: 49 %
+    cases = {
+        "is 46.7 % slower": lambda run: replace(run, metrics=run.metrics | {"time/step_spread": 0.7}),
+        "vary by 49 % within": lambda run: replace(run, curves=run.curves | {"time/epoch": uneven}),
+        "vary by 70 % within": lambda run: replace(
+            run, metrics=run.metrics | {"time/step_spread": 0.7}, curves=run.curves | {"time/epoch": uneven[:2]}
+        ),
+    }
+    for said, changed in cases.items():
+        runs = tuple(run if run.is_bare or run.seed else changed(run) for run in sweep.runs)
+        (pair,) = analyse(replace(sweep, runs=runs)).pairs
+        assert said in pair.speed.sentence
+
+
 def test_a_framework_that_is_faster_than_its_bare_loop_is_said_to_be():
     analysis = analyse(looped(ours={"keras": 0.027, "lightning": 0.0225}))
     assert "keras · fit against its bare loop: 0.90 [" in analysis.sentences[-2]

@@ -101,15 +101,22 @@ def test_the_warm_up_of_the_slower_to_settle_counts_for_both():
     ("settings", "words"),
     [
         ({"disturbance": "several runs shared the machine"}, "Not assessed: several runs shared the machine"),
-        ({"disturbance": ""}, "Not assessed: step times vary by 100 % within a block, above 30 %"),
+        ({"disturbance": ""}, "Not assessed: step times vary by 99 % within a block, above 30 %"),
     ],
 )
 def test_a_disturbed_machine_gives_no_share(settings, words):
     given = pairs(logs(0.3, 0.01))
-    given["bare_epochs"][2, 4] *= 5  # sd of 1, 1, 1, 5 is 2, and so is their mean
+    given["bare_epochs"][2, [2, 4]] *= 5  # of 1, 5, 1, 5 the median is 3, and each is 2 from it
     found = harness_share(**given, steps_per_epoch=10, margin=0.05, n_planned=5, **settings)
     assert found.comparison.id == "not_assessed"
     assert words in found.sentence
+
+
+def test_one_disturbed_epoch_forbids_nothing():
+    given = pairs(logs(0.3, 0.01))
+    given["bare_epochs"][2, 4] *= 5
+    found = harness_share(**given, steps_per_epoch=10, margin=0.05, n_planned=5)
+    assert found.comparison.ratio == pytest.approx(np.exp(0.3))
 
 
 @pytest.mark.parametrize(

@@ -24,5 +24,6 @@ from experiments.statistics.pairing import score_failures as score_failures
 from experiments.statistics.ranks import page_trend as page_trend
 from experiments.statistics.speed import SpeedComparison as SpeedComparison
 from experiments.statistics.speed import compare_speed as compare_speed
+from experiments.statistics.speed import variation as variation
 from experiments.statistics.verdict import verdict as verdict
 from experiments.statistics.wording import details_of as details_of

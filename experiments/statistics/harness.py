@@ -9,8 +9,7 @@ import numpy as np
 
 from experiments.statistics.checks import Array, require_finite
 from experiments.statistics.intervals import Estimate, mean_interval
-from experiments.statistics.pairing import mean, standard_deviation
-from experiments.statistics.speed import SpeedComparison, compare_speed, margin_words, range_of, setting_of
+from experiments.statistics.speed import SpeedComparison, compare_speed, margin_words, range_of, setting_of, variation
 from experiments.statistics.wording import fixed, known, p_text, percent, signed
 
 
@@ -101,7 +100,7 @@ def harness_share(
             n_planned=n_planned,
             names=("bare loop", name),
             conditions=conditions,
-            largest_cv=max(_variation(row) for seconds in steady for row in seconds),
+            largest_cv=max(variation(row) for seconds in steady for row in seconds),
             disturbance=disturbance,
         ),
         bare=mean_interval(bare),
@@ -110,11 +109,6 @@ def harness_share(
         warm_up=warm_up,
         n_epochs=bare_epochs.shape[1],
     )
-
-
-def _variation(seconds: Array) -> float:
-    """Coefficient of variation of a process's steady epochs."""
-    return standard_deviation(seconds) / mean(seconds) if seconds.size > 1 else 0.0
 
 
 def _statement(record: HarnessShare) -> str:
