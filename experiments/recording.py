@@ -173,12 +173,8 @@ class RunRecorder:
         active = self._active[index]
         match event:
             case Started():
-                self._start(index)
-                self.store.log_facts(
-                    active.run_id,
-                    {"n_parameters": str(event.n_parameters), "worker_pid": str(event.pid)}
-                    | {f"version.{name}": version for name, version in event.versions.items()},
-                )
+                told = {"n_parameters": str(event.n_parameters), "worker_pid": str(event.pid)}
+                self._start(index, told | {f"version.{name}": version for name, version in event.versions.items()})
             case EpochEnded():
                 active.epoch = event.epoch
                 self._display.epoch_ended(index, event.metrics)
@@ -201,7 +197,8 @@ class RunRecorder:
             case Completed():
                 self._end(index)
 
-    def _start(self, index: int) -> None:
+    def _start(self, index: int, told: dict[str, str]) -> None:
+        """Open the record of the run at `index`, with what its worker told of itself."""
         active, sweep = self._active[index], self.sweep
         run, dataset = active.run, sweep.datasets[active.run.data_fingerprint]
         facts = environment.facts() | {
@@ -214,7 +211,7 @@ class RunRecorder:
             "data": dataset.describe(),
             "data_fingerprint": dataset.fingerprint,
         }
-        facts |= self._executor.environment.facts()
+        facts |= self._executor.environment.facts() | told
         active.run_id = self.store.start_run(
             self.experiment_id,
             parent_id=active.parent_id,
@@ -238,7 +235,7 @@ class RunRecorder:
         """State what a run has come to, once; start it where it died before that."""
         active = self._active[index]
         if not active.run_id:  # it may die before it starts
-            self._start(index)
+            self._start(index, {})
         if active.outcome == "running":
             active.outcome, active.reason = outcome, reason
 

@@ -202,4 +202,5 @@ def test_the_commit_is_this_projects_whatever_git_is_told(monkeypatch, tmp_path)
     commit = environment.git_commit()
     monkeypatch.setenv("GIT_DIR", str(tmp_path))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    environment.git_commit.cache_clear()
     assert environment.git_commit() == commit != "unknown"

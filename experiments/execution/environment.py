@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 import platform
@@ -71,8 +72,9 @@ def make_up_for_no_account() -> None:
     os.environ.setdefault("USER", user())
 
 
+@functools.cache
 def git_commit() -> str:
-    """Commit of the checkout, "+changes" where files differ from it, or "unknown"."""
+    """Commit of the checkout when first asked, "+changes" where files differ from it, or "unknown"."""
     try:
         commit = _git("rev-parse", "--short=12", "HEAD")
         return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")

@@ -31,6 +31,9 @@ from experiments.execution.preload_log import PRELOAD_LOG
 from experiments.execution.worker_environment import WorkerEnvironment, worker_environment
 from experiments.job import ExecutorSettings
 
+# What every worker needs of ours, beside a framework; the log first, and this module, which is found by name.
+OWN_PRELOAD = ("experiments.execution.preload_log", __name__, "experiments.execution.worker")
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorkItem:
@@ -119,7 +122,7 @@ class LocalExecutor:
         """Start the forkserver, which imports the frameworks while the caller does something else."""
         if self.start_method == "forkserver":
             temporary.make_folder_for_sockets()
-            self._context.set_forkserver_preload(["__main__", "experiments.execution.preload_log", *self.preload])
+            self._context.set_forkserver_preload([*OWN_PRELOAD, *self.preload])
             with self.environment.in_force(**{PRELOAD_LOG: str((self.folder / "preload.log").resolve())}):
                 multiprocessing.forkserver.ensure_running()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)
     bare_loop: str = ""
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """The run's name: hash of everything that its numbers depend on, and of nothing else."""
         task = plain(self.task)

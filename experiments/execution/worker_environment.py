@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 
 from experiments.execution import own_process
 from experiments.execution.environment import PROJECT
@@ -59,15 +60,20 @@ class WorkerEnvironment:
 
     @contextlib.contextmanager
     def in_force(self, **more: str) -> Iterator[None]:
-        """Make this process's environment and module path the workers', for as long as one is being started."""
-        own, own_path = dict(os.environ), list(sys.path)
+        """Make this process's environment and module path the workers', for as long as one is being started.
+
+        What was started is not: multiprocessing has every worker run `__main__` again, of which none needs anything.
+        """
+        own, own_path, own_main = dict(os.environ), list(sys.path), sys.modules["__main__"]
         try:
             os.environ.clear()
             os.environ.update(self.variables, **more)
             stated = self.variables["PYTHONPATH"].split(os.pathsep)[1:]
             sys.path[:] = [*own_process.module_path(), *stated]
+            sys.modules["__main__"] = ModuleType("__main__")
             yield
         finally:
+            sys.modules["__main__"] = own_main
             sys.path[:] = own_path
             os.environ.clear()
             os.environ.update(own)

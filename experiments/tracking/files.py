@@ -35,7 +35,7 @@ class Files:
         self.client = client
         database = sqlite_file(client.tracking_uri)
         self.folder = database and database.parent
-        self._repositories: dict[str, Any] = {}
+        self._places: dict[str, str] = {}  # of runs that are open, and those asked for last
 
     def place(self, run: Run) -> str:
         """The URI of a run's folder."""
@@ -45,6 +45,14 @@ class Files:
     def new_place(self, name: str) -> str | None:
         """Where the files of a new experiment go; None where a server knows."""
         return (self.folder / FOLDER / hyphenated(name)).as_uri() if self.folder else None
+
+    def know(self, run: Run) -> None:
+        """Remember where a run's files lie."""
+        self._places[run.info.run_id] = self.place(run)
+
+    def forget(self, run_id: str) -> None:
+        """A run is over, one of thousands."""
+        self._places.pop(run_id, None)
 
     def write(self, run_id: str, name: str, text: str) -> str:
         """Keep a text as a file of a run; return what `inventory` says of it."""
@@ -109,10 +117,10 @@ class Files:
         return {each.path: each.file_size for each in listed if not each.is_dir}
 
     def _ask(self, run_id: str, method: str, *arguments: Any) -> Any:
-        if run_id not in self._repositories:
-            place = self.place(self.client.get_run(run_id))
-            self._repositories[run_id] = get_artifact_repository(place, tracking_uri=self.client.tracking_uri)
-        return self.client.patiently(getattr(self._repositories[run_id], method), *arguments)
+        if run_id not in self._places:
+            self.know(self.client.get_run(run_id))
+        repository = get_artifact_repository(self._places[run_id], tracking_uri=self.client.tracking_uri)
+        return self.client.patiently(getattr(repository, method), *arguments)
 
 
 def inventory(folder: Path, known: Mapping[str, str]) -> str:

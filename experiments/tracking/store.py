@@ -9,6 +9,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,6 +38,8 @@ STATUS: dict[Outcome, str] = {
     "running": "RUNNING",
 }
 PARAM_LIMIT = 500
+BATCH = 900  # metrics that are written together, with tags: MLflow takes 1000 of both
+WRITE_SECONDS = 1.0  # an epoch may be shorter than the writing of its metrics, and its worker is not to wait
 
 
 class Store:
@@ -54,7 +57,7 @@ class Store:
         self.files = Files(self.client)
         self.reader = Reader(self.client, self.files)
         self._lease: Lease | None = None
-        self._configs: dict[str, str] = {}  # run that is open -> what is known of its config.yaml
+        self._open: dict[str, _OpenRun] = {}
 
     def experiment(self, name: str, *, description: str) -> str:
         """Identifier of the MLflow experiment of that name, made if need be."""
@@ -154,8 +157,7 @@ class Store:
 
     def end_study(self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any]) -> None:
         """Its best values and score, its budget, its end."""
-        self._log_metrics(run_id, metrics, step=0)
-        self._tag(run_id, {f"best.{key}": str(value) for key, value in values.items()})
+        self._log(run_id, _as_metrics(metrics, step=0), {f"best.{key}": str(value) for key, value in values.items()})
         self.client.set_terminated(run_id, "FINISHED")
 
     def start_run(
@@ -177,15 +179,20 @@ class Store:
         run_id = self._create(experiment_id, name, tags)
         params = flatten(config)
         self.client.log_batch(run_id, params=[Param(key, str(value)[:PARAM_LIMIT]) for key, value in params.items()])
-        self._configs[run_id] = self.files.write(run_id, CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+        written = self.files.write(run_id, CONFIG, yaml.safe_dump(dict(config), sort_keys=False))
+        self._open[run_id] = _OpenRun(config=written)
         entity = Dataset(name=dataset["name"], digest=dataset["digest"], source_type="local", source=dataset["origin"])
         self.client.log_inputs(run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "train and test")])])
         return run_id
 
     def log_epoch(self, run_id: str, metrics: Mapping[str, float], *, epoch: int, step: int) -> None:
-        """One batch per epoch; MLflow's step is the epoch."""
+        """Metrics whose step is the epoch; those of a run's short epochs are written together."""
         self._require_lease()
-        self._log_metrics(run_id, {**metrics, "step": float(step)}, step=epoch)
+        run = self._open.setdefault(run_id, _OpenRun())
+        run.unwritten += _as_metrics({**metrics, "step": float(step)}, step=epoch)
+        if time.monotonic() - run.written >= WRITE_SECONDS:
+            self._log(run_id, run.take_unwritten())
+            run.written = time.monotonic()
 
     def log_facts(self, run_id: str, facts: Mapping[str, str]) -> None:
         """More tags of a run."""
@@ -203,13 +210,14 @@ class Store:
     ) -> None:
         """Final metrics, all files of `folder`, the outcome and the end; as `SweepStore` says."""
         self._require_lease()
-        self._log_metrics(run_id, metrics, step=step)
         folder.mkdir(parents=True, exist_ok=True)
         self.files.copy_all(run_id, folder)
-        config = {CONFIG: self._configs.pop(run_id)} if run_id in self._configs else {}
-        kept = inventory(folder, config)
-        self._tag(run_id, {TAG + "files": kept, TAG + "outcome": outcome, TAG + "reason": reason})
+        run = self._open.pop(run_id, _OpenRun())
+        kept = inventory(folder, {CONFIG: run.config} if run.config else {})
+        tags = {TAG + "files": kept, TAG + "outcome": outcome, TAG + "reason": reason}
+        self._log(run_id, [*run.unwritten, *_as_metrics(metrics, step=step)], tags)
         self.client.set_terminated(run_id, STATUS[outcome])
+        self.files.forget(run_id)
 
     def mark_as_attempt(self, run_id: str) -> None:
         """A trial that was cut short is trained again under its number: this one was but an attempt."""
@@ -282,7 +290,9 @@ class Store:
         return run_id
 
     def _create(self, experiment_id: str, name: str, tags: Mapping[str, str]) -> str:
-        return str(self.client.create_run(experiment_id, run_name=name, tags=dict(tags)).info.run_id)
+        run = self.client.create_run(experiment_id, run_name=name, tags=dict(tags))
+        self.files.know(run)
+        return str(run.info.run_id)
 
     def _reopen(self, run: Run, tags: Mapping[str, str]) -> str:
         self.client.update_run(run.info.run_id, status="RUNNING")
@@ -293,15 +303,37 @@ class Store:
         """Close a run that was cut short."""
         if run.data.tags.get(TAG + "kind") == "trial":
             self.mark_as_attempt(run.info.run_id)
-        self._tag(run.info.run_id, tags)
+        self._log(run.info.run_id, self._open.pop(run.info.run_id, _OpenRun()).unwritten, tags)
         self.client.set_terminated(run.info.run_id, "KILLED")
 
     def _tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        self.client.log_batch(run_id, tags=[RunTag(key, str(value)[:8000]) for key, value in tags.items()])
+        self._log(run_id, [], tags)
 
-    def _log_metrics(self, run_id: str, metrics: Mapping[str, float], *, step: int) -> None:
-        now = int(time.time() * 1000)
-        self.client.log_batch(run_id, metrics=[Metric(key, value, now, step) for key, value in metrics.items()])
+    def _log(self, run_id: str, metrics: Sequence[Metric], tags: Mapping[str, str] | None = None) -> None:
+        """Write as few batches as MLflow takes; the tags with the last metrics, so that they are there first."""
+        *full, last = [metrics[first : first + BATCH] for first in range(0, len(metrics), BATCH)] or [[]]
+        for batch in full:
+            self.client.log_batch(run_id, metrics=batch)
+        named = [RunTag(key, str(value)[:8000]) for key, value in (tags or {}).items()]
+        self.client.log_batch(run_id, metrics=last, tags=named)
+
+
+@dataclass(kw_only=True)
+class _OpenRun:
+    """A run that this process began and has not ended: what is known of its config.yaml, what is not yet written."""
+
+    config: str = ""
+    unwritten: list[Metric] = field(default_factory=list)
+    written: float = field(default_factory=time.monotonic)  # when the last were
+
+    def take_unwritten(self) -> list[Metric]:
+        taken, self.unwritten = self.unwritten, []
+        return taken
+
+
+def _as_metrics(metrics: Mapping[str, float], *, step: int) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(key, value, now, step) for key, value in metrics.items()]
 
 
 def _source_tags() -> dict[str, str]:
