@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class RunRecorder:
     trials: list[tuple[str, Run]] = field(default_factory=list)
     tuned_values: Sequence[TunedValue] = ()
     studies: Sequence[StudyRecord] = ()
-    _active: list[ActiveRun] = field(init=False)
+    _active: dict[int, ActiveRun] = field(init=False)
     _display: Display = field(init=False)
     _executor: LocalExecutor = field(init=False)
 
@@ -108,7 +109,8 @@ class RunRecorder:
             on_event: Called with the index of a run, its event, and its record, in which the event stands already;
                 returns whether a trial is to stop.
         """
-        self._executor, self._active = executor, []
+        self._executor, self._active = executor, {}
+        indices = itertools.count()
         self._display = Display(self.console, n_runs=n_runs)
 
         def next_item() -> WorkItem | None:
@@ -117,7 +119,7 @@ class RunRecorder:
             if following is None:
                 return None
             run, parent_id = following
-            self._active.append(ActiveRun(run=run, parent_id=parent_id))
+            self._active[next(indices)] = ActiveRun(run=run, parent_id=parent_id)
             return WorkItem(
                 target=train, arguments=(run, self.load), log=run.folder / "worker.log", awaits_reply=run.is_trial
             )
@@ -127,20 +129,23 @@ class RunRecorder:
                 with whole_write():
                     self._handle_event(index, event)
                     must_stop = on_event(index, event, self._active[index])
+                    if isinstance(event, Completed | Failed):
+                        del self._active[index]
                 if must_stop:
                     executor.stop(index)
 
     def _find_finished(self, runs: Sequence[Run]) -> dict[str, str]:
         if not self.sweep.reuse:
             return {}
-        kept = {run.fingerprint: self.store.reader.find_finished(self.experiment_id, run.fingerprint) for run in runs}
+        found, lost = self.store.reader.find_finished(
+            self.experiment_id, [run.fingerprint for run in runs], sweep_id=self.sweep_id
+        )
+        for sentence in lost:
+            self.console.print(f"Trained again: {sentence}", highlight=False, markup=False, soft_wrap=True)
         if self.sweep.comparison.factor == "loop" and self.store.reader.has_sweep(self.sweep_id):
             own = {run.run_id for run in self.store.reader.read_sweep(self.sweep_id).runs}  # those ran side by side
-            kept = {name: run_id if run_id in own else None for name, run_id in kept.items()}
-        for name, run_id in kept.items():
-            if run_id is None and (lost := self.store.reader.lost_result(self.experiment_id, name)):
-                self.console.print(f"Trained again: {lost}", highlight=False, markup=False, soft_wrap=True)
-        return {name: run_id for name, run_id in kept.items() if run_id is not None}
+            return {name: run_id for name, run_id in found.items() if run_id in own}
+        return found
 
     def save_manifest(self) -> None:
         """Keep what the sweep consists of, so that a report can be made even if this process is killed."""

@@ -173,13 +173,18 @@ class InMemoryStore:
         is_finished = run and not run.is_open and run.facts.get("outcome") in ("finished", "diverged", "pruned")
         return self._read_run(run_id) if is_finished else None
 
-    def find_finished(self, experiment_id, fingerprint):
-        whole = [each for each in self._results(experiment_id, fingerprint) if not self.kept[each].lost]
-        return whole[0] if whole else None
-
-    def lost_result(self, experiment_id, fingerprint):
-        lost = [(self.kept[each].name, self.kept[each].lost) for each in self._results(experiment_id, fingerprint)]
-        return "{}: {}".format(*lost[0]) if lost and all(what for _, what in lost) else ""
+    def find_finished(self, experiment_id, fingerprints, *, sweep_id):
+        found, lost = {}, []
+        own = [entry["id"] for entry in (self.kept[sweep_id].content or {"runs": []})["runs"]]
+        for fingerprint in fingerprints:
+            results = self._results(experiment_id, fingerprint)
+            results.sort(key=lambda each: each not in own or self.kept[each].facts["outcome"] != "finished")
+            whole = [each for each in results if not self.kept[each].lost]
+            if whole:
+                found[fingerprint] = whole[0]
+            elif results:
+                lost.append(f"{self.kept[results[0]].name}: {self.kept[results[0]].lost}")
+        return found, lost
 
     def _results(self, experiment_id, fingerprint):
         by_outcome = (self._search(experiment_id, fingerprint=fingerprint, outcome=o) for o in ("finished", "diverged"))

@@ -19,6 +19,7 @@ from experiments.execution import locks
 from experiments.fingerprint import plain
 from experiments.records import StudyRecord, TrialRecord, TunedValue
 from experiments.tracking import protocol
+from experiments.tracking import store as store_module
 from experiments.tracking.reader import Reader
 from experiments.tracking.store import Store
 
@@ -85,6 +86,12 @@ def manifest(*run_ids, **others):
     } | others
 
 
+def found(store, experiment_id, fingerprint, *, sweep_id):
+    """The run that has its result under that fingerprint, and what is lost of it."""
+    runs, lost = store.reader.find_finished(experiment_id, [fingerprint], sweep_id=sweep_id)
+    return runs.get(fingerprint), " ".join(lost)
+
+
 def read_back(store, sweep_id, *run_ids):
     """The runs as the sweep's record has them."""
     store.write_sweep(sweep_id, manifest(*run_ids))
@@ -140,7 +147,8 @@ def test_a_run_is_read_as_it_was_told(kept, experiment_id, folder):
     assert run.facts == own | {"host": "here", "n_parameters": "42"}
 
 
-def test_a_diverged_loss_is_read_as_nan(kept, experiment_id):
+def test_a_diverged_loss_is_read_as_nan(kept, experiment_id, monkeypatch):
+    monkeypatch.setattr(store_module, "WRITE_SECONDS", 0.0)
     sweep_id = opened(kept, experiment_id)
     run_id = started(kept, experiment_id, sweep_id)
     kept.log_epoch(run_id, {"train/loss": float("nan")}, epoch=1, step=1)
@@ -183,13 +191,14 @@ def test_logits_are_those_of_the_folder(kept, experiment_id, folder):
 def test_a_result_is_found_by_its_fingerprint_and_an_end_by_its_identifier(kept, experiment_id, folder, outcome):
     sweep_id = opened(kept, experiment_id)
     run_id = started(kept, experiment_id, sweep_id)
-    assert kept.reader.find_finished(experiment_id, "f") is None
+    assert found(kept, experiment_id, "f", sweep_id=sweep_id) == (None, "")
     assert kept.reader.finished_run(run_id) is None
     assert kept.reader.has_run(run_id)
     ended(kept, run_id, folder, outcome=outcome, reason="why")
-    assert kept.reader.find_finished(experiment_id, "f") == (run_id if outcome in ("finished", "diverged") else None)
-    assert kept.reader.find_finished(experiment_id, "g") is None
-    assert kept.reader.find_finished(kept.experiment("other", description=""), "f") is None
+    result = run_id if outcome in ("finished", "diverged") else None
+    assert found(kept, experiment_id, "f", sweep_id=sweep_id) == (result, "")
+    assert found(kept, experiment_id, "g", sweep_id=sweep_id) == (None, "")
+    assert found(kept, kept.experiment("other", description=""), "f", sweep_id=sweep_id) == (None, "")
     run = kept.reader.finished_run(run_id)
     assert (run and (run.outcome, run.reason)) == ((outcome, "why") if outcome != "failed" else None)
 
@@ -199,7 +208,21 @@ def test_a_finished_run_is_preferred_to_a_diverged_one(kept, experiment_id, fold
     finished, diverged = (started(kept, experiment_id, sweep_id) for _ in range(2))
     ended(kept, diverged, folder, outcome="diverged")
     ended(kept, finished, folder)
-    assert kept.reader.find_finished(experiment_id, "f") == finished
+    assert found(kept, experiment_id, "f", sweep_id=sweep_id) == (finished, "")
+    kept.write_sweep(sweep_id, manifest(diverged))
+    assert found(kept, experiment_id, "f", sweep_id=sweep_id) == (finished, "")
+
+
+def test_a_sweep_keeps_the_result_that_it_has_and_another_takes_the_newest(kept, experiment_id, folder):
+    first, second = (opened(kept, experiment_id, fingerprint=name) for name in "gh")
+    own = started(kept, experiment_id, first)
+    ended(kept, own, folder)
+    kept.write_sweep(first, manifest(own))
+    time.sleep(0.002)  # MLflow's clock ticks in milliseconds
+    newer = started(kept, experiment_id, second)
+    ended(kept, newer, folder)
+    assert found(kept, experiment_id, "f", sweep_id=first) == (own, "")
+    assert found(kept, experiment_id, "f", sweep_id=second) == (newer, "")
 
 
 def test_a_run_of_another_store_is_not_there(kept, experiment_id):
@@ -299,20 +322,19 @@ def test_orphans_of_a_dead_process_are_closed_and_those_of_a_living_one_are_not(
 def test_a_result_that_is_not_whole_is_none_and_what_is_missing_is_said(kept, experiment_id, folder):
     sweep_id = opened(kept, experiment_id)
     run_id = started(kept, experiment_id, sweep_id)
-    assert kept.reader.lost_result(experiment_id, "f") == ""
     ended(kept, run_id, folder)
-    assert kept.reader.lost_result(experiment_id, "f") == ""
+    assert found(kept, experiment_id, "f", sweep_id=sweep_id) == (run_id, "")
     if isinstance(kept, Store):
         path = kept.files.path(run_id, "config.yaml")
         path.write_text(path.read_text().replace("seed: 3", "seed: 4"))  # of the same size
     else:
         kept.kept[run_id].lost = "config.yaml is not as kept"
-    assert kept.reader.find_finished(experiment_id, "f") is None
-    assert "config.yaml is not as kept" in kept.reader.lost_result(experiment_id, "f")
+    result, lost = found(kept, experiment_id, "f", sweep_id=sweep_id)
+    assert result is None
+    assert "config.yaml is not as kept" in lost
     whole = started(kept, experiment_id, sweep_id)
     ended(kept, whole, folder)
-    assert kept.reader.find_finished(experiment_id, "f") == whole
-    assert kept.reader.lost_result(experiment_id, "f") == ""
+    assert found(kept, experiment_id, "f", sweep_id=sweep_id) == (whole, "")
 
 
 def test_a_run_that_is_lost_is_named_and_the_others_are_read(kept, experiment_id, folder):
@@ -538,7 +560,7 @@ def test_what_an_earlier_version_kept_is_read(store, folder):
     assert (run.framework, run.seed, run.outcome, run.config["network"]) == ("keras", 3, "finished", {"kind": "mlp"})
     assert run.curves == {"val/loss": [(1, 0.5), (2, 0.25)]}
     assert run.facts["data_fingerprint"] == "d"
-    assert store.reader.find_finished(experiment_id, "f") == run_id
+    assert found(store, experiment_id, "f", sweep_id=sweep_id) == (run_id, "")
     assert store.reader.logits(run_id)[0].shape == (2, 3)
     assert store.reader.certificate(experiment_id, "c") == {"passed": True}
     assert opened(store, experiment_id, fingerprint="another") != sweep_id

@@ -35,7 +35,7 @@ class Files:
         self.client = client
         database = sqlite_file(client.tracking_uri)
         self.folder = database and database.parent
-        self._places: dict[str, str] = {}  # of runs that are open, and those asked for last
+        self._known: dict[str, tuple[str, bool]] = {}  # run -> its place, and whether it was deleted
 
     def place(self, run: Run) -> str:
         """The URI of a run's folder."""
@@ -47,12 +47,12 @@ class Files:
         return (self.folder / FOLDER / hyphenated(name)).as_uri() if self.folder else None
 
     def know(self, run: Run) -> None:
-        """Remember where a run's files lie."""
-        self._places[run.info.run_id] = self.place(run)
+        """Remember where a run's files lie, so that the store is not asked for each of them."""
+        self._known[run.info.run_id] = self.place(run), run.info.lifecycle_stage == "deleted"
 
     def forget(self, run_id: str) -> None:
         """A run is over, one of thousands."""
-        self._places.pop(run_id, None)
+        self._known.pop(run_id, None)
 
     def write(self, run_id: str, name: str, text: str) -> str:
         """Keep a text as a file of a run; return what `inventory` says of it."""
@@ -76,11 +76,11 @@ class Files:
         Raises:
             NotKept: If it is not there.
         """
-        run = self.client.get_run(run_id)
-        if run.info.lifecycle_stage == "deleted":
+        place, is_deleted = self._known_of(run_id)
+        if is_deleted:
             raise NotKept(_deleted(run_id))
         if not self.has(run_id, name):
-            raise NotKept(f"{name} is missing from {as_path(self.place(run))}")
+            raise NotKept(f"{name} is missing from {as_path(place)}")
         return Path(self._ask(run_id, "download_artifacts", name))
 
     def has(self, run_id: str, name: str) -> bool:
@@ -117,10 +117,14 @@ class Files:
         return {each.path: each.file_size for each in listed if not each.is_dir}
 
     def _ask(self, run_id: str, method: str, *arguments: Any) -> Any:
-        if run_id not in self._places:
-            self.know(self.client.get_run(run_id))
-        repository = get_artifact_repository(self._places[run_id], tracking_uri=self.client.tracking_uri)
+        place, _ = self._known_of(run_id)
+        repository = get_artifact_repository(place, tracking_uri=self.client.tracking_uri)
         return self.client.patiently(getattr(repository, method), *arguments)
+
+    def _known_of(self, run_id: str) -> tuple[str, bool]:
+        if run_id not in self._known:
+            self.know(self.client.get_run(run_id))
+        return self._known[run_id]
 
 
 def inventory(folder: Path, known: Mapping[str, str]) -> str:

@@ -44,7 +44,9 @@ def _may_be_ours(connection: sqlite3.Connection, experiment_id: int, mark: str) 
 
 
 def _mend_runs(connection: sqlite3.Connection, experiment_id: int, *, folder: Path) -> None:
-    located = connection.execute("SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (experiment_id,))
+    here = folder.joinpath(FOLDER).as_uri() + "/"
+    elsewhere = "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) != ?"
+    located = connection.execute(elsewhere, (experiment_id, len(here), here))
     places = [(run_id, uri, beside(uri, n_parts=4, folder=folder)) for run_id, uri in located]
     connection.executemany(
         "UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -88,11 +88,19 @@ class SweepReader(Protocol):
     def finished_run(self, run_id: str) -> RunRecord | None:
         """A run that came to its end, whatever the end; None if it was cut short or there is none."""
 
-    def find_finished(self, experiment_id: str, fingerprint: str) -> str | None:
-        """Identifier of a run that has its result under that fingerprint, with all of its files."""
+    def find_finished(
+        self, experiment_id: str, fingerprints: Collection[str], *, sweep_id: str
+    ) -> tuple[dict[str, str], list[str]]:
+        """Which of the runs that are wanted have their result, with all of its files.
 
-    def lost_result(self, experiment_id: str, fingerprint: str) -> str:
-        """What is missing of the result that was kept under that fingerprint; "" where nothing is."""
+        Args:
+            experiment_id: Where to look.
+            fingerprints: What is wanted.
+            sweep_id: Whose finished runs are taken first; then the newest of any other sweep's.
+
+        Returns:
+            Fingerprint -> identifier of the run; and what is missing of results that were kept, a sentence each.
+        """
 
 
 class SweepStore(Protocol):

@@ -135,7 +135,7 @@ class Store:
     def write_sweep(self, sweep_id: str, content: Mapping[str, Any]) -> None:
         """Write down what the sweep consists of, as far as it is known; `Reader.read_sweep` reads it."""
         self._require_lease()
-        self.files.write(sweep_id, "sweep.json", json.dumps(dict(content), indent=2))
+        self.files.write(sweep_id, "sweep.json", json.dumps(dict(content)))  # after every run: indented, it takes 20 x
 
     def end_sweep(self, sweep_id: str, *, status: str) -> None:
         """Close the parent run."""
