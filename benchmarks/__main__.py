@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from benchmarks import busy, command, epoch, machine, options, page, programs, start
+from benchmarks import busy, command, cost, epoch, machine, options, page, programs, start
 from benchmarks.measuring import Kept, Part, Row, missing
 from experiments.errors import ExitCode, SettingsError, TandemError
 from experiments.execution.environment import PROJECT
@@ -26,12 +26,14 @@ PARTS: dict[str, Part] = {
     "command": command.PART,
     "busy": busy.PART,
     "start": start.PART,
+    "cost": cost.PART,
     "options": options.PART,
 }
 OTHERS = {
     "tasks": "every offline experiment, certified, as docs/tasks.md",
     "parity_table": "every network with every optimizer, as docs/parity.md",
     "tuning": "what pruning saves, and what a second worker brings to a search",
+    "timed_command": "what the parts of one command take, as `cost` measures them",
     "report_time": "the report of 200 runs",
     "screenshots": "docs/img/",
     "dashboard": "`mlflow ui`, for screenshots (no command)",
