@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import shutil
 import time
@@ -375,3 +376,8 @@ def trained_bare(load, name, task, path, emit):
     model, _ = _model(load, name, task, path)
     model.fit(plan, on_step_end=lambda *_: None, on_epoch_end=lambda *_: False)
     emit({"before": before, "bare": bare, "fit": model.weights(), "n_epochs": len(ends)})
+
+
+def collector(emit):
+    """Whether garbage is looked for, and whether there is much among which it is not."""
+    emit((gc.isenabled(), gc.get_freeze_count() > 100_000))

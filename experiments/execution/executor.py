@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import itertools
 import multiprocessing
 import multiprocessing.forkserver
@@ -222,6 +223,8 @@ def _reap(process: _Process) -> None:
 
 def _worker_main(item: WorkItem, connection: Connection, gpu: str | None) -> None:
     """In the worker: streams to the log, Ctrl-C to the parent, exceptions to a `Failed` or `DiskFull`."""
+    gc.freeze()  # what the forkserver imported
+    gc.enable()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _die)
