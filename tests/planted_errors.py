@@ -72,8 +72,8 @@ def _coupled_decay():
 
     from frameworks.lightning import optimizers
 
-    def before_step(task, network, *, rate):
-        for parameter in optimizers.regularized(task, network):
+    def before_step(task, trained, regularized, *, rate):
+        for parameter in regularized:
             parameter.grad.add_(parameter.detach(), alpha=task.weight_decay)
 
     optimizers.before_step = torch.no_grad()(before_step)

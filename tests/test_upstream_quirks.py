@@ -119,6 +119,11 @@ def test_pytorchs_clipping_adds_a_millionth_to_the_norm(in_worker):
     assert clipped == pytest.approx(1.0, abs=1e-6)
 
 
+def test_pytorchs_fused_optimizers_ignore_strides(in_worker):
+    """frameworks/lightning/weights.py, write_gradients lays gradients out as the weights: True would be right."""
+    assert in_worker(upstream_quirks.fused_steps_ignore_strides, frameworks.load) is False
+
+
 def test_lightning_computes_gradients_inside_the_step(in_worker):
     """frameworks/lightning/optimizers.py, before_step: True would let it be a pre-hook of the optimizer."""
     assert in_worker(upstream_quirks.gradients_come_inside_the_step, frameworks.load) is False

@@ -90,3 +90,14 @@ def gradients_come_inside_the_step(load, emit):
     )
     trainer.fit(Module(), torch.utils.data.DataLoader(torch.ones(1, 1)))
     emit(seen[0])
+
+
+def fused_steps_ignore_strides(load, emit):
+    """Whether fused SGD takes each weight of a channels-last kernel down by the gradient of its own place."""
+    load("lightning")
+    import torch
+
+    kernel = torch.nn.Parameter(torch.zeros(2, 3, 2, 2).to(memory_format=torch.channels_last))
+    kernel.grad = torch.arange(24.0).reshape(2, 3, 2, 2)
+    torch.optim.SGD([kernel], lr=1.0, fused=True).step()
+    emit(bool((kernel == -kernel.grad).all()))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+import resource
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -381,3 +383,42 @@ def trained_bare(load, name, task, path, emit):
 def collector(emit):
     """Whether garbage is looked for, and whether there is much among which it is not."""
     emit((gc.isenabled(), gc.get_freeze_count() > 100_000))
+
+
+def counted_steps(load, task, path, emit):
+    """Python functions that Lightning calls in a step, and hooks taken from it that it does not have."""
+    from pytorch_lightning import Callback, LightningModule
+
+    model, dataset = _model(load, "lightning", task, path)
+    n_calls, after = 0, []
+
+    def count(frame, event, argument):
+        nonlocal n_calls
+        n_calls += event == "call"
+
+    sys.setprofile(count)
+    model.fit(
+        plan_for(task, dataset, seed=0),
+        on_step_end=lambda n_batches: after.append(n_calls),
+        on_epoch_end=lambda *_: False,
+    )
+    sys.setprofile(None)
+    unknown = [
+        name
+        for listener, names in sys.modules["frameworks.lightning.training"].UNUSED_HOOKS.items()
+        for name in names
+        if not callable(getattr(Callback if issubclass(listener, Callback) else LightningModule, name, None))
+    ]
+    emit((float(np.median(np.diff(after))), unknown))
+
+
+def pages_of_memory_used_again(load, task, path, emit):
+    """How many pages 64 MiB take from the system that were used and freed before; of 16,384."""
+    _model(load, "lightning", task, path)
+    import torch
+
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**24)
+        pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    emit(pages)

@@ -87,13 +87,13 @@ class LightningModel:
         }
 
     def apply_gradients(self, gradients: Iterable[Weights], *, learning_rates: Array) -> None:
-        network = self.module.network
-        optimizer = optimizers.optimizer(self.module.task, network)
+        module, network = self.module, self.module.network
+        optimizer = optimizers.optimizer(module.task, network)
         for rate, step_gradients in zip(learning_rates, gradients, strict=True):
             weights.write_gradients(network, step_gradients)
             for group in optimizer.param_groups:
                 group["lr"] = float(rate)
-            optimizers.before_step(self.module.task, network, rate=float(rate))
+            optimizers.before_step(module.task, module.trained, module.regularized, rate=float(rate))
             optimizer.step()
 
     def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:

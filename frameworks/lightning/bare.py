@@ -44,12 +44,13 @@ def fit(
     optimizer, criterion, rates = optimizers.optimizer(task, network), training.loss(task), plan.learning_rates
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rates[min(step, len(rates) - 1)])
     is_constant = bool((rates == rates[0]).all())
-    has_penalty = bool(task.regularization.l1 or task.regularization.l2)
+    trained, regularized = optimizers.trained(network), optimizers.regularized(task, network)
+    has_penalty = optimizers.has_penalty(task)
     changes_gradients = bool(task.weight_decay) or task.regularization.clip.kind != "none"
 
     def loss_of(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = criterion(network(inputs.to(device)), targets.to(device))
-        return loss + optimizers.penalty(task, network) if has_penalty else loss
+        return loss + optimizers.penalty(task, regularized) if has_penalty else loss
 
     if task.training.precision.startswith("mixed"):
         loss_of = training.autocast(task, device.type)(loss_of)
@@ -60,7 +61,7 @@ def fit(
             optimizer.zero_grad()
             loss_of(inputs, targets).backward()  # type: ignore[no-untyped-call]
             if changes_gradients:
-                optimizers.before_step(task, network, rate=optimizer.param_groups[0]["lr"])
+                optimizers.before_step(task, trained, regularized, rate=optimizer.param_groups[0]["lr"])
             optimizer.step()
             if not is_constant:
                 scheduler.step()

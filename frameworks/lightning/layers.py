@@ -28,6 +28,8 @@ class Logits(nn.Linear):
     """The last layer: in mixed precision it stays in float32, as its loss does."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if not torch.is_autocast_enabled(inputs.device.type):
+            return super().forward(inputs)
         with torch.autocast(inputs.device.type, enabled=False):
             return super().forward(inputs.to(self.weight.dtype))
 

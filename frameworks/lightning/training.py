@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import shutil
@@ -17,7 +18,6 @@ import torch.distributed as dist
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from pytorch_lightning.plugins.precision import MixedPrecision
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
 
 from experiments.contract.arrays import Array
 from experiments.contract.plan import Plan, shard_of
@@ -34,12 +34,30 @@ PRECISIONS: dict[str, TrainerPrecision] = {
     "mixed_float16": "16-mixed",
 }
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+KEPT_BYTES = 2**30
+# Lightning calls a hook only where it can be called. These do nothing here, and each costs some microseconds a step.
+UNUSED_BY_BOTH = ("on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward")
+
 
 def configure_process(task: Task, *, seed: int) -> None:
     """What holds for the whole process: exact products, the seed, and the type that optimizers keep scalars in."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a module of its own
+    keep_freed_memory()
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.set_default_dtype(getattr(torch, task.training.dtype))
+
+
+def keep_freed_memory() -> None:
+    """Let freed memory stay with the process, where the C library can: it would be mapped and zeroed in every step.
+
+    A quarter of the time of a step of a convolution on a CPU; the most that the process holds is the same.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(threshold, KEPT_BYTES)
 
 
 def as_laid_out(inputs: torch.Tensor) -> torch.Tensor:
@@ -100,9 +118,19 @@ class TaskModule(pl.LightningModule):
         self.network = network
         self.task = task
         self.loss = loss(task)
+        self.trained = optimizers.trained(network)
+        self.regularized = optimizers.regularized(task, network)
+        self.rates: list[float] = []
         self.step_losses: list[torch.Tensor] = []
         self.taken = Taken()
         self.shared_digests: Array | None = None  # of the whole batches, where devices share them
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes each hook that it calls; nn.Module would ask whether the name is a weight."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self.network(inputs)
@@ -112,16 +140,31 @@ class TaskModule(pl.LightningModule):
         """What is differentiated: the loss with its penalty; what is kept is the loss alone."""
         inputs, targets = batch
         self.taken.add(sample(as_laid_out(inputs)).clone(), targets)
-        batch_loss = self.loss(self(inputs), targets)
+        batch_loss = self.loss(self.network(inputs), targets)
         self.step_losses.append(batch_loss.detach())
-        return batch_loss + optimizers.penalty(self.task, self.network)
+        if optimizers.has_penalty(self.task):
+            return batch_loss + optimizers.penalty(self.task, self.regularized)
+        return batch_loss
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        """A step at the plan's rate."""
+        rate = self.rates[self.trainer.global_step]
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step(closure=optimizer_closure)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip and decay, once per step; the gradients are there and unscaled."""
         self.taken.learning_rates.extend({group["lr"] for group in optimizer.param_groups})  # one, that of all
-        if self.task.training.precision == "mixed_float16" and not optimizers.is_finite(self.network):
+        if self.task.training.precision == "mixed_float16" and not optimizers.is_finite(self.trained):
             return  # the gradient scaler skips this step: no weight may move
-        optimizers.before_step(self.task, self.network, rate=optimizer.param_groups[0]["lr"])
+        rate = optimizer.param_groups[0]["lr"]
+        optimizers.before_step(self.task, self.trained, self.regularized, rate=rate)
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """What the optimizer does itself, less what it asks of torch's profiler."""
+        for parameter in self.trained:
+            parameter.grad = None
 
     def trace(self) -> EpochTrace:
         """What the running epoch took, whole batches at a time."""
@@ -135,46 +178,42 @@ class TaskModule(pl.LightningModule):
         samples, targets = (torch.cat(kept).cpu().numpy() for kept in (self.taken.samples, self.taken.targets))
         return sums_of(digests_of_rows(samples, targets), sizes=sizes)
 
-    def configure_optimizers(self) -> Any:
-        table = self.trainer.datamodule.plan.learning_rates  # type: ignore[attr-defined]  # `fit` attaches it
-        optimizer = optimizers.optimizer(self.task, self.network)
-        # One step beyond the end: the scheduler also computes a rate for the step that never comes.
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: table[min(step, len(table) - 1)])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        self.rates = self.trainer.datamodule.plan.learning_rates.tolist()  # type: ignore[attr-defined]  # by `fit`
+        return optimizers.optimizer(self.task, self.network)
 
 
-class PlannedBatches(IterableDataset[Batch]):
-    """One epoch of a plan, whole batches at a time, or of each the replica's shard."""
+class PlannedBatches:
+    """The plan's batches of the epoch that a trainer has begun, or of each the replica's shard."""
 
-    def __init__(self, plan: Plan, epoch: int, *, devices: int, replica: int) -> None:
+    def __init__(self, plan: Plan, trainer: pl.Trainer) -> None:
         self.plan = plan
-        self.epoch = epoch
-        self.devices = devices
-        self.replica = replica
+        self.trainer = trainer
 
     def __len__(self) -> int:
         return self.plan.batches_per_epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        for batch in self.plan.batches(self.epoch):
-            inputs, targets = (shard_of(array, self.replica, devices=self.devices) for array in batch)
+        replica, devices = self.trainer.global_rank, self.trainer.world_size
+        for batch in self.plan.batches(self.trainer.current_epoch):
+            inputs, targets = (shard_of(array, replica, devices=devices) for array in batch) if devices > 1 else batch
             yield inputs_to_tensor(inputs), torch.from_numpy(targets)
 
 
 class PlannedData(pl.LightningDataModule):
-    """The plan's batches, epoch by epoch."""
+    """The plan's batches, as they are: they are whole and in memory, a DataLoader would add only its time."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> PlannedBatches:
         assert self.trainer is not None
-        batches = PlannedBatches(
-            self.plan, self.trainer.current_epoch, devices=self.trainer.world_size, replica=self.trainer.global_rank
-        )
-        # Workers would only copy arrays that are in memory already.
-        return DataLoader(batches, batch_size=None, num_workers=0)
+        return PlannedBatches(self.plan, self.trainer)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        inputs, targets = batch
+        return inputs.to(device), targets.to(device)
 
 
 class Progress(pl.Callback):
@@ -249,7 +288,6 @@ def fit(
             plugins=plugins or None,
             max_epochs=plan.epochs,
             accumulate_grad_batches=plan.batches_per_step,
-            reload_dataloaders_every_n_epochs=1,
             deterministic=True,
             logger=False,
             enable_checkpointing=False,
@@ -285,3 +323,12 @@ def fit(
             model_registry=None,
         )
         trainer.fit(module, datamodule=PlannedData(plan))
+
+
+UNUSED_HOOKS: dict[type, tuple[str, ...]] = {
+    TaskModule: (*UNUSED_BY_BOTH, "on_train_batch_end", "configure_gradient_clipping"),
+    Progress: (*UNUSED_BY_BOTH, "on_before_optimizer_step"),
+}
+for listener, hooks in UNUSED_HOOKS.items():
+    for hook in hooks:
+        setattr(listener, hook, None)

@@ -155,11 +155,11 @@ def write(module: nn.Module, weights: Weights, /) -> None:
 
 
 def write_gradients(module: nn.Module, gradients: Weights, /) -> None:
-    """Set the gradient of every weight that is named."""
+    """Set the gradient of every weight that is named, laid out as the weight: a fused optimizer reads memory alone."""
     by_name = places(module)
     for name, gradient in gradients.items():
         for tensor, array in zip(by_name[name].tensors, by_name[name].split(gradient), strict=True):
-            tensor.grad = torch.from_numpy(np.array(array, order="C")).to(tensor)
+            tensor.grad = torch.empty_like(tensor).copy_(torch.from_numpy(np.ascontiguousarray(array)))
 
 
 def parameters(module: nn.Module, /) -> dict[str, list[nn.Parameter]]:
