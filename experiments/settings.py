@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -86,7 +87,7 @@ def job_from(
 def text_keys(cls: type[Any] = Job, path: str = "") -> set[str]:
     """Keys that take any text, as they are typed: name, data.path, tracking.uri, ..."""
     found: set[str] = set()
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for name in _fields(cls):
         key = f"{path}.{name}".removeprefix(".").removeprefix("task.")
         hint = next(iter(typing.get_args(hints[name])), hints[name]) if _is_optional(hints[name]) else hints[name]
@@ -216,7 +217,7 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
         return None
     tag = tag_of(cls)
     content = {key: value for key, value in content.items() if key != tag}
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     names = _fields(cls)
     before = len(problems)
     prefix = "" if path in ("", "task") else f"{path}."
@@ -233,6 +234,11 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
     except ValueError as error:
         problems.append(f"{path}: {error}")
         return None
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _fields(cls: type[Any]) -> list[str]:

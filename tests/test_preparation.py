@@ -1,6 +1,11 @@
 """Jobs become a sweep: what needs no data is refused before any are read, and nothing is done once per job."""
 
+import os
+import subprocess
+import sys
+
 import pytest
+from cases import PROJECT
 from commands import command, refuse_to_start
 
 from experiments import data
@@ -45,3 +50,40 @@ def test_data_are_read_and_tasks_are_checked_once_for_all_their_jobs(tmp_path, c
     monkeypatch.setattr("experiments.preparation._new_folder", stop)
     assert command(*TWELVE, cwd=tmp_path, cache=cache).stderr == "here it would start\n"
     assert (len(loaded), checked) == (1, ["adam", "sgd"])
+
+
+REFUSE = """
+import shlex, sys
+import run
+heavy = {"mlflow", "matplotlib", "scipy", "pandas", "sklearn", "optuna", "mlxtend", "pooch", "torch", "keras"}
+for line in sys.stdin.read().splitlines():
+    sys.argv = ["run.py", *shlex.split(line)]
+    try:
+        code = run.main()
+    except SystemExit as left:
+        code = left.code
+    print(line, int(code), sorted(heavy & set(sys.modules)), sep=" -> ")
+"""
+ENDS_EARLY = {
+    "--help": 0,
+    "experiment=digits_mlp --cfg job": 0,
+    "experiment=nope": 2,
+    "experiment=digits_mlp sed=1": 2,
+    "experiment=digits_mlp optimizer.learning_rate=-1": 2,
+    "experiment=digits_mlp executor.workers=1000": 2,
+    "experiment=digits_mlp seed=0 framework=numpy": 2,
+    "experiment=digits_mlp seed=0 training.precision=mixed_float16 executor.device=cpu": 2,
+    "experiment=digits_mlp seed=0 executor.threads=1,2": 2,
+    "experiment=digits_mlp seed=0 network=lstm": 2,
+    "experiment=digits_mlp seed=0 tracking.uri=foo": 2,
+    "action=report": 2,
+}
+
+
+def test_what_ends_before_data_and_store_imports_nothing_heavy(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSE], input="\n".join(ENDS_EARLY), cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "TANDEM_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    told = [line for line in done.stdout.splitlines() if " -> " in line]
+    assert told == [f"{line} -> {code} -> []" for line, code in ENDS_EARLY.items()], done.stderr
