@@ -37,6 +37,7 @@ KINDS: dict[str, dict[str, type]] = {
 LONGEST_NAME = 200  # characters; MLflow has room for 500
 RESOLVERS = ("oc.select", "oc.dict.keys", "oc.dict.values")  # those that look nowhere but into the config
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
+_type_hints = functools.cache(typing.get_type_hints)
 NOT_LABELS = (
     "experiment", "comparison", "tuning", "action", "sweep", "output", "seed", "executor", "tracking", "hydra", "tuned",
 )  # fmt: skip
@@ -236,9 +237,10 @@ def _build(cls: type[Any], content: Any, path: str, problems: list[str]) -> Any:
         return None
 
 
-@functools.cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _hints(cls: Any) -> dict[str, Any]:
+    """The types of a class's fields, found once: each of many jobs has the same."""
+    found: dict[str, Any] = _type_hints(cls)
+    return found
 
 
 def _fields(cls: type[Any]) -> list[str]:
