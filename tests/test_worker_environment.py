@@ -4,18 +4,20 @@ import ast
 import dataclasses
 import inspect
 import json
+import platform
 import sys
 
 import numpy as np
+import pytest
 from cases import PROJECT
 from commands import command, in_a_process
 from conftest import EXECUTOR
-from worker_calls import environment, trained_after_another_config
+from worker_calls import environment, pages_of_memory_used_again, trained_after_another_config
 
 import frameworks
 from experiments.execution.executor import LocalExecutor, WorkItem
 from experiments.execution.run import Run
-from experiments.execution.worker_environment import KEPT, RECORDED, THREAD_VARIABLES, worker_environment
+from experiments.execution.worker_environment import KEPT, KEPT_BYTES, RECORDED, THREAD_VARIABLES, worker_environment
 
 HOSTILE = {
     "KERAS_MAX_EPOCHS": "1",
@@ -79,10 +81,17 @@ def test_a_worker_has_a_short_list_and_what_is_stated():
     made = worker_environment(shell, threads=2, device="cpu", stated={"XLA_FLAGS": "--stated"}, told=TOLD)
     fixed = dict.fromkeys(THREAD_VARIABLES, "2") | {"TF_NUM_INTEROP_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     path = {"PYTHONPATH": str(PROJECT), "PYTHONSAFEPATH": "1"}
+    fixed |= dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), KEPT_BYTES)
     given = {"PATH": "/bin", "LC_ALL": "C", "TANDEM_CACHE": "/c", "XLA_FLAGS": "--stated"}
     assert made.variables == fixed | path | given
     silent = {"OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "XLA_FLAGS"}  # set here or stated: nothing to say
     assert set(made.left_out) == {*HOSTILE, "PYTHONPATH"} - silent
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have other variables")
+def test_freed_memory_stays_with_a_worker(in_worker):
+    """Of its own glibc maps what is larger than 32 MiB anew each time."""
+    assert in_worker(pages_of_memory_used_again) < 100
 
 
 def test_what_is_recorded_of_it_is_what_was_stated_and_what_was_left_out():

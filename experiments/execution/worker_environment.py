@@ -18,6 +18,7 @@ from experiments.execution import own_process
 from experiments.execution.environment import PROJECT
 from experiments.records import STATED_VARIABLE
 
+KEPT_BYTES = str(2**30)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 # The last bits of what NumPy computes depend on these as on the processor: where OpenBLAS' own choice of kernels fails
 # on one, its machine says another.
@@ -99,6 +100,9 @@ def worker_environment(
     kept = {name: value for name, value in inherited.items() if name in KEPT}
     made = dict.fromkeys(THREAD_VARIABLES, str(threads)) | {
         "TF_NUM_INTEROP_THREADS": "1",
+        # Freed memory stays with the process: the C library would give it back and map it anew in every step.
+        "MALLOC_TRIM_THRESHOLD_": KEPT_BYTES,
+        "MALLOC_MMAP_THRESHOLD_": KEPT_BYTES,
         "PYTHONSAFEPATH": "1",  # no module is found in the folder that the command happens to run in
     }
     # Before Python 3.13 a forkserver does not take over sys.path.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import shutil
@@ -34,8 +33,6 @@ PRECISIONS: dict[str, TrainerPrecision] = {
     "mixed_float16": "16-mixed",
 }
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-KEPT_BYTES = 2**30
 # Lightning calls a hook only where it can be called. These do nothing here, and each costs some microseconds a step.
 UNUSED_BY_BOTH = ("on_train_batch_start", "on_before_zero_grad", "on_before_backward", "on_after_backward")
 
@@ -44,20 +41,8 @@ def configure_process(task: Task, *, seed: int) -> None:
     """What holds for the whole process: exact products, the seed, and the type that optimizers keep scalars in."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a module of its own
-    keep_freed_memory()
     pl.seed_everything(seed, workers=True, verbose=False)
     torch.set_default_dtype(getattr(torch, task.training.dtype))
-
-
-def keep_freed_memory() -> None:
-    """Let freed memory stay with the process, where the C library can: it would be mapped and zeroed in every step.
-
-    A quarter of the time of a step of a convolution on a CPU; the most that the process holds is the same.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for threshold in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            mallopt(threshold, KEPT_BYTES)
 
 
 def as_laid_out(inputs: torch.Tensor) -> torch.Tensor:
