@@ -145,6 +145,20 @@ def test_a_sweeps_runs_are_asked_for_all_at_once_whatever_else_is_kept(lab, aske
     assert counts[1:] == counts[:1] * 2
 
 
+def test_runs_that_were_found_done_are_not_fetched_again(lab):
+    run_ids = lab.train("f", "g")
+    lab.store.write_sweep(lab.sweep_id, manifest(*run_ids))
+    with counted() as afresh:
+        read = lab.store.reader.read_sweep(lab.sweep_id)
+    lab.store.reader.find_finished(lab.experiment_id, ["f", "g"], sweep_id=lab.sweep_id)
+    with counted() as once_found:
+        assert lab.store.reader.read_sweep(lab.sweep_id) == read
+    assert once_found.statements < afresh.statements
+    lab.store.reader.find_finished(lab.experiment_id, ["f", "g"], sweep_id=lab.sweep_id)
+    lab.store.files.path(run_ids[0], "config.yaml").unlink()  # what is lost meanwhile is missed all the same
+    assert len(lab.store.reader.read_sweep(lab.sweep_id).lost) == 1
+
+
 def test_more_runs_than_are_asked_for_at_once_are_all_found(lab, monkeypatch):
     monkeypatch.setattr("experiments.tracking.client.PAGE", 3)
     run_ids = lab.train(*(f"f{number}" for number in range(7)))

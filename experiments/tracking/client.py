@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import logging
 import re
 import sqlite3
@@ -143,7 +144,8 @@ def runs_of(client: PatientClient, experiment_id: str, run_ids: Collection[str])
     found: dict[str, Run] = {}
     for ids in _pages(run_ids):
         query = f"attributes.run_id IN ({', '.join(map(repr, ids))})"
-        found |= {run.info.run_id: run for run in search(client, experiment_id, query, view=ViewType.ALL)}
+        with _no_collection():
+            found |= {run.info.run_id: run for run in search(client, experiment_id, query, view=ViewType.ALL)}
     return found
 
 
@@ -157,8 +159,21 @@ def histories(client: PatientClient, run_ids: Collection[str], name: str) -> lis
         return [(run_id, metric) for run_id in run_ids for metric in client.get_metric_history(run_id, name)]
     found = []
     for ids in _pages(run_ids):
-        found += [(each.run_id, each) for each in client.patiently(ask, ids, name, max_results=MOST_VALUES)]
+        with _no_collection():
+            found += [(each.run_id, each) for each in client.patiently(ask, ids, name, max_results=MOST_VALUES)]
     return found
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Have Python not look for cycles: while a page makes 70,000 objects, it takes more than half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _pages(run_ids: Collection[str]) -> Iterator[list[str]]:

@@ -5,8 +5,10 @@ A database in a file has them in the folder `mlruns` beside it, wherever the two
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -81,7 +83,8 @@ class Files:
             raise NotKept(_deleted(run_id))
         if not self.has(run_id, name):
             raise NotKept(f"{name} is missing from {as_path(place)}")
-        return Path(self._ask(run_id, "download_artifacts", name))
+        here = _folder_at(place)
+        return here / name if here else Path(self._ask(run_id, "download_artifacts", name))
 
     def has(self, run_id: str, name: str) -> bool:
         """Whether a file lies in a run's folder."""
@@ -113,8 +116,13 @@ class Files:
         return {name: size for folder in folders for name, size in self._sizes(run_id, folder).items()}
 
     def _sizes(self, run_id: str, folder: str) -> dict[str, int | None]:
-        listed = self._ask(run_id, "list_artifacts", folder or None)
-        return {each.path: each.file_size for each in listed if not each.is_dir}
+        here = _folder_at(self._known_of(run_id)[0])
+        if here is None:
+            listed = self._ask(run_id, "list_artifacts", folder or None)
+            return {each.path: each.file_size for each in listed if not each.is_dir}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(here / folder) as entries:
+            return {str(Path(folder, each.name)): each.stat().st_size for each in entries if each.is_file()}
+        return {}
 
     def _ask(self, run_id: str, method: str, *arguments: Any) -> Any:
         place, _ = self._known_of(run_id)
@@ -153,6 +161,12 @@ def _inventory_of(run: Run) -> dict[str, str]:
         return kept
     is_result = tags.get(TAG + "outcome") == "finished" and tags.get(TAG + "kind", "run") == "run"
     return dict.fromkeys(READ_AGAIN if is_result else (CONFIG,), "")
+
+
+def _folder_at(place: str) -> Path | None:
+    """A run's folder where it is one of this machine, which is looked at without MLflow; else None."""
+    path = as_path(place)
+    return Path(path) if path.startswith("/") else None
 
 
 def _deleted(run_id: str) -> str:

@@ -33,6 +33,7 @@ class Reader:
         """Read through an open client, and what it knows of files."""
         self.client = client
         self.files = files
+        self._found: dict[str, Run] = {}  # ended runs that a sweep goes on with, until they are read
 
     def find_sweep(self, experiment_id: str, which: str) -> str:
         """Identifier of a sweep of the experiment: `which` itself, or the latest one.
@@ -122,13 +123,14 @@ class Reader:
         except NotKept:
             return {}
         runs = runs_of(self.client, experiment_id, [entry["id"] for entry in entries])
-        return {
-            run.data.tags[TAG + "fingerprint"]: run_id
+        self._found = {
+            run_id: run
             for run_id, run in runs.items()
             if run.data.tags.get(TAG + "fingerprint") in fingerprints
             and run.data.tags.get(TAG + "outcome") == RESULTS[0]
             and not self._missing(run)
         }
+        return {run.data.tags[TAG + "fingerprint"]: run_id for run_id, run in self._found.items()}
 
     def _missing(self, run: Run) -> str:
         self.files.know(run)
@@ -161,7 +163,9 @@ class Reader:
 
     def _runs_read(self, experiment_id: str, run_ids: Collection[str]) -> Callable[[str], RunRecord]:
         """Read runs and their curves, all at once; what is returned makes the record of one, or raises NotKept."""
-        runs = runs_of(self.client, experiment_id, run_ids)
+        found, self._found = self._found, {}
+        runs = {run_id: found[run_id] for run_id in run_ids if run_id in found}
+        runs |= runs_of(self.client, experiment_id, [run_id for run_id in run_ids if run_id not in runs])
         curves = self._curves(runs)
 
         def record(run_id: str) -> RunRecord:
