@@ -12,6 +12,7 @@ from cases import PROJECT
 from conftest import EXECUTOR
 from sqlalchemy import Engine, event
 
+from experiments.errors import SettingsError
 from experiments.execution import run as run_module
 from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Run
@@ -173,6 +174,9 @@ def test_the_oldest_of_more_sweeps_than_are_asked_for_at_once_is_found(lab, monk
     later = [opened(lab.store, lab.experiment_id, f"s{number}") for number in range(4)]
     find = lab.store.reader.find_sweep
     assert [find(lab.experiment_id, each) for each in (lab.sweep_id, *later)] == [lab.sweep_id, *later]
+    with pytest.raises(SettingsError, match="no sweep 'unknown'") as refused:
+        find(lab.experiment_id, "unknown")
+    assert [each for each in (lab.sweep_id, *later) if each not in str(refused.value)] == []
 
 
 def test_nothing_of_a_run_that_has_ended_is_remembered(lab):
