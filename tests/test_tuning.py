@@ -500,7 +500,7 @@ def test_all_arms_get_their_trials_in_turn(opened):
 )
 def test_every_sampler_works(opened, task, name, options):
     if name == "CmaEsSampler":
-        pytest.importorskip("cmaes", reason="issue 5: the extra cmaes is not installed")
+        pytest.importorskip("cmaes", reason="the extra cmaes is not installed")
     sampler = Sampler(name=name, seed=0, options=options)
     tuner = opened(runs=[run_of(task)], trials=4, space=BOTH, sampler=sampler)
     check_search(tuner.settings, [run_of(task)])

@@ -273,6 +273,7 @@ def fit(
             plugins=plugins or None,
             max_epochs=plan.epochs,
             accumulate_grad_batches=plan.batches_per_step,
+            reload_dataloaders_every_n_epochs=0,  # `PlannedBatches` asks which epoch it is
             deterministic=True,
             logger=False,
             enable_checkpointing=False,
