@@ -22,7 +22,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.db import utils
-from sqlalchemy import Engine, event
 
 from experiments.errors import GOES_ON, DiskFull, StoreUnavailable, TandemError, is_no_room, notice
 from experiments.execution.locks import creation_lock
@@ -189,7 +188,6 @@ def _opened(uri: str, file: Path | None) -> MlflowClient:
         client.search_experiments(max_results=1)
         if file is not None:
             _settle(file)
-            client._tracking_client.store.engine.dispose()  # connections from before that: see `_wait_for_no_disk`
     if file is not None and (mended := places.mend(file, mark=TAG + "kind")):
         notice(mended)
     return client
@@ -221,21 +219,6 @@ def _settle(file: Path) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA analysis_limit=400")  # rows of a table, and 0.02 s for 10,000 runs
         connection.execute("PRAGMA optimize=0x10002")
-
-
-@event.listens_for(Engine, "connect")
-def _wait_for_no_disk(connection: Any, record: object) -> None:
-    """Leave it to the system when a write-ahead log reaches the disk, which takes 4 ms or more, ten times in a run.
-
-    What a process has written outlives it as before. A machine that loses its power may lose the last runs, whole ones:
-    they are trained again.
-    """
-    if isinstance(connection, sqlite3.Connection) and _mode(connection) == "wal":
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-
-def _mode(connection: sqlite3.Connection) -> str:
-    return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 
 def _wait_for(call: Callable[[], Any], *, uri: str, seconds: float, is_open: bool) -> Any:
