@@ -108,6 +108,10 @@ def _require_one_sweep(jobs: Sequence[Job]) -> None:
         raise SettingsError(
             "`experiment`, `margins` and `chance` must be the same for all runs; give each its own command"
         )
+    if all(job.loop == "bare" for job in jobs):
+        raise SettingsError(
+            "`loop` must not be bare alone: a bare loop is timed beside ours; use comparison=speed, or loop=bare,fit"
+        )
 
 
 def _executor_settings(job: Job) -> ExecutorSettings:

@@ -142,7 +142,7 @@ class RunRecorder:
         )
         for sentence in lost:
             self.console.print(f"Trained again: {sentence}", highlight=False, markup=False, soft_wrap=True)
-        if self.sweep.comparison.factor == "loop" and self.store.reader.has_sweep(self.sweep_id):
+        if any(run.bare_loop for run in runs) and self.store.reader.has_sweep(self.sweep_id):
             own = {run.run_id for run in self.store.reader.read_sweep(self.sweep_id).runs}  # those ran side by side
             return {name: run_id for name, run_id in found.items() if run_id in own}
         return found

@@ -47,6 +47,10 @@ def test_the_first_step_is_the_first_call_without_its_other_steps(monkeypatch):
     assert together["time/first_step"] == pytest.approx(3.3 - 3 * together["time/steady_step"])
 
 
+def test_a_first_step_takes_no_negative_time(monkeypatch):
+    later = [[0.1] * 4, [0.9] * 4]  # a neighbour in the second epoch
+    assert ledger(later, batches_per_call=4, monkeypatch=monkeypatch)["time/first_step"] == 0
+
+
 def test_of_one_epoch_the_steady_step_is_of_what_was_told_after_the_first(monkeypatch):
     assert ledger(EPOCHS[:1], batches_per_call=1, monkeypatch=monkeypatch)["time/steady_step"] == pytest.approx(0.1)
-    assert ledger(EPOCHS[:1], batches_per_call=4, monkeypatch=monkeypatch)["time/steady_step"] == pytest.approx(3.3 / 4)

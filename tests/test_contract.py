@@ -78,6 +78,13 @@ def test_logits_are_in_evaluation_mode(in_worker, name, task, digits_path, digit
 
 
 @each_framework
+def test_of_one_epoch_more_is_told_than_the_call_that_compiles(in_worker, name, asked, digits, digits_path):
+    told = in_worker(trained, frameworks.load, name, change(asked, training={"epochs": 1}), digits_path)
+    assert told["n_steps"] == -(-len(digits.y_train) // 32)
+    assert told["n_calls"] >= 4
+
+
+@each_framework
 def test_fit_takes_every_step_and_tells_every_epoch(trained_once, name, asked, digits):
     told = trained_once(name, asked)
     steps_per_epoch = -(-len(digits.y_train) // 32)

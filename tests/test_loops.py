@@ -119,6 +119,14 @@ def test_what_a_bare_loop_does_not_do_is_refused_before_any_worker(broken, tmp_p
     assert len(done.stderr.strip().splitlines()) == len(broken)
 
 
+@pytest.mark.parametrize("typed", [["loop=bare"], ["comparison=speed", "loop=bare"], ["loop=bare", "hydra.mode=RUN"]])
+def test_a_bare_loop_alone_is_refused(typed, tmp_path, cache, monkeypatch):
+    refuse_to_start(monkeypatch)
+    done = command("experiment=xor", "training.evaluate_every=1", *typed, cwd=tmp_path, cache=cache)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("`loop` must not be bare alone: a bare loop is timed beside ours; use comparison=")
+
+
 def test_a_framework_without_a_bare_loop_is_refused(task, tmp_path, cache):
     spec = replace(frameworks.FRAMEWORKS["numpy"], bare_loop="")
     with pytest.raises(SettingsError, match="`loop` must be fit for framework=numpy, which has no bare loop, but got"):
@@ -201,6 +209,9 @@ def test_bare_loops_and_runs_are_trained_in_turn_and_never_taken_from_another_sw
     (loops,) = analyse(record).loops
     assert loops.share.comparison.n == 2
     assert loops.bare_loop == frameworks.FRAMEWORKS["numpy"].bare_loop
+    typed = [replace(job, comparison=ordinary[0].comparison) for job in asked(0, 1)]  # loop=bare,fit
+    trained, _ = carried_out(typed, store=memory_store, cache=cache)
+    assert len(trained) == 4
 
 
 @pytest.mark.slow
@@ -341,6 +352,12 @@ def test_without_a_bare_loop_a_claim_says_what_it_includes_and_how_to_tell():
     for typed, told in asked.items():
         (pair,) = analyse(replace(plain, command=typed)).pairs
         assert pair.speed.sentence.endswith(f" margin. Steps include the harness; `{told}` tells it apart.")
+    for group, changed in {"training": {"epochs": 1}, "regularization": {"augmentation": {"flip": True}}}.items():
+        runs = [
+            replace(run, config=run.config | {group: (run.config.get(group) or {}) | changed}) for run in plain.runs
+        ]
+        (pair,) = analyse(replace(plain, runs=tuple(runs), command=typed)).pairs
+        assert "comparison=speed" not in pair.speed.sentence  # it would be refused
     (pair,) = analyse(replace(plain, command="a test")).pairs
     assert pair.speed.sentence.endswith("Steps include the harness.")
 

@@ -159,7 +159,7 @@ class FrameworkSpec:
 def evaluation_batches(inputs: Array, *, batch_size: int) -> list[Array]:
     """Inputs (n, *input_shape) cut into what `Model.logits` scores at once.
 
-    Up to 1000 examples of EVALUATION_BYTES together, but no fewer than a training step has: it needs more memory.
+    As many as EVALUATION_BYTES hold, or as a training step has, which needs more memory; never more than 1000.
     """
     n_small = EVALUATION_BYTES // max(inputs[:1].nbytes, 1)
     size = min(max(batch_size, n_small), 1000)

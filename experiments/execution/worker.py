@@ -312,7 +312,7 @@ class _FitMonitor:
         epochs = [seconds / n for seconds, n in zip(self.epoch_seconds[1:], self.n_losses[1:], strict=True)]
         steady = statistics.median(epochs or told or [first.seconds / first.n_batches])
         return {
-            "time/first_step": first.seconds - (first.n_batches - 1) * steady,
+            "time/first_step": max(first.seconds - (first.n_batches - 1) * steady, 0.0),
             "time/steady_step": steady,
             "time/step_spread": _relative_spread(told),
             "time/steady_epoch": statistics.median(self.epoch_seconds[1:] or self.epoch_seconds),

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from experiments import statistics
 from experiments.contract.arrays import Array
+from experiments.job import BARE
 from experiments.records import RunRecord, SweepRecord
 from experiments.report.arms import Arm
 from experiments.report.pairs import conditions_of, disturbance_of, n_planned_pairs, speed_of
 from experiments.statistics import HarnessShare, SpeedComparison
+from experiments.task.keys import flatten
 
 EPOCH, LOOP = "time/epoch", "loop"
-NOT_TO_REPEAT = ("comparison", "seed", "loop", "action", "sweep", "tuning")  # keys of a command
+NOT_TO_REPEAT = (  # keys of a command
+    "comparison", "seed", "loop", "action", "sweep", "tuning", "executor.workers", "executor.devices",
+    "training.keep", "training.evaluate_every",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,13 @@ def bare_speeds(
     return tuple(each for each in found if each is not None)
 
 
+def needs_our_loop(config: Mapping[str, Any]) -> bool:
+    """Whether a run's task has what no bare loop does."""
+    stated = flatten({name: config.get(name) or {} for name in ("training", "regularization")})
+    left = [stated[key] != one for key, (one, _) in BARE.items() if key in stated and key not in NOT_TO_REPEAT]
+    return any(left) or stated.get("training.epochs") == 1 or stated.get("training.precision") == "mixed_float16"
+
+
 def remark_on(record: SweepRecord) -> str:
     """What a claim on times says where no bare loop was timed beside it: what it includes, and how to tell it apart."""
     try:
@@ -119,5 +132,6 @@ def remark_on(record: SweepRecord) -> str:
     except ValueError:  # a command that was cut
         words = []
     kept = [word for word in words if word.lstrip("+~").partition("=")[0] not in NOT_TO_REPEAT]
-    how = f"; `{shlex.join([*kept, 'comparison=speed'])}` tells it apart" if kept[:1] == ["python"] else ""
+    can_be_told = kept[:1] == ["python"] and not any(needs_our_loop(run.config) for run in record.runs)
+    how = f"; `{shlex.join([*kept, 'comparison=speed'])}` tells it apart" if can_be_told else ""
     return f"Steps include the harness{how}."

@@ -231,6 +231,12 @@ class PlannedBatches:
         return batches.with_options(options).apply(known)
 
 
+def batches_per_call(plan: Plan) -> int:
+    """Up to STEPS_PER_CALL; of a single epoch a quarter, as its first call, which compiles, says nothing of a step."""
+    n_batches = plan.batches_per_epoch
+    return min(STEPS_PER_CALL, n_batches if plan.epochs > 1 else max(n_batches // 4, 1))
+
+
 def penalize(model: keras.Model, task: Task) -> None:
     """Give every weight that is not excluded its penalty; `fit` adds it to the loss."""
     penalty = Penalty(l1=task.regularization.l1, l2=task.regularization.l2)
@@ -276,7 +282,7 @@ def fit(
             metrics=None,
             weighted_metrics=[step_losses],
             run_eagerly=False,
-            steps_per_execution=1 if is_shared else min(STEPS_PER_CALL, plan.batches_per_epoch),
+            steps_per_execution=1 if is_shared else batches_per_call(plan),
             jit_compile=task.training.jit,
             auto_scale_loss=True,
         )
