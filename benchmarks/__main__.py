@@ -56,7 +56,7 @@ def chosen_rows(
         if not rows:
             there = [each.name for each in known[name]] if name in known else list(known)
             raise SettingsError(f"there is no {word!r}; there are {', '.join(there)}")
-        chosen[name] = [*chosen.get(name, []), *rows]
+        chosen[name] = [*chosen.get(name, []), *(each for each in rows if each not in chosen.get(name, []))]
     return chosen
 
 

@@ -13,7 +13,7 @@ LIBRARIES = (
     "torch", "pytorch-lightning", "tensorflow", "keras", "numpy", "scipy", "hydra-core", "omegaconf", "mlflow",
     "optuna", "matplotlib",
 )  # fmt: skip
-MEASURED = ("run.py", "experiments", "frameworks", "conf", "benchmarks/plain")
+MEASURED = ("run.py", "experiments", "frameworks", "conf", "benchmarks/plain", "benchmarks/programs.py")
 
 
 def conditions() -> dict[str, str]:

@@ -46,8 +46,8 @@ class Figure:
 
     @property
     def is_missed(self) -> bool:
-        """Whether the median exceeds what it must not."""
-        return self.at_most is not None and bool(self.values) and float(np.median(self.values)) > self.at_most
+        """Whether the median exceeds what it must not, or is no number."""
+        return self.at_most is not None and bool(self.values) and not float(np.median(self.values)) <= self.at_most
 
 
 @dataclass(frozen=True, kw_only=True)

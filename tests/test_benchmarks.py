@@ -32,6 +32,7 @@ def test_the_interval_is_that_of_a_table(n, ranks):
         (TEN, 1.0, "**missed**"),  # 1.0 is in the range, not in the interval
         ([0.7, 0.9], 0.8, "met, not settled"),
         ([0.7], 0.7, "met"),
+        ([float("nan")], 0.7, "**missed**"),
         ([], 0.7, "not measured"),
         (TEN, None, ""),
     ],
@@ -99,6 +100,12 @@ def test_a_page_without_a_miss_ends_well(tmp_path, measured):
     assert benchmarks.main([str(tmp_path), "fake/first", "--pairs", "1", "--page", str(tmp_path / "page.md")]) == 0
     assert measured == [("first", 0)]
     assert "| second |  | 0.9 |  | not measured |" in (tmp_path / "page.md").read_text()
+
+
+def test_a_row_that_is_named_twice_is_measured_once(tmp_path, measured):
+    typed = ["fake/first", "fake/first", "--pairs", "1", "--page", str(tmp_path / "page.md")]
+    benchmarks.main([str(tmp_path), *typed])
+    assert measured == [("first", 0)]
 
 
 def test_pairs_of_other_conditions_are_not_counted_together(tmp_path, measured, capsys):
