@@ -100,11 +100,11 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     from experiments import preparation, training
 
     console = Console()
-    is_report = jobs[0].action == "report"
-    cache = None if is_report else download.cache_folder(otherwise=Path(jobs[0].output) / ".cache")
-    require_folders(jobs[0], cache=cache)
-    if cache is None:
+    require_folders(jobs[0], cache=None)
+    if jobs[0].action == "report":
         return report_again(jobs, console)
+    cache = download.cache_folder(otherwise=Path(jobs[0].output) / ".cache")  # in a folder that is known by now
+    require_folders(jobs[0], cache=cache)
     sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console)
     sweep.executor.warm_up()
 
