@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from experiments.fingerprint import plain
 from experiments.task import Task
@@ -15,8 +15,8 @@ from experiments.task.search_space import TuningSettings
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
 Action = Literal["train", "parity", "report"]
 Loop = Literal["fit", "bare"]
-# What a bare loop needs not know: key -> the one value that it may have, and why.
 NO_SCORES = "a bare loop is scored once, when it is over"
+# What a bare loop needs not know: key -> the one value that it may have, and why.
 BARE = {
     "action": ("train", "certificates are those of loop=fit"),
     "tuning": ("none", NO_SCORES),
@@ -124,14 +124,23 @@ class Job:
         """What is asked for and `loop: bare` does not do, a sentence each; empty where that is not asked for."""
         if self.loop != "bare" or self.action == "report":
             return []
-        tuning, training = "none" if self.tuning is None else self.tuning.name, self.task.training
+        tuning = "none" if self.tuning is None else self.tuning.name
         asked = {"action": self.action, "tuning": tuning, "executor": plain(self.executor), **plain(self.task)}
-        stated = flatten(asked)
-        broken = [
-            (f"{key}={format_value(one)}", stated[key], why) for key, (one, why) in BARE.items() if stated[key] != one
+        return [
+            f"`{rule}` must hold with loop=bare, but got {format_value(got)}; {why}"
+            for rule, got, why in broken_by_bare_loop(flatten(asked))
         ]
-        if training.epochs < 2:
-            broken.append(("training.epochs >= 2", training.epochs, "the first one warms up"))
-        if training.precision == "mixed_float16":
-            broken.append(("training.precision=mixed_bfloat16", "mixed_float16", "a bare loop scales no losses"))
-        return [f"`{rule}` must hold with loop=bare, but got {format_value(got)}; {why}" for rule, got, why in broken]
+
+
+def broken_by_bare_loop(stated: Mapping[str, Any]) -> list[tuple[str, Any, str]]:
+    """What of these values, by their keys, no bare loop does: the rule, the value, the reason of each."""
+    broken = [
+        (f"{key}={format_value(one)}", stated[key], why)
+        for key, (one, why) in BARE.items()
+        if key in stated and stated[key] != one
+    ]
+    if stated.get("training.epochs", 2) < 2:
+        broken.append(("training.epochs >= 2", stated["training.epochs"], "the first one warms up"))
+    if stated.get("training.precision") == "mixed_float16":
+        broken.append(("training.precision=mixed_bfloat16", "mixed_float16", "a bare loop scales no losses"))
+    return broken

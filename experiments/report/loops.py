@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments import statistics
 from experiments.contract.arrays import Array
-from experiments.job import BARE
+from experiments.job import broken_by_bare_loop
 from experiments.records import RunRecord, SweepRecord
 from experiments.report.arms import Arm
 from experiments.report.pairs import conditions_of, disturbance_of, n_planned_pairs, speed_of
@@ -119,10 +119,9 @@ def bare_speeds(
 
 
 def needs_our_loop(config: Mapping[str, Any]) -> bool:
-    """Whether a run's task has what no bare loop does."""
+    """Whether a run's task has what no bare loop does, but for what `comparison=speed` states itself."""
     stated = flatten({name: config.get(name) or {} for name in ("training", "regularization")})
-    left = [stated[key] != one for key, (one, _) in BARE.items() if key in stated and key not in NOT_TO_REPEAT]
-    return any(left) or stated.get("training.epochs") == 1 or stated.get("training.precision") == "mixed_float16"
+    return bool(broken_by_bare_loop({key: value for key, value in stated.items() if key not in NOT_TO_REPEAT}))
 
 
 def remark_on(record: SweepRecord) -> str:
