@@ -121,7 +121,15 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
     record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
-    report.publish(record, store=store, folder=sweep.folder / "report", console=console, colours=COLOURS, inputs=inputs)
+    report.publish(
+        record,
+        store=store,
+        folder=sweep.folder / "report",
+        console=console,
+        colours=COLOURS,
+        as_png=jobs[0].figures == "png",
+        inputs=inputs,
+    )
     return exit_code_of(record)
 
 
@@ -139,7 +147,7 @@ def report_again(jobs: list[Job], console: Console) -> ExitCode:
         together = store.open_report(experiment_id, sweep_ids)
         record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
     folder = Path(job.output) / "reports" / record.sweep_id
-    report.publish(record, store=store, folder=folder, console=console, colours=COLOURS)
+    report.publish(record, store=store, folder=folder, console=console, colours=COLOURS, as_png=job.figures == "png")
     return exit_code_of(record)
 
 

@@ -24,7 +24,7 @@ from experiments.task.checks import unknown_name
 
 MOST_RUNS = 10_000
 # Groups of which all runs of a command have the same: a comma in a text of theirs is a comma.
-ONE_VALUE = ("name", "description", "output", "tracking", "tuning", "comparison")
+ONE_VALUE = ("name", "description", "output", "figures", "tracking", "tuning", "comparison")
 ENVIRONMENT = "executor.environment"  # holds any NAME
 PRINTED = ("cfg", "info", "shell_completion", "run", "multirun")  # options of Hydra's of which it takes one
 REFUSED = {

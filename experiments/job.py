@@ -15,6 +15,7 @@ from experiments.task.search_space import TuningSettings
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
 Action = Literal["train", "parity", "report"]
 Loop = Literal["fit", "bare"]
+Figures = Literal["svg", "png"]
 NO_SCORES = "a bare loop is scored once, when it is over"
 # What a bare loop needs not know: key -> the one value that it may have, and why.
 BARE = {
@@ -95,7 +96,8 @@ class ComparisonSettings:
 class Job:
     """What one composed config asks for: a task, who does it, with which seed, and where.
 
-    `loop` is "fit", the harness' training, or "bare", the framework's own without the harness, which shows its cost.
+    `loop` is "fit", the harness' training, or "bare", the framework's own without the harness, which shows its cost;
+    `figures` is "png" where a report has its figures as pictures too.
     `labels` name the choices as they were typed (optimizer: nesterov, regularization.dropout: 0.3), `overrides` is
     the command line of this job alone; both come from Hydra, not from conf/.
     """
@@ -112,6 +114,7 @@ class Job:
     executor: ExecutorSettings
     tracking: TrackingSettings
     loop: Loop = "fit"
+    figures: Figures = "svg"
     labels: Mapping[str, str] = field(default_factory=dict, metadata=NOT_IN_CONF)
     overrides: tuple[str, ...] = field(default=(), metadata=NOT_IN_CONF)
 

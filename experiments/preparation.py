@@ -28,7 +28,7 @@ from experiments.sweep import Sweep
 from experiments.task.search_space import TuningSettings
 from experiments.tracking.tensorboard import Board
 
-COMMON = ("output", "executor", "tracking", "action", "comparison", "tuning")  # to all jobs of one command
+COMMON = ("output", "figures", "executor", "tracking", "action", "comparison", "tuning")  # to all jobs of one command
 
 
 def prepare(

@@ -39,7 +39,8 @@ RESOLVERS = ("oc.select", "oc.dict.keys", "oc.dict.values")  # those that look n
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
 _type_hints = functools.cache(typing.get_type_hints)
 NOT_LABELS = (
-    "experiment", "comparison", "tuning", "action", "sweep", "output", "seed", "executor", "tracking", "hydra", "tuned",
+    "experiment", "comparison", "tuning", "action", "sweep", "output", "figures", "seed", "executor", "tracking",
+    "hydra", "tuned",
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from experiments import report
 from experiments.records import RunRecord, SweepRecord, merged
 from experiments.report import files, formatting, page
 from experiments.report.analysis import analyse, arms_of
+from experiments.report.figures import style
 from experiments.report.sanitize import clean
 from experiments.statistics import Estimate
 from experiments.tracking.manifest import sweep_from
@@ -177,13 +178,30 @@ def test_every_file_is_written_and_json_has_a_schema(tmp_path):
     files.write(analyse(sweep(*BOTH[:-1], lost)), tmp_path)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert {"report.html", "report.md", "report.json", "tables/results.csv", "tables/runs.csv"} <= names
-    assert {"figures/paired-differences.svg", "figures/val-loss.png"} <= names
+    assert {"figures/paired-differences.svg", "figures/val-loss.svg"} <= names
+    assert not [name for name in names if name.endswith(".png")]
     content = json.loads((tmp_path / "report.json").read_text())
     assert content["schema_version"] == 2
     assert [arm["lost"] for arm in content["arms"]] == [1, 0]
     assert content["claims"][0]["n"] == 2
     rows = (tmp_path / "tables" / "results.csv").read_text().splitlines()
     assert rows[1].startswith("keras,test/accuracy,3,1,0.956,")
+
+
+def test_pictures_are_drawn_where_they_are_asked_for_and_none_is_left_of_an_earlier_report(tmp_path):
+    analysis = analyse(sweep(*BOTH))
+    files.write(analysis, tmp_path, as_png=True)
+    drawings = {path.stem for path in (tmp_path / "figures").glob("*.svg")}
+    assert {path.stem for path in (tmp_path / "figures").glob("*.png")} == drawings != set()
+    files.write(analysis, tmp_path)
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_a_figure_is_drawn_once(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(style, "to_svg", lambda figure, **words: drawn.append(words["name"]) or "<svg></svg>")
+    files.write(analyse(sweep(*BOTH)), tmp_path)
+    assert len(drawn) == len(set(drawn)) > 1
 
 
 def test_a_name_that_a_spreadsheet_would_run_is_quoted():

@@ -26,6 +26,7 @@ def publish(
     folder: Path,
     console: Console,
     colours: Mapping[str, str],
+    as_png: bool = False,
     inputs: Mapping[str, NDArray[Any]] | None = None,
 ) -> Path:
     """Write the report into `folder`, keep it in the store under the sweep, show its first page; return report.html.
@@ -36,6 +37,7 @@ def publish(
         folder: Where the files go.
         console: Where the first page goes.
         colours: Framework -> its colour, "#rrggbb"; one that is not named gets a colour that is free.
+        as_png: Whether the figures are pictures too.
         inputs: Fingerprint of a dataset -> its test inputs, where they are at hand; the pictures of the worst
             mistakes are taken from them and kept, so that later reports need no data.
     """
@@ -43,7 +45,7 @@ def publish(
     certificates = certificate.of_sweep(record, reader=store.reader, experiment_id=experiment_id)
     analysis = analyse(dataclasses.replace(record, certificates=certificates))
     analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
-    path = files.write(analysis, folder, colours=colours)
+    path = files.write(analysis, folder, colours=colours, as_png=as_png)
     store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags)
     screen.show(analysis, console=console, report=path, store_uri=store.uri)
     return path

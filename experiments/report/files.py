@@ -29,8 +29,8 @@ SCHEMA_VERSION = 2
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write(analysis: Analysis, folder: Path, *, colours: Colours = NO_COLOURS) -> Path:
-    """Write everything below `folder`, frameworks in their `colours`; return report.html."""
+def write(analysis: Analysis, folder: Path, *, colours: Colours = NO_COLOURS, as_png: bool = False) -> Path:
+    """Write everything below `folder`, frameworks in their `colours`, figures as PNG too; return report.html."""
     sections = sections_of(analysis, colours=colours)
     content = model(analysis)
     _put(folder / "report.html", page.html(analysis, sections, model=content))
@@ -41,7 +41,11 @@ def write(analysis: Analysis, folder: Path, *, colours: Colours = NO_COLOURS) ->
         _put(folder / "tables" / f"{name}.csv", as_csv(rows(analysis)))
     for drawn in [each for section in sections for each in section.figures]:
         _put(folder / "figures" / f"{drawn.name}.svg", str(drawn.svg) + "\n")
-        style.save_png(drawn.figure, folder / "figures" / f"{drawn.name}.png")
+        picture = folder / "figures" / f"{drawn.name}.png"
+        if as_png:
+            style.save_png(drawn.figure, picture)
+        else:
+            picture.unlink(missing_ok=True)  # of an earlier report in this folder
     return folder / "report.html"
 
 

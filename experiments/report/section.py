@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -24,9 +25,9 @@ class Drawn:
     how_to_read: str = ""
     table: Table | None = None
 
-    @property
+    @cached_property
     def svg(self) -> Markup:
-        """The figure for the page; its texts were escaped when it was drawn."""
+        """The figure for the page and for its file, drawn once; its texts were escaped when it was drawn."""
         description = self.description or self.caption
         return Markup(style.to_svg(self.figure, name=self.name, title=self.title, description=description))
 

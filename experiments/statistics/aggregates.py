@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from experiments.statistics.checks import Array, require_finite, require_open_share
 from experiments.statistics.intervals import Estimate
@@ -59,7 +59,7 @@ def interquartile_mean(scores: Array) -> Array:
         Agarwal et al. 2021, Deep RL at the Edge of the Statistical Precipice.
     """
     require_finite(scores=scores)
-    return np.asarray(stats.trim_mean(scores, 0.25, axis=-1), dtype=np.float64)
+    return np.asarray(scipy.stats.trim_mean(scores, 0.25, axis=-1), dtype=np.float64)
 
 
 def optimality_gap(scores: Array, *, target: float = 1.0) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special, stats
+import scipy
 
 from experiments.statistics.checks import Array, differences_of, require_open_share, without_noise
 
@@ -53,7 +53,9 @@ def ranks_of(scores: Array, *, higher_is_better: bool) -> Array:
     Raises:
         ValueError: If `scores` is not 2-D with at least 2 methods.
     """
-    return np.asarray(stats.rankdata(-oriented(scores, higher_is_better=higher_is_better), axis=1), dtype=np.float64)
+    return np.asarray(
+        scipy.stats.rankdata(-oriented(scores, higher_is_better=higher_is_better), axis=1), dtype=np.float64
+    )
 
 
 def oriented(scores: Array, *, higher_is_better: bool) -> Array:
@@ -93,13 +95,17 @@ def friedman(mean_ranks: Sequence[float] | Array, *, n_tasks: int) -> Friedman:
     rest = m * (k - 1) - chi_square
     all_agree = rest <= 1e-9 * m * k
     f_statistic = math.inf if all_agree else (m - 1) * chi_square / rest
-    p = math.factorial(k) ** float(1 - m) if all_agree else float(stats.f.sf(f_statistic, k - 1, (k - 1) * (m - 1)))
+    p = (
+        math.factorial(k) ** float(1 - m)
+        if all_agree
+        else float(scipy.stats.f.sf(f_statistic, k - 1, (k - 1) * (m - 1)))
+    )
     return Friedman(
         n_tasks=m,
         n_methods=k,
         mean_ranks=tuple(float(rank) for rank in ranks),
         chi_square=chi_square,
-        p_chi_square=float(stats.chi2.sf(chi_square, k - 1)),
+        p_chi_square=float(scipy.stats.chi2.sf(chi_square, k - 1)),
         f_statistic=f_statistic,
         p=p,
     )
@@ -125,7 +131,7 @@ def signed_rank(first: Array, second: Array, *, method: Literal["exact", "asympt
     if first.shape != second.shape or first.ndim != 1 or first.size == 0:
         raise ValueError(f"`first` and `second` must be 1-D of one length, but got {first.shape} and {second.shape}")
     differences = _differences_with_diverged(first, second)
-    ranks = stats.rankdata(np.abs(differences))
+    ranks = scipy.stats.rankdata(np.abs(differences))
     half_of_zeros = float(np.sum(ranks[differences == 0])) / 2
     plus = float(np.sum(ranks[differences > 0])) + half_of_zeros
     minus = float(np.sum(ranks[differences < 0])) + half_of_zeros
@@ -134,7 +140,7 @@ def signed_rank(first: Array, second: Array, *, method: Literal["exact", "asympt
     elif method == "exact":
         p = _exact_signed_rank_p(ranks[differences != 0], smaller=min(plus, minus) - half_of_zeros)
     else:
-        p = 2 * float(special.ndtr(-abs(plus - minus) / math.sqrt(math.fsum(ranks**2))))
+        p = 2 * float(scipy.special.ndtr(-abs(plus - minus) / math.sqrt(math.fsum(ranks**2))))
     return SignedRank(rank_sum_plus=plus, rank_sum_minus=minus, p=p)
 
 
@@ -148,7 +154,7 @@ def nemenyi_critical_difference(n_methods: int, *, n_tasks: int, alpha: float = 
         Demsar 2006, section 3.2.2, with the exact studentized range. An option only: it depends on the pool of methods.
     """
     require_open_share(alpha=alpha)
-    quantile = float(stats.studentized_range.ppf(1 - alpha, n_methods, np.inf)) / math.sqrt(2)
+    quantile = float(scipy.stats.studentized_range.ppf(1 - alpha, n_methods, np.inf)) / math.sqrt(2)
     return quantile * rank_difference_error(n_methods, n_tasks=n_tasks)
 
 
@@ -179,7 +185,7 @@ def page_trend(scores: Array, *, method: Literal["exact", "asymptotic"] = "exact
     if scores.ndim != 2 or scores.shape[0] < 2 or scores.shape[1] < 3 or not np.isfinite(scores).all():
         raise ValueError(f"`scores` must be finite, (n_seeds >= 2, n_doses >= 3), but got shape {scores.shape}")
     tidy = without_noise(scores, magnitude=float(np.max(np.abs(scores))))
-    result = stats.page_trend_test(tidy, method=method)
+    result = scipy.stats.page_trend_test(tidy, method=method)
     return float(result.statistic), float(result.pvalue)
 
 

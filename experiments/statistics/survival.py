@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import scipy
 
 from experiments.statistics.checks import Array, require_finite, require_open_share, require_positive
 from experiments.statistics.intervals import Estimate
@@ -86,7 +86,7 @@ def kaplan_meier(runs: TargetTimes, *, level: float = 0.95) -> SurvivalCurve:
     survival: Array = np.cumprod(1 - reached / at_risk, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.cumsum(reached / (at_risk * (at_risk - reached)))  # of log S
-        spread = float(special.ndtri((1 + level) / 2)) * np.sqrt(variance) / np.abs(np.log(survival))
+        spread = float(scipy.special.ndtri((1 + level) / 2)) * np.sqrt(variance) / np.abs(np.log(survival))
         low, high = survival ** np.exp(spread), survival ** np.exp(-spread)
     defined = (survival > 0) & (survival < 1)
     half = np.flatnonzero(survival <= 0.5 + 1e-12)
@@ -110,8 +110,8 @@ def log_rank(first: TargetTimes, second: TargetTimes) -> tuple[float, float] | N
     """
     if not (first.reached.any() or second.reached.any()):
         return None
-    left, right = (stats.CensoredData.right_censored(arm.times, ~arm.reached) for arm in (first, second))
-    result = stats.logrank(left, right)
+    left, right = (scipy.stats.CensoredData.right_censored(arm.times, ~arm.reached) for arm in (first, second))
+    result = scipy.stats.logrank(left, right)
     return float(result.statistic) ** 2, float(result.pvalue)
 
 
@@ -248,6 +248,6 @@ def _restricted_mean_and_error(runs: TargetTimes, *, horizon: float) -> tuple[fl
 
 def _normal_estimate(value: float, *, error: float, level: float, n: int) -> Estimate:
     require_open_share(level=level)
-    half_width = float(special.ndtri((1 + level) / 2)) * error
+    half_width = float(scipy.special.ndtri((1 + level) / 2)) * error
     low, high = value - half_width, value + half_width
     return Estimate(value=value, low=low, high=high, level=level, n=n, method="normal, restricted mean")
