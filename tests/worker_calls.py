@@ -9,12 +9,14 @@ import resource
 import shutil
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 import frameworks
 from experiments import data
+from experiments.contract import optional_packages
 from experiments.contract.plan import FixedPlan
 from experiments.execution.worker import as_fed, build, plan_for
 from experiments.parity import probes as parity
@@ -103,6 +105,17 @@ def saved(load, name, task, path, folder, emit):
         fresh.load_weights(dict(np.load(Path(folder) / "model.npz")))
         found = fresh.logits(inputs)
     emit((sorted(file.name for file in Path(folder).iterdir()), expected, found))
+
+
+def optional_packages_imported(load, names, task, path, emit):
+    """Those that are there once the frameworks have trained; what comes of asking for one that is installed."""
+    for name in names:
+        model, _ = _model(load, name, task, path)
+        model.fit(plan_for(task, data.read(path), seed=0), on_step_end=lambda _: None, on_epoch_end=lambda *_: True)
+    imported = optional_packages.OPTIONAL & sys.modules.keys()
+    import scipy.special
+
+    emit((imported, metadata.version("scipy"), float(scipy.special.expit(0.0))))
 
 
 def compiled_graphs(load, name, task, path, emit):
