@@ -53,9 +53,8 @@ def ranks_of(scores: Array, *, higher_is_better: bool) -> Array:
     Raises:
         ValueError: If `scores` is not 2-D with at least 2 methods.
     """
-    return np.asarray(
-        scipy.stats.rankdata(-oriented(scores, higher_is_better=higher_is_better), axis=1), dtype=np.float64
-    )
+    turned = -oriented(scores, higher_is_better=higher_is_better)
+    return np.asarray(scipy.stats.rankdata(turned, axis=1), dtype=np.float64)
 
 
 def oriented(scores: Array, *, higher_is_better: bool) -> Array:
@@ -95,11 +94,8 @@ def friedman(mean_ranks: Sequence[float] | Array, *, n_tasks: int) -> Friedman:
     rest = m * (k - 1) - chi_square
     all_agree = rest <= 1e-9 * m * k
     f_statistic = math.inf if all_agree else (m - 1) * chi_square / rest
-    p = (
-        math.factorial(k) ** float(1 - m)
-        if all_agree
-        else float(scipy.stats.f.sf(f_statistic, k - 1, (k - 1) * (m - 1)))
-    )
+    beyond = float(scipy.stats.f.sf(f_statistic, k - 1, (k - 1) * (m - 1)))
+    p = math.factorial(k) ** float(1 - m) if all_agree else beyond
     return Friedman(
         n_tasks=m,
         n_methods=k,
