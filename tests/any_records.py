@@ -22,7 +22,7 @@ CLASSIFICATION = ("accuracy", "loss", "macro_f1", "brier_score", "calibration_er
 REGRESSION = ("loss", "rmse", "mae", "r2", "skill")
 CLOCKS = (
     "time/total", "time/steady_step", "time/steady_epoch", "time/fit", "time/import", "memory/peak_mib",
-    "time/step_spread",
+    "time/step_spread", "time/waited",
 )  # fmt: skip
 
 

@@ -331,6 +331,20 @@ def test_epochs_that_vary_forbid_a_claim_and_calls_of_many_steps_do_not():
         assert said in pair.speed.sentence
 
 
+@pytest.mark.parametrize(("waited", "is_told"), [(0.41, True), (0.02, False)])
+def test_a_machine_that_is_busy_throughout_forbids_a_claim(waited, is_told):
+    """Epochs of one length all, each with a spinning neighbour."""
+    sweep = looped()
+    *rest, last = sweep.runs
+    assert not last.is_bare
+    runs = (*rest, replace(last, metrics=last.metrics | {"time/waited": waited}))
+    (pair,) = analyse(replace(sweep, runs=runs)).pairs
+    assert (pair.speed.id == "not_assessed") == is_told
+    assert (
+        "a run waited 41 % of its time for one, above 10 %; a quiet machine tells" in pair.speed.sentence
+    ) == is_told
+
+
 def test_a_framework_that_is_faster_than_its_bare_loop_is_said_to_be():
     analysis = analyse(looped(ours={"keras": 0.027, "lightning": 0.0225}))
     assert "keras · fit against its bare loop: 0.90 [" in analysis.sentences[-2]

@@ -19,7 +19,7 @@ from experiments.contract.initialization import initial_weights
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
 from experiments.contract.trace import EpochTrace
 from experiments.data.fit import check_examples
-from experiments.execution import bare
+from experiments.execution import bare, core_time
 from experiments.execution.audit import AuditedPlan
 from experiments.execution.run import Diverged, EpochEnded, Event, Finished, Pruned, Run, Started
 from experiments.execution.stopping import Patience
@@ -68,14 +68,19 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
         (run.folder / "model").mkdir()
         model.save(run.folder / "model")
     ended = time.perf_counter()
-    ledger = monitor.ledger() | {
-        "time/import": imported - started,
-        "time/build": built - imported,
-        "time/checkpoint": ended - fitted,
-        "time/total": ended - started,
-        "memory/peak_mib": _peak_mib() - start_mib,
-        "memory/process_peak_mib": _peak_mib(),
-    }
+    waited = {} if monitor.waited is None else {"time/waited": monitor.waited}
+    ledger = (
+        monitor.ledger()
+        | waited
+        | {
+            "time/import": imported - started,
+            "time/build": built - imported,
+            "time/checkpoint": ended - fitted,
+            "time/total": ended - started,
+            "memory/peak_mib": _peak_mib() - start_mib,
+            "memory/process_peak_mib": _peak_mib(),
+        }
+    )
     emit(Finished(metrics=scores | ledger))
 
 
@@ -170,6 +175,7 @@ class _FitMonitor:
     traces: list[EpochTrace] = field(default_factory=list)
     n_batches: int = 0
     stopped: bool = False  # before the plan's end, on purpose
+    waited: float | None = None  # share of the time of training
     _patience: Patience = field(init=False)
 
     def __post_init__(self) -> None:
@@ -178,7 +184,9 @@ class _FitMonitor:
     def fit(self, plan: AuditedPlan) -> None:
         """Train as planned, or not at all."""
         self.start_clock()
+        threads = core_time.by_thread()
         self.model.fit(plan, on_step_end=self.steps_ended, on_epoch_end=self.epoch_ended)
+        self.waited = core_time.waited_share(threads)
         plan.require_done(
             self.traces,
             n_losses=self.n_losses,
@@ -188,7 +196,9 @@ class _FitMonitor:
 
     def fit_bare(self, plan: BatchPlan) -> None:
         """Let the framework train without listening."""
+        threads = core_time.by_thread()
         self.epoch_seconds = bare.fit(self.model, plan, emit=self.emit)
+        self.waited = core_time.waited_share(threads)
         if reason := divergence.of_weights(self.model.weights(), when="at the end"):
             self.diverged = Diverged(epoch=plan.epochs, reason=reason)
 

@@ -16,6 +16,9 @@ from experiments.report.sanitize import clean
 from experiments.statistics import SpeedComparison, Verdict
 
 CONTROL_ALPHA = 0.01
+LONGEST_WAIT = (
+    0.1  # of the time of training, beyond which it says more of the machine's other programs than of a framework
+)
 MOST_WITH_LOSSES = 3  # pairs that have their losses among the claims; with more, losses are exploratory
 
 
@@ -211,6 +214,12 @@ def disturbance_of(runs: Sequence[RunRecord]) -> str:
     known = {run.facts["instruction_sets"] for run in runs if "instruction_sets" in run.facts}  # later than the others
     if len(machines) > 1 or len(known) > 1:
         return "the runs were made on different machines, instruction sets or thread counts"
+    waited = max((run.metrics.get("time/waited", 0.0) for run in runs), default=0.0)
+    if waited > LONGEST_WAIT:
+        return (
+            f"other programs kept the cores busy (a run waited {waited:.0%} of its time for one, above "
+            f"{LONGEST_WAIT:.0%}; a quiet machine tells)".replace("%", " %")
+        )
     return ""
 
 
