@@ -15,7 +15,7 @@ from experiments.execution import own_process
 
 if __name__ == "__main__":
     own_process.settle()  # before anything is imported that reads a variable
-    gc.disable()  # nothing that is imported is garbage, and to look for some takes a tenth of the time
+    gc.disable()  # nothing that is imported is garbage, and to look for some takes a fifth of the time
 
 import shlex
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ from hydra.errors import HydraException
 
 import frameworks
 from experiments import command_line, composer, composition, config_files, ending, interruption, settings
+from experiments.contract import optional_packages
 from experiments.data import download
 from experiments.errors import ExitCode, SettingsError, is_no_room
 from experiments.execution import environment, temporary
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from experiments.records import SweepRecord
+    from experiments.tracking.store import Store
 
 CONF = Path(__file__).resolve().parent / "conf"
 COLOURS = {name: known.colour for name, known in frameworks.FRAMEWORKS.items()}
@@ -110,9 +112,8 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
 
     from experiments import report
     from experiments.parity import action
-    from experiments.tracking.store import Store
 
-    store = Store(jobs[0].tracking.uri)
+    store = open_store(jobs[0].tracking.uri, cache=cache)
     if jobs[0].action == "parity":
         certificates = action.carry_out(
             sweep, frameworks=frameworks.FRAMEWORKS, store=store, load=frameworks.load, console=console
@@ -133,13 +134,22 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     return exit_code_of(record)
 
 
+def open_store(uri: str, *, cache: Path | None) -> Store:
+    """Open the tracking store, which is the last that takes long to import."""
+    with optional_packages.hidden():
+        from experiments.tracking.store import Store
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    return Store(uri, cache=cache)
+
+
 def report_again(jobs: list[Job], console: Console) -> ExitCode:
     """Make the report of a sweep that is kept, or of several together."""
     from experiments import records, report
-    from experiments.tracking.store import Store
 
     job = jobs[0]
-    store = Store(job.tracking.uri)
+    store = open_store(job.tracking.uri, cache=None)
     experiment_id = store.experiment(job.task.name, description=job.description)
     sweep_ids = list(dict.fromkeys(store.reader.find_sweep(experiment_id, each.sweep) for each in jobs))
     record = store.reader.read_sweep(sweep_ids[0])
@@ -178,8 +188,6 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
-    gc.freeze()
-    gc.enable()
     temporary.use_own_folder()
     interruption.send_lost_signals_again()
     own_process.leave_with(main)

@@ -121,7 +121,7 @@ def test_an_error_while_closing_does_not_hide_the_first(tmp_path, cache, local, 
         raise StoreUnavailable("the second")
 
     monkeypatch.setattr(recording.RunRecorder, "train", first)
-    monkeypatch.setattr("experiments.tracking.store.Store", lambda uri: memory_store)
+    monkeypatch.setattr("experiments.tracking.store.Store", lambda uri, **_: memory_store)
     monkeypatch.setattr(memory_store, "kill_open_runs", second)
     done = command(*TYPED, cwd=tmp_path, cache=cache)
     assert (done.returncode, done.stderr) == (3, "the first\n")

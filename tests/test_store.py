@@ -1,5 +1,6 @@
 """What a store promises, held against both: the one in MLflow, and the one in memory that stands in for it in tests."""
 
+import contextlib
 import dataclasses
 import inspect
 import os
@@ -18,6 +19,7 @@ from experiments import errors
 from experiments.execution import locks
 from experiments.fingerprint import plain
 from experiments.records import StudyRecord, TrialRecord, TunedValue
+from experiments.tracking import client as client_module
 from experiments.tracking import protocol
 from experiments.tracking import store as store_module
 from experiments.tracking.reader import Reader
@@ -574,12 +576,39 @@ def test_the_database_is_in_wal_mode(store):
 
 
 def test_two_processes_make_one_database(tmp_path):
-    code = f"from experiments.tracking.store import Store; Store('sqlite:///{tmp_path}/mlflow.db'); print('open')"
+    store = f"Store('sqlite:///{tmp_path}/mlflow.db', cache=pathlib.Path({str(tmp_path)!r}))"
+    code = f"import pathlib; from experiments.tracking.store import Store; {store}; print('open')"
     running = [
         subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
     ]
     assert [process.communicate()[0].strip() for process in running] == [b"open"] * 2
+
+
+def tables(path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        asked = "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name"
+        return connection.execute(asked).fetchall(), connection.execute("SELECT * FROM alembic_version").fetchall()
+
+
+def test_a_database_is_made_once_and_copied_for_every_other_place(tmp_path, store, monkeypatch):
+    made, make = [], client_module.schema._initialize_tables
+    monkeypatch.setattr(client_module.schema, "_initialize_tables", lambda engine: (made.append(1), make(engine)))
+    paths = [tmp_path / "first.db", tmp_path / "second.db"]
+    for path in paths:
+        again = Store(f"sqlite:///{path}", cache=tmp_path / "cache")
+        assert again.client.get_experiment(again.experiment("e", description="")).artifact_location
+        assert tables(path) == tables(store.uri.removeprefix("sqlite:///"))  # which MLflow made itself
+    assert len(made) == 1
+
+
+def test_nothing_is_imported_with_the_store_that_it_can_do_without(tmp_path):
+    """Garbage is looked for again once it is open, but not among what was imported."""
+    found = "optional_packages.OPTIONAL & sys.modules.keys(), gc.isenabled(), gc.get_freeze_count() > 100_000"
+    code = f"gc.disable(); run.open_store('sqlite:///{tmp_path}/mlflow.db', cache=None); print({found})"
+    imports = "import gc, sys, run; from experiments.contract import optional_packages"
+    done = subprocess.run([sys.executable, "-c", f"{imports}; {code}"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == "set() True True\n", done.stderr
 
 
 def test_a_dead_server_is_said_within_seconds():

@@ -1,4 +1,4 @@
-"""Packages that frameworks import where they find them, for plots, wrappers and other kinds of input.
+"""Packages that frameworks, and MLflow, import where they find them, for plots, wrappers and other kinds of input.
 
 No run needs one, and together they are a third of what a worker's imports take, in time and memory.
 """
@@ -29,7 +29,7 @@ class _Finder:
 
 @contextlib.contextmanager
 def hidden() -> Iterator[None]:
-    """As if they were not installed, whichever way a framework asks; what is imported already stays."""
+    """As if they were not installed, whichever way it is asked; what is imported already stays."""
     finders = sys.meta_path
     finders[finders.index(PathFinder)] = _Finder
     try:

@@ -95,8 +95,12 @@ class PatientClient:
             raise
 
 
-def open_client(uri: str) -> PatientClient:
+def open_client(uri: str, *, cache: Path | None) -> PatientClient:
     """Open a store; a database that is not there is made, once, under a lock, and an older one is migrated.
+
+    Args:
+        uri: Where it is.
+        cache: Where an empty database is kept, for the next one that is not there; None: MLflow makes each anew.
 
     Raises:
         StoreUnavailable: If it cannot be reached or opened.
@@ -105,7 +109,7 @@ def open_client(uri: str) -> PatientClient:
     mlflow.set_tracking_uri(uri)
     file = sqlite_file(uri)
     seconds = PATIENCE_SECONDS if file else 0.0  # a server that is not there is told at once; a lock is opened again
-    opened = functools.partial(_opened, uri, file)
+    opened = functools.partial(_opened, uri, file, cache)
     client = _wait_for(opened, uri=uri, seconds=seconds, is_open=False)
     return PatientClient(client, uri=uri)
 
@@ -180,10 +184,10 @@ def _pages(run_ids: Collection[str]) -> Iterator[list[str]]:
     return (ids[first : first + PAGE] for first in range(0, len(ids), PAGE))
 
 
-def _opened(uri: str, file: Path | None) -> MlflowClient:
+def _opened(uri: str, file: Path | None, cache: Path | None) -> MlflowClient:
     with creation_lock(uri):
         if file is not None:
-            _migrate(file, uri=uri)
+            _migrate(file, uri=uri, cache=cache)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
         if file is not None:
@@ -193,9 +197,12 @@ def _opened(uri: str, file: Path | None) -> MlflowClient:
     return client
 
 
-def _migrate(file: Path, *, uri: str) -> None:
+def _migrate(file: Path, *, uri: str, cache: Path | None) -> None:
     """Bring an older database to MLflow's present schema, a copy of it kept; refuse one that is not MLflow's."""
     revision = database.revision_of(file)
+    if revision is None and cache is not None:
+        database.begin(file, empty=cache / "stores" / f"mlflow-{mlflow.__version__}.db", make=_make_empty)
+        return
     script = schema.ScriptDirectory.from_config(schema._get_alembic_config(""))
     if revision in (None, script.get_current_head()):
         return
@@ -208,6 +215,12 @@ def _migrate(file: Path, *, uri: str) -> None:
     copy = database.keep_copy(file, revision=str(revision))
     notice(f"{file} is of an older MLflow: brought up to {mlflow.__version__}; as it was, it is kept in {copy}.")
     schema._upgrade_db(schema.create_sqlalchemy_engine(uri))
+
+
+def _make_empty(path: Path) -> None:
+    engine = schema.create_sqlalchemy_engine(f"sqlite:///{path}")
+    schema._initialize_tables(engine)
+    engine.dispose()
 
 
 def _settle(file: Path) -> None:

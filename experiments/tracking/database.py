@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from experiments.errors import StoreUnavailable
@@ -43,16 +45,34 @@ def _told(path: Path) -> str:
     return f"the tracking store {path}"
 
 
+def begin(path: Path, *, empty: Path, make: Callable[[Path], None]) -> None:
+    """Make a database a copy of an empty one: MLflow's own way, all migrations since its first schema, takes seconds.
+
+    Args:
+        path: Where there is none yet.
+        empty: What is copied; it is made if need be.
+        make: What makes one, at another path.
+    """
+    if not empty.exists():
+        empty.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=empty.parent) as folder:
+            made = Path(folder) / empty.name
+            make(made)
+            made.replace(empty)
+    _copy(empty, path)
+
+
+def _copy(path: Path, other: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(other)) as target:
+        source.backup(target)
+
+
 def keep_copy(path: Path, *, revision: str) -> Path:
     """Copy a database before it is migrated; return the copy, which is made once."""
     copy = path.with_name(f"{path.name}.{revision}.bak")
     if not copy.exists():
         partial = copy.with_name(f".{copy.name}")
         partial.unlink(missing_ok=True)
-        with (
-            contextlib.closing(sqlite3.connect(path)) as source,
-            contextlib.closing(sqlite3.connect(partial)) as target,
-        ):
-            source.backup(target)
+        _copy(path, partial)
         partial.replace(copy)
     return copy

@@ -45,14 +45,14 @@ WRITE_SECONDS = 1.0  # an epoch may be shorter than the writing of its metrics, 
 class Store:
     """A tracking store, open for writing; `reader` reads it."""
 
-    def __init__(self, uri: str, /) -> None:
-        """Open it; a database that is not there is made, once, under a lock.
+    def __init__(self, uri: str, /, *, cache: Path | None = None) -> None:
+        """Open it; a database that is not there is made, once, under a lock, of what `cache` keeps for that.
 
         Raises:
             StoreUnavailable: If it cannot be reached or opened.
         """
         self.uri = uri
-        self.client = open_client(uri)
+        self.client = open_client(uri, cache=cache)
         self.owner = Owner.this_process(uri)
         self.files = Files(self.client)
         self.reader = Reader(self.client, self.files)
