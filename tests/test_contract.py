@@ -17,6 +17,7 @@ from worker_calls import (
     threads,
     traced_steps,
     trained,
+    versions,
     weights_twice,
 )
 
@@ -137,6 +138,12 @@ def test_training_imports_no_package_that_it_can_do_without(in_worker, task, dig
         optional_packages_imported, frameworks.load, ["lightning", "keras"], task, digits_path
     )
     assert (imported, version, half) == (set(), metadata.version("scipy"), 0.5)
+
+
+@each_framework
+def test_versions_are_read_without_the_framework(in_worker, name):
+    """PyTorch's own is a kind of string whose reader imports PyTorch: the command took a second more, and 200 MiB."""
+    assert {type(version) for version in in_worker(versions, frameworks.load, name).values()} == {str}
 
 
 @both_frameworks

@@ -153,6 +153,10 @@ def threads(load, name, emit):
         emit(int(os.environ["TF_NUM_INTRAOP_THREADS"]))
 
 
+def versions(load, name, emit):
+    emit(load(name).versions())
+
+
 def n_parameters(load, name, task, emit):
     """Numbers that the network on MNIST's images has."""
     model = load(name).build(task, input_shape=(28, 28, 1), n_outputs=10, seed=0, device="cpu")

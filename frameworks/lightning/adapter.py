@@ -131,7 +131,8 @@ class LightningFramework:
         return LightningModel(training.TaskModule(network, task), seed=seed, device=device, devices=devices)
 
     def versions(self) -> dict[str, str]:
-        return {"pytorch-lightning": pl.__version__, "torch": torch.__version__}
+        own = str(torch.__version__)  # it is of a class of PyTorch's: who read it would import PyTorch
+        return {"pytorch-lightning": pl.__version__, "torch": own}
 
 
 FRAMEWORK = LightningFramework()
