@@ -14,11 +14,13 @@ The message is a whole sentence: the rule, the value, the fix. `ending.py` print
 from __future__ import annotations
 
 import contextlib
+import difflib
 import errno
 import os
 import sys
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ROOM_IN_WORDS = (*(os.strerror(number) for number in NO_ROOM), "disk is full")  # the last is SQLite's
@@ -99,3 +101,11 @@ def notice(text: str) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+def unknown_name(name: Any, known: Iterable[str], *, of: str = "") -> str:
+    """Say that a name is unknown, to whom, which one may have been meant, and which there are."""
+    known = sorted(known)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    guess = f"; did you mean {near[0]}?" if near else "."
+    return f"unknown {name!r}{of and f' of {of}'}{guess} Available: {', '.join(known) or 'none'}"

@@ -6,10 +6,10 @@ import dataclasses
 import hashlib
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Rises whenever a change moves numbers, so that old runs are never compared with new ones; see CHANGELOG.md.
 RESULTS_VERSION = 2
@@ -23,6 +23,8 @@ def fingerprint_of(content: Any, /) -> str:
 
 def fingerprint_of_arrays(arrays: dict[str, NDArray[Any]], /) -> str:
     """The same for named arrays: name, type, shape and bytes."""
+    import numpy as np
+
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

@@ -27,7 +27,7 @@ FRAMEWORKS = {
         bare_loop="slices of arrays, forward, backward, step",
         max_devices=1,
         precisions=("float64",),
-        limits="frameworks.numpy.adapter:refuse_unknown_words",
+        limits="frameworks.numpy.limits:refuse_unknown_words",
     ),
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.data import images
+from experiments.data import checks, images
 from experiments.data.catalog import SOURCES
 from experiments.data.spec import ExampleSpec
 from experiments.task.datasets import DATASETS
@@ -162,7 +162,7 @@ def arrays(**changes):
 )
 def test_wrong_arrays_are_refused_with_place_and_value(changes, message):
     with pytest.raises(ValueError, match=message):
-        data.check(arrays(**changes), spec=SPEC, title="toy")
+        checks.check(arrays(**changes), spec=SPEC, title="toy")
 
 
 def test_an_empty_part_is_refused_with_the_fractions_that_decide_it():
@@ -225,4 +225,4 @@ def test_padding_anywhere_else_is_refused(steps):
     spec = dataclasses.replace(SPEC, input_shape=(3, 1))
     sequences = np.array([[1, 1, 0], steps, [1, 0, 0], [1, 1, 1]], float)[..., np.newaxis]
     with pytest.raises(ValueError, match=r"must stand at the end.* but x_train\[1\] has them elsewhere"):
-        data.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), spec=spec, title="toy")
+        checks.check(arrays(x_train=sequences, x_test=np.ones((2, 3, 1))), spec=spec, title="toy")

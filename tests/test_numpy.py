@@ -22,6 +22,7 @@ from experiments.task.datasets import XorData
 from experiments.task.networks import CnnSettings, Initialization, MlpSettings
 from experiments.task.optimizers import AdamSettings, AdamwSettings, SgdSettings
 from experiments.task.schedules import ConstantSchedule
+from frameworks.numpy import limits, networks, training
 from frameworks.numpy.adapter import FRAMEWORK
 from frameworks.numpy.training import LOSSES as LOSSES_OF_REFEREE
 
@@ -524,3 +525,8 @@ def test_a_word_that_the_referee_does_not_know_is_refused_before_any_training(tm
         "`framework=numpy` knows the optimizers sgd, adam, but got adafactor\n",
     )
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_words_that_are_told_without_numpy_are_those_that_are_computed():
+    tables = (networks.NETWORKS, networks.ACTIVATIONS, training.OPTIMIZERS, training.LOSSES)
+    assert [tuple(table) for table in tables] == list(limits.KNOWN.values())

@@ -14,9 +14,9 @@ import pytest
 from test_data import settings
 
 from experiments import data
-from experiments.data import download, images, sequences
+from experiments.data import catalog, download, images, sequences
 from experiments.data.catalog import SOURCES
-from experiments.data.fit import check_fit
+from experiments.data.spec import check_fit
 
 
 def archive(path, files):
@@ -171,7 +171,7 @@ def test_surnames_keep_their_split_and_unknown_letters_are_one_token(tmp_path):
     assert sum(loaded.sizes.values()) == 6697
     assert len(loaded.spec.class_names) == 11
     assert loaded.x_train.dtype == np.int64
-    letters = sequences._letters()
+    letters = catalog.letters()
     assert loaded.spec.vocabulary == len(letters) + 2
     assert sequences.tokens_of(["aЖ"], numbers=letters, length=3)[0].tolist() == [letters["a"], 1, 0]
     name = sequences.tokens_of(["Abičić"], numbers=letters, length=20)[0]

@@ -7,12 +7,14 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import TYPE_CHECKING, Protocol, get_args
 
-from experiments.contract.arrays import Array, Weights
-from experiments.contract.plan import BatchPlan, Plan
-from experiments.contract.trace import EpochTrace
 from experiments.task import Precision, Task
+
+if TYPE_CHECKING:  # what NumPy is imported for
+    from experiments.contract.arrays import Array, Weights
+    from experiments.contract.plan import BatchPlan, Plan
+    from experiments.contract.trace import EpochTrace
 
 EVALUATION_BYTES = 2**18  # of inputs that `Model.logits` scores at once; a convolution makes some 50 times as many
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from experiments.contract.arrays import Array
 from experiments.data.catalog import SOURCES
-from experiments.data.checks import check
 from experiments.data.spec import ExampleSpec, write_npz
-from experiments.data.suspicions import of_parts
 from experiments.fingerprint import fingerprint_of_arrays, plain
 from experiments.task import Data
 from experiments.task.datasets import CustomData, Drawn, DrawnTwice, HeldOut
+
+if TYPE_CHECKING:  # what is known of a source is told without NumPy, which is imported where there are arrays
+    import numpy as np
+
+    from experiments.contract.arrays import Array
 
 PARTS = ("train", "validation", "test")
 
@@ -57,6 +58,11 @@ def load(settings: Data, *, cache: Path) -> Dataset:
         ValueError: If arrays are wrong: the place and the value are named.
         FileNotFoundError: If a file is missing.
     """
+    import numpy as np
+
+    from experiments.data.checks import check
+    from experiments.data.suspicions import of_parts
+
     source = SOURCES[settings.source]
     raw = source.read(settings, cache)
     spec = raw.spec or (source.spec(settings) if source.spec else None)
@@ -93,6 +99,8 @@ def split(arrays: dict[str, Array], *, settings: HeldOut) -> dict[str, Array]:
     Raises:
         ValueError: If a part would be empty.
     """
+    import numpy as np
+
     rng = None
     if isinstance(settings, Drawn) and not (isinstance(settings, CustomData) and settings.in_order):
         rng = np.random.Generator(np.random.Philox(key=settings.split_seed))
@@ -124,6 +132,8 @@ def _hold_out(
 
     Without `rng` the last ones are held out.
     """
+    import numpy as np
+
     if rng is None:
         n_kept = len(indices) - round(fraction * len(indices))
         return indices[n_kept:], indices[:n_kept]
@@ -139,6 +149,8 @@ def _hold_out(
 
 def write(dataset: Dataset, folder: Path, /) -> Path:
     """Put a dataset where workers can read it; return its path. Same fingerprint, same file."""
+    import numpy as np
+
     path = folder / f"{dataset.fingerprint}.npz"
     # "form" is what other checkouts that share the cache read
     facts = {"form": plain(dataset.spec), "origin": dataset.origin, "fingerprint": dataset.fingerprint}
@@ -150,6 +162,8 @@ def write(dataset: Dataset, folder: Path, /) -> Path:
 
 def read(path: Path, /) -> Dataset:
     """Read what `write` wrote."""
+    import numpy as np
+
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "facts"}
         facts = json.loads(str(stored["facts"]))

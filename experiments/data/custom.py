@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from experiments.contract.arrays import Array
 from experiments.data import suspicions
+from experiments.data.catalog import RULES, require_path
 from experiments.data.checks import SMALLEST, first_wrong, require_text, too_small
-from experiments.data.pictures import RULES, read_folder
-from experiments.data.spec import Arrays, ExampleSpec, RawData, Source
-from experiments.task.checks import require, unknown_name
+from experiments.data.pictures import read_folder
+from experiments.data.spec import Arrays, ExampleSpec, RawData
+from experiments.errors import unknown_name
+from experiments.task.checks import require
 from experiments.task.datasets import CustomData
 
 Inputs = Literal["images", "features", "sequences", "tokens"]
@@ -27,14 +29,15 @@ DAMAGES = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, Runtim
 LARGEST_NUMBER = 2**31 - 1  # of tokens and classes; no table of embeddings is larger
 
 
-def _custom(settings: CustomData, cache: Path) -> RawData:
-    if not settings.path:
-        raise ValueError(
-            f"`data.path` must be stated, but got {settings.path!r}; give data.path=FILE.npz or =FOLDER; {RULES}"
-        )
-    path = Path(settings.path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"`data.path` must exist, but there is no {settings.path!r}, seen from {Path.cwd()}")
+def examples(settings: CustomData, cache: Path) -> RawData:
+    """What `data.path` names: an .npz file of arrays, or a folder of pictures.
+
+    Raises:
+        ValueError: If they break a rule of docs/custom-data.md.
+        FileNotFoundError: If there is nothing of that name.
+    """
+    require_path(settings)
+    path = Path(str(settings.path)).expanduser()
     what = "pictures" if path.is_dir() else "arrays"
     if path.is_dir():
         fix = "its pictures come class by class; leave it out"
@@ -355,6 +358,3 @@ def _stated_names(stated: Array, *, n_classes: int) -> tuple[str, ...]:
                 + (f", as class_names[{names.index(name)}]" if names.index(name) != label else "")
             )
     return names
-
-
-SOURCES: dict[str, Source[Any]] = {"custom": Source(title="your data", read=_custom, spec=None)}

@@ -11,7 +11,6 @@ from experiments.contract.arrays import Array
 from experiments.contract.plan import require_whole_steps
 from experiments.data import PARTS, Dataset
 from experiments.data.checks import SMALLEST, first_wrong
-from experiments.data.spec import ExampleSpec
 from experiments.fingerprint import plain
 from experiments.task import Task
 from experiments.task.keys import flatten
@@ -40,27 +39,6 @@ LEAST_TARGET = 1e-12  # float32 ends at an error of 1e-19 then, whose square is 
 # Standard deviation over mean. Measured: losses then differ by 1e-5, at a third of it by 6e-4, because TensorFlow's
 # float32 variance is good to 1e-7 of the mean's square.
 LEAST_SPREAD = 0.01
-
-
-def check_fit(task: Task, spec: ExampleSpec, *, title: str) -> list[str]:
-    """Whether network, loss and class weights fit the examples; what does not, in words."""
-    problems = []
-    try:
-        task.network.check_input(spec.input_shape, vocabulary=spec.vocabulary)
-    except ValueError as error:
-        problems.append(str(error))
-    if task.regularization.augmentation.is_on and len(spec.input_shape) != 3:
-        problems.append(f"regularization.augmentation: changes images, but {title} has none")
-    wants = "classes" if task.training.loss == "cross_entropy" else "values"
-    if spec.targets != wants:
-        fixes = {"classes": "training.loss=mean_squared_error takes values", "values": "cross_entropy takes classes"}
-        problems.append(
-            f"training.loss: {task.training.loss} needs {wants}, but {title} has {spec.targets}; {fixes[wants]}"
-        )
-    weights = task.training.class_weights
-    if weights is not None and len(weights) != spec.n_outputs:
-        problems.append(f"training.class_weights: {len(weights)} for {spec.n_outputs} classes of {title}")
-    return problems
 
 
 def check_examples(task: Task, dataset: Dataset) -> list[str]:

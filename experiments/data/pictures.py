@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.data.catalog import RULES
 from experiments.data.checks import require_text
 from experiments.data.spec import Arrays, ExampleSpec
 from experiments.data.suspicions import as_compared, of_sixteen_bits
 
-RULES = "docs/custom-data.md says what it must hold"
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"}
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # no EPS: Pillow would start another program for it
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}  # what file managers leave behind

@@ -5,8 +5,6 @@ Padding stands at the end: steps whose features are all 0, or token 0.
 
 from __future__ import annotations
 
-import csv
-import functools
 import gzip
 import re
 import tarfile
@@ -20,25 +18,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.data import download
-from experiments.data.spec import ExampleSpec, RawData, Source, without_test_set
+from experiments.data.catalog import (
+    FIRST_TOKEN,
+    PADDING,
+    SHIPPED,
+    SUNSPOT_UNIT,
+    SURNAME_LETTERS,
+    UNKNOWN,
+    VOWEL_FRAMES,
+    languages,
+    letters,
+    names,
+)
+from experiments.data.spec import RawData, without_test_set
 from experiments.task.datasets import ImdbData, JapaneseVowelsData, SunspotsData, SurnamesData, XorData
 
-DATA = Path(__file__).resolve().parent / "shipped"
-VOWEL_FRAMES = 29
-SURNAME_LETTERS = 20
-PADDING, UNKNOWN, FIRST_TOKEN = 0, 1, 2
 IMDB_URL = "https://ai.stanford.edu/~amaas/data/sentiment/"
 IMDB_FILES = {"aclImdb_v1.tar.gz": "md5:7c2ac02c03563afcf9b574c7e56c153a"}  # the only hash that is published
 IMDB_REVIEW = re.compile(r"(?:^|/)(train|test)/(neg|pos)/[^/]+\.txt$")
 SUNSPOT_TEST_YEARS = 60
-# Standard deviations from about the mean; the centre lies between two possible values: no year looks like padding.
-SUNSPOT_CENTRE, SUNSPOT_UNIT = 49.75, 40.0
+# Of SUNSPOT_UNIT, about the mean; the centre lies between two possible values: no year looks like padding.
+SUNSPOT_CENTRE = 49.75
 
 
-def _japanese_vowels(settings: JapaneseVowelsData, cache: Path) -> RawData:
+def japanese_vowels(settings: JapaneseVowelsData, cache: Path) -> RawData:
     """Utterances of 7 to 29 frames, padded with zeros at the end to 29."""
     arrays: dict[str, NDArray[Any]] = {}
-    with np.load(DATA / "japanese_vowels.npz") as stored:
+    with np.load(SHIPPED / "japanese_vowels.npz") as stored:
         for part in ("train", "test"):
             lengths, values = stored[f"{part}_lengths"], stored[f"{part}_values"]
             inside = np.arange(VOWEL_FRAMES) < lengths[:, np.newaxis]
@@ -57,37 +63,14 @@ def tokens_of(texts: Iterable[Sequence[str]], *, numbers: dict[str, int], length
     return padded
 
 
-@functools.cache
-def _names() -> tuple[tuple[str, str, str], ...]:
-    """(surname, language, part) of every line."""
-    with (DATA / "surnames.csv").open(newline="", encoding="utf-8") as lines:
-        return tuple((row["surname"], row["language"], row["split"]) for row in csv.DictReader(lines))
-
-
-def _languages() -> tuple[str, ...]:
-    return tuple(sorted({language for _, language, _ in _names()}))
-
-
-def _letters() -> dict[str, int]:
-    """Letter -> token; letters of the training part only."""
-    letters = sorted({letter for name, _, part in _names() if part == "train" for letter in name})
-    return {letter: number for number, letter in enumerate(letters, start=FIRST_TOKEN)}
-
-
-def _surnames(settings: SurnamesData, cache: Path) -> RawData:
+def surnames(settings: SurnamesData, cache: Path) -> RawData:
+    """Names as letters, cut or padded at the end to 20."""
     arrays: dict[str, NDArray[Any]] = {}
     for part in ("train", "test"):
-        rows = [(name, language) for name, language, where in _names() if where == part]
-        arrays[f"x_{part}"] = tokens_of((name for name, _ in rows), numbers=_letters(), length=SURNAME_LETTERS)
-        arrays[f"y_{part}"] = np.array([_languages().index(language) for _, language in rows], np.int64)
-    return RawData(
-        arrays=arrays, origin=f"{len(_names()):,} surnames of {len(_languages())} languages, shipped in data/"
-    )
-
-
-def _surnames_spec(_: SurnamesData) -> ExampleSpec:
-    vocabulary = FIRST_TOKEN + len(_letters())
-    return ExampleSpec(input_shape=(SURNAME_LETTERS,), class_names=_languages(), vocabulary=vocabulary)
+        rows = [(name, language) for name, language, where in names() if where == part]
+        arrays[f"x_{part}"] = tokens_of((name for name, _ in rows), numbers=letters(), length=SURNAME_LETTERS)
+        arrays[f"y_{part}"] = np.array([languages().index(language) for _, language in rows], np.int64)
+    return RawData(arrays=arrays, origin=f"{len(names()):,} surnames of {len(languages())} languages, shipped in data/")
 
 
 def words_of(review: str) -> list[str]:
@@ -95,7 +78,12 @@ def words_of(review: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", review.lower().replace("<br />", " "))
 
 
-def _imdb(settings: ImdbData, cache: Path) -> RawData:
+def imdb(settings: ImdbData, cache: Path) -> RawData:
+    """Reviews as their most frequent words.
+
+    Raises:
+        ValueError: If the archive is nowhere, or not what its authors published.
+    """
     path = download.archive(
         "IMDB", url=IMDB_URL, files=IMDB_FILES, folder=cache / "imdb", path=settings.path,
         may_download=settings.download,
@@ -142,15 +130,9 @@ def read_imdb(path: Path, /) -> dict[str, list[tuple[list[str], int]]]:
     return {part: [reviews[name] for name in sorted(reviews)] for part, reviews in found.items()}
 
 
-def _imdb_spec(settings: ImdbData) -> ExampleSpec:
-    return ExampleSpec(
-        input_shape=(settings.length,), class_names=("negative", "positive"), vocabulary=settings.vocabulary
-    )
-
-
-def _sunspots(settings: SunspotsData, cache: Path) -> RawData:
+def sunspots(settings: SunspotsData, cache: Path) -> RawData:
     """Windows of `data.length` years and the year after; the last 60 years are the test."""
-    numbers = np.genfromtxt(DATA / "sunspots.csv", delimiter=",", skip_header=1)[:, 1]
+    numbers = np.genfromtxt(SHIPPED / "sunspots.csv", delimiter=",", skip_header=1)[:, 1]
     values = ((numbers - SUNSPOT_CENTRE) / SUNSPOT_UNIT).astype(np.float32)
     if settings.length > len(values) // 2:
         raise ValueError(
@@ -163,27 +145,9 @@ def _sunspots(settings: SunspotsData, cache: Path) -> RawData:
     return RawData(arrays=arrays, origin="yearly sunspot numbers, 1700 to 2008, shipped in data/")
 
 
-def _sunspots_spec(settings: SunspotsData) -> ExampleSpec:
-    return ExampleSpec(input_shape=(settings.length, 1), n_values=1, target_scale=SUNSPOT_UNIT, reference="persistence")
-
-
-def _xor(settings: XorData, cache: Path) -> RawData:
+def xor(settings: XorData, cache: Path) -> RawData:
+    """Two inputs, and whether they differ."""
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
     return RawData(
         arrays=without_test_set(x, np.array([[0], [1], [1], [0]], np.float32)), origin="the four points of xor"
     )
-
-
-SOURCES: dict[str, Source[Any]] = {
-    "japanese_vowels": Source(
-        title="Japanese Vowels",
-        read=_japanese_vowels,
-        spec=lambda _: ExampleSpec(
-            input_shape=(VOWEL_FRAMES, 12), class_names=tuple(f"speaker {number}" for number in range(1, 10))
-        ),
-    ),
-    "surnames": Source(title="surnames", read=_surnames, spec=_surnames_spec),
-    "imdb": Source(title="IMDB", read=_imdb, spec=_imdb_spec),
-    "sunspots": Source(title="sunspots", read=_sunspots, spec=_sunspots_spec),
-    "xor": Source(title="xor", read=_xor, spec=lambda _: ExampleSpec(input_shape=(2,), n_values=1)),
-}

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from experiments.task import Task
 
-Arrays = dict[str, NDArray[Any]]
+if TYPE_CHECKING:  # what is known of a source is told without NumPy
+    from numpy.typing import NDArray
+
+Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 Settings = TypeVar("Settings")  # what one source takes: a class of experiments/task/datasets.py
 
 
@@ -68,13 +71,27 @@ class Source(Generic[Settings]):
 
     Attributes:
         title: Its name as a person says it.
-        read: Settings, folder of the cache -> examples. Raises ValueError or FileNotFoundError.
+        reader: "module:function" of this package that reads it, and is imported then: settings, folder of the cache ->
+            examples. Raises ValueError or FileNotFoundError.
         spec: What the examples will look like; None where only reading tells.
+        check: Raises what `read` would, as far as it is told without reading.
     """
 
     title: str
-    read: Callable[[Settings, Path], RawData]
+    reader: str
     spec: Callable[[Settings], ExampleSpec] | None
+    check: Callable[[Settings], None] = lambda _: None
+
+    def read(self, settings: Settings, cache: Path, /) -> RawData:
+        """Read the examples; `cache` is where fetched ones are kept.
+
+        Raises:
+            ValueError: If they are not what they must be.
+            FileNotFoundError: If a file is missing.
+        """
+        module, _, function = self.reader.partition(":")
+        raw: RawData = getattr(importlib.import_module(f"experiments.data.{module}"), function)(settings, cache)
+        return raw
 
 
 def without_test_set(x: NDArray[Any], y: NDArray[Any]) -> Arrays:
@@ -84,9 +101,32 @@ def without_test_set(x: NDArray[Any], y: NDArray[Any]) -> Arrays:
 
 def write_npz(path: Path, arrays: Arrays, /) -> None:
     """Write arrays so that a file under its final name is always whole (temporary name, then rename)."""
+    import numpy as np
+
     partial = path.with_name(f".{path.name}.{id(arrays)}.npz")
     try:
         np.savez(partial, allow_pickle=False, **arrays)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_fit(task: Task, spec: ExampleSpec, *, title: str) -> list[str]:
+    """Whether network, loss and class weights fit the examples; what does not, in words."""
+    problems = []
+    try:
+        task.network.check_input(spec.input_shape, vocabulary=spec.vocabulary)
+    except ValueError as error:
+        problems.append(str(error))
+    if task.regularization.augmentation.is_on and len(spec.input_shape) != 3:
+        problems.append(f"regularization.augmentation: changes images, but {title} has none")
+    wants = "classes" if task.training.loss == "cross_entropy" else "values"
+    if spec.targets != wants:
+        fixes = {"classes": "training.loss=mean_squared_error takes values", "values": "cross_entropy takes classes"}
+        problems.append(
+            f"training.loss: {task.training.loss} needs {wants}, but {title} has {spec.targets}; {fixes[wants]}"
+        )
+    weights = task.training.class_weights
+    if weights is not None and len(weights) != spec.n_outputs:
+        problems.append(f"training.class_weights: {len(weights)} for {spec.n_outputs} classes of {title}")
+    return problems

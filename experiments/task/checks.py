@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 from typing import Any
 
 
@@ -31,11 +29,3 @@ def require_positive(*, fix: str = "", **values: float) -> None:
     """Refuse what is not a finite number above 0."""
     for name, value in values.items():
         require(0 < value < math.inf, f"{name} > 0", value, fix)
-
-
-def unknown_name(name: Any, known: Iterable[str], *, of: str = "") -> str:
-    """Say that a name is unknown, to whom, which one may have been meant, and which there are."""
-    known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    guess = f"; did you mean {near[0]}?" if near else "."
-    return f"unknown {name!r}{of and f' of {of}'}{guess} Available: {', '.join(known) or 'none'}"

@@ -6,14 +6,15 @@ Steps are counted from 0; `epochs` below are made steps by the number of batches
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, ClassVar, TypeAlias, get_args
 
 from experiments.task.checks import require, require_half_open_share, require_positive
 
-Table = NDArray[np.float64]
+if TYPE_CHECKING:  # a bad command is refused before NumPy is there
+    import numpy as np
+    from numpy.typing import NDArray
+
+Table: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,8 @@ class ConstantSchedule(_Schedule):
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """1."""
+        import numpy as np
+
         return np.ones(len(steps))
 
 
@@ -57,6 +60,8 @@ class StepSchedule(_Schedule):
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """A staircase."""
+        import numpy as np
+
         return np.power(self.gamma, np.floor(steps / (self.every_epochs * steps_per_epoch)))
 
 
@@ -74,6 +79,8 @@ class ExponentialSchedule(_Schedule):
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """A smooth fall."""
+        import numpy as np
+
         return np.power(self.gamma, steps / steps_per_epoch)
 
 
@@ -93,6 +100,8 @@ class PolynomialSchedule(_Schedule):
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """From 1 to the floor."""
+        import numpy as np
+
         return self.floor + (1 - self.floor) * np.power(1 - steps / n_steps, self.power)
 
 
@@ -110,6 +119,8 @@ class CosineSchedule(_Schedule):
 
     def factors(self, steps: Table, *, steps_per_epoch: int, n_steps: int) -> Table:
         """Half a period of the cosine."""
+        import numpy as np
+
         return self.floor + (1 - self.floor) * (1 + np.cos(np.pi * steps / n_steps)) / 2
 
 
@@ -138,6 +149,8 @@ def learning_rates(schedule: Schedule, *, learning_rate: float, epochs: int, ste
         >>> learning_rates(halved, learning_rate=0.5, epochs=3, steps_per_epoch=2).tolist()
         [0.25, 0.5, 0.5, 0.5, 0.25, 0.25]
     """
+    import numpy as np
+
     total = epochs * steps_per_epoch
     warmup = round(schedule.warmup_epochs * steps_per_epoch)
     require(warmup < total, f"schedule.warmup_epochs < {epochs} epochs", schedule.warmup_epochs)

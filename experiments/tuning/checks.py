@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import optuna
 
 from experiments import metrics
-from experiments.errors import SettingsError
+from experiments.errors import SettingsError, unknown_name
 from experiments.execution.run import Run
 from experiments.fingerprint import plain
 from experiments.task import keys
-from experiments.task.checks import unknown_name
 from experiments.task.search_space import Dimension, Pruner, Sampler, TuningSettings
 from experiments.tuning.points import make_pruner, make_sampler, task_with
 from experiments.tuning.studies import one_per_arm

@@ -12,8 +12,8 @@ from typing import Any
 
 import optuna
 
-from experiments.data import fit
 from experiments.data.catalog import SOURCES
+from experiments.data.spec import check_fit
 from experiments.errors import SettingsError
 from experiments.execution.run import Run
 from experiments.fingerprint import plain
@@ -93,7 +93,7 @@ def task_with(run: Run, values: Mapping[str, Any]) -> Task:
         SettingsError: If they cannot be, alone, together or on this data.
     """
     task = with_values(run.task, values)
-    problems = fit.check_fit(task, run.spec, title=SOURCES[task.data.source].title) if run.spec else []
+    problems = check_fit(task, run.spec, title=SOURCES[task.data.source].title) if run.spec else []
     if problems:
         raise SettingsError("\n".join(problems))
     return task
