@@ -14,8 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config_files
 from experiments.command_line import ENVIRONMENT, Line, quoted, refuse_hydra
-from experiments.errors import SettingsError
-from experiments.task.checks import unknown_name
+from experiments.errors import SettingsError, unknown_name
 
 OUTPUT = "outputs"  # as conf/config.yaml has it
 OPEN_KEYS = (ENVIRONMENT, "tuning.sampler.options", "tuning.pruner.options")  # any NAME can be added to
@@ -178,7 +177,7 @@ def _known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
                 config_files.check(path)
         except SettingsError:
             continue  # a file that was not chosen
-        content = OmegaConf.to_container(OmegaConf.load(path))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         for key, value in content.items() if isinstance(content, dict) else ():
             leaves = [f"{key!s}.{leaf!s}" for leaf in value] if isinstance(value, dict) else []
             for dotted in (f"{key!s}", *leaves):

@@ -6,6 +6,7 @@ import sys
 import hydra
 import pytest
 from cases import PROJECT
+from hydra._internal import defaults_list
 from hydra.core.hydra_config import HydraConfig
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
@@ -49,7 +50,7 @@ def own(tmp_path, monkeypatch):
 
 
 def read(typed, own):
-    return command_line.read(["--config-dir", str(own), *shlex.split(typed)], text=settings.text_keys(), groups=GROUPS)
+    return command_line.read(["--config-dir", str(own), *shlex.split(typed)], text=settings.text_keys, groups=GROUPS)
 
 
 def by_hydra(line, own, patch):
@@ -64,6 +65,7 @@ def by_hydra(line, own, patch):
 
     patch.setattr(sys, "argv", ["run.py", f"--config-dir={own}", *line.words])
     patch.setenv("HYDRA_FULL_ERROR", "1")
+    patch.setattr(defaults_list, "_create_interpolation_map", composer.map_of_choices)
     patch.setattr(Sweeper, "validate_batch_is_legal", lambda *_: None)  # it composes every job once more
     collect()
     return collected
@@ -99,7 +101,7 @@ def test_what_only_a_job_shows_is_refused_as_hydra_does(own, monkeypatch, typed,
 
 def test_a_file_is_read_once_and_choices_are_composed_once_for_160_jobs(own, monkeypatch):
     read_files, composed = [], []
-    load, load_sweep_config = OmegaConf.load, Loader.load_sweep_config
+    load, compose = OmegaConf.load, Loader._compose_config_from_defaults_list
 
     def counted(file):
         read_files.append(getattr(file, "name", file))
@@ -107,7 +109,9 @@ def test_a_file_is_read_once_and_choices_are_composed_once_for_160_jobs(own, mon
 
     monkeypatch.setattr(OmegaConf, "load", counted)
     monkeypatch.setattr(
-        Loader, "load_sweep_config", lambda *given: composed.append(given[-1]) or load_sweep_config(*given)
+        Loader,
+        "_compose_config_from_defaults_list",
+        lambda *given, **named: composed.append(given) or compose(*given, **named),
     )
     line = read(
         "experiment=own seed=range(20) regularization=none,dropout framework=keras training.epochs=1,2,3,4", own
