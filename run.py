@@ -18,30 +18,23 @@ if __name__ == "__main__":
     gc.disable()  # nothing that is imported is garbage, and to look for some takes a fifth of the time
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.errors import HydraException
 
-import frameworks
-from experiments import command_line, composer, composition, config_files, ending, interruption, settings
-from experiments.contract import optional_packages
-from experiments.data import download
+from experiments import command_line, composer, composition, config_files, ending, interruption
 from experiments.errors import ExitCode, SettingsError, is_no_room
-from experiments.execution import environment, temporary
-from experiments.folders import require_folders
-from experiments.job import Job
+from experiments.execution import environment
 from experiments.uris import without_password
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from experiments.job import Job
     from experiments.records import SweepRecord
     from experiments.tracking.store import Store
 
 CONF = Path(__file__).resolve().parent / "conf"
-COLOURS = {name: known.colour for name, known in frameworks.FRAMEWORKS.items()}
 
 
 def jobs_from(typed: Sequence[str]) -> list[Job]:
@@ -50,7 +43,7 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
     Raises:
         SettingsError: If anything is wrong with them.
     """
-    line = command_line.read(typed[1:], text=settings.text_keys(), groups=composition.groups_of([CONF]))
+    line = command_line.read(typed[1:], text=_text_keys, groups=composition.groups_of([CONF]))
     folders = composition.config_folders(line, conf=CONF)
     composed = _compose(line, folders=folders)
     if line.prints:
@@ -61,16 +54,24 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
         )
     for each in composed:
         composition.check_choices(each.choices, folders=folders)
-    names = tuple(frameworks.FRAMEWORKS)
+    from experiments import settings  # what a job is made of, which neither help nor a wrong word needs
+    from frameworks import FRAMEWORKS
+
     return [
         settings.job_from(
             each.config,
-            frameworks=names,
+            frameworks=tuple(FRAMEWORKS),
             choices=each.choices,
             overrides=tuple(without_password(word) for word in each.overrides),
         )
         for each in composed
     ]
+
+
+def _text_keys() -> Collection[str]:
+    from experiments import settings
+
+    return settings.text_keys()
 
 
 def _compose(line: command_line.Line, *, folders: Sequence[Path]) -> list[composer.Composed]:
@@ -97,16 +98,23 @@ def _compose(line: command_line.Line, *, folders: Sequence[Path]) -> list[compos
 
 def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     """Do what the jobs of `command`, as it was typed, ask for."""
+    import frameworks
+    from experiments import abilities
+    from experiments.data import download
+    from experiments.folders import require_folders
+
+    require_folders(jobs[0], cache=None)
+    if jobs[0].action == "report":
+        return report_again(jobs)
+    cache = download.cache_folder(otherwise=Path(jobs[0].output) / ".cache")  # in a folder that is known by now
+    require_folders(jobs[0], cache=cache)
+    abilities.check(jobs, frameworks=frameworks.FRAMEWORKS)  # before what reads, trains and keeps is imported
+
     from rich.console import Console
 
     from experiments import preparation, training
 
     console = Console()
-    require_folders(jobs[0], cache=None)
-    if jobs[0].action == "report":
-        return report_again(jobs, console)
-    cache = download.cache_folder(otherwise=Path(jobs[0].output) / ".cache")  # in a folder that is known by now
-    require_folders(jobs[0], cache=cache)
     sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console)
     sweep.executor.warm_up()
 
@@ -122,20 +130,15 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
     record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
-    report.publish(
-        record,
-        store=store,
-        folder=sweep.folder / "report",
-        console=console,
-        colours=COLOURS,
-        as_png=jobs[0].figures == "png",
-        inputs=inputs,
-    )
+    folder, look = sweep.folder / "report", _look(jobs[0])
+    report.publish(record, store=store, folder=folder, console=console, inputs=inputs, **look)
     return exit_code_of(record)
 
 
 def open_store(uri: str, *, cache: Path | None) -> Store:
     """Open the tracking store, which is the last that takes long to import."""
+    from experiments.contract import optional_packages
+
     with optional_packages.hidden():
         from experiments.tracking.store import Store
     if not gc.isenabled():
@@ -144,8 +147,10 @@ def open_store(uri: str, *, cache: Path | None) -> Store:
     return Store(uri, cache=cache)
 
 
-def report_again(jobs: list[Job], console: Console) -> ExitCode:
+def report_again(jobs: list[Job]) -> ExitCode:
     """Make the report of a sweep that is kept, or of several together."""
+    from rich.console import Console
+
     from experiments import records, report
 
     job = jobs[0]
@@ -157,8 +162,15 @@ def report_again(jobs: list[Job], console: Console) -> ExitCode:
         together = store.open_report(experiment_id, sweep_ids)
         record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
     folder = Path(job.output) / "reports" / record.sweep_id
-    report.publish(record, store=store, folder=folder, console=console, colours=COLOURS, as_png=job.figures == "png")
+    report.publish(record, store=store, folder=folder, console=Console(), **_look(job))
     return exit_code_of(record)
+
+
+def _look(job: Job) -> dict[str, Any]:
+    """How a job's report looks: the colours of the frameworks, and the form of its pictures."""
+    from frameworks import FRAMEWORKS
+
+    return {"colours": {name: known.colour for name, known in FRAMEWORKS.items()}, "as_png": job.figures == "png"}
 
 
 def exit_code_of(record: SweepRecord) -> ExitCode:
@@ -188,6 +200,12 @@ def main() -> ExitCode:
 
 
 if __name__ == "__main__":
+    from experiments.execution import temporary
+
     temporary.use_own_folder()
     interruption.send_lost_signals_again()
-    own_process.leave_with(main)
+    try:
+        own_process.leave_with(main)
+    finally:
+        if not gc.isenabled():  # it ended before the store was opened
+            gc.freeze()  # and to look for garbage at the end takes time as well

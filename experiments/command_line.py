@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import shlex
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
@@ -19,8 +19,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString
 
-from experiments.errors import SettingsError
-from experiments.task.checks import unknown_name
+from experiments.errors import SettingsError, unknown_name
 
 MOST_RUNS = 10_000
 # Groups of which all runs of a command have the same: a comma in a text of theirs is a comma.
@@ -86,12 +85,14 @@ class Line:
         return values[-1] if values else None
 
 
-def read(arguments: Sequence[str], *, text: Collection[str], groups: Mapping[str, Collection[str]]) -> Line:
+def read(
+    arguments: Sequence[str], *, text: Callable[[], Collection[str]], groups: Mapping[str, Collection[str]]
+) -> Line:
     """Read what follows the program's name.
 
     Args:
         arguments: As the shell gave them.
-        text: Keys that take any text.
+        text: Gives the keys that take any text; asked where a word turns on it.
         groups: Group of conf/ -> the choices that there are.
 
     Raises:
@@ -138,7 +139,7 @@ def _refuse_option(message: str) -> NoReturn:
     raise SettingsError(f"{message}; --help names what can be typed")
 
 
-def _read_word(word: str, *, text: Collection[str], groups: Mapping[str, Collection[str]]) -> Override:
+def _read_word(word: str, *, text: Callable[[], Collection[str]], groups: Mapping[str, Collection[str]]) -> Override:
     """One override as Hydra reads it, its value quoted where the key takes text and the value is none as it stands."""
     head, has_value, value = word.partition("=")
     key = head.lstrip("+~")
@@ -150,7 +151,7 @@ def _read_word(word: str, *, text: Collection[str], groups: Mapping[str, Collect
     _check_hydra_key(word, key)
     if key == "tuned" and not head.startswith("+"):
         raise SettingsError(f"{word}: a setting that a search found is added with a plus: +{key}={value}")
-    takes_text = key in text or key in groups or key.startswith(f"{ENVIRONMENT}.")
+    takes_text = key in groups or key.startswith(f"{ENVIRONMENT}.") or key in text()
     read = parse(word)
     if key == ENVIRONMENT or key.startswith(f"{ENVIRONMENT}."):
         head = head if head.startswith(("+", "~")) else f"++{head}"

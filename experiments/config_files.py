@@ -13,7 +13,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 
 from experiments.command_line import OF_HYDRA, parse, refuse_hydra
 from experiments.errors import SettingsError
-from experiments.settings import refused_interpolation
+from experiments.interpolation import refused_interpolation
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 10_000  # with every *alias written out: a few lines of aliases of aliases hold millions

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import time
 from collections.abc import Mapping, Sequence
@@ -12,23 +11,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from experiments import data
+from experiments import abilities, data
 from experiments.contract import FrameworkSpec
 from experiments.contract.plan import require_equal_shards
 from experiments.data import fit
 from experiments.data.catalog import SOURCES
+from experiments.data.spec import check_fit
 from experiments.errors import SettingsError, is_no_room
 from experiments.execution import own_process
-from experiments.execution.devices import check_share, choose_device, gpu_groups
 from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Run
 from experiments.fingerprint import fingerprint_of, slug
-from experiments.job import ComparisonSettings, ExecutorSettings, Job
+from experiments.job import ComparisonSettings, Job
 from experiments.sweep import Sweep
 from experiments.task.search_space import TuningSettings
 from experiments.tracking.tensorboard import Board
-
-COMMON = ("output", "figures", "executor", "tracking", "action", "comparison", "tuning")  # to all jobs of one command
 
 
 def prepare(
@@ -47,17 +44,11 @@ def prepare(
         SettingsError: If the jobs cannot share one sweep, or data or device are not to be had.
     """
     inherited = own_process.inherited()  # before scikit-learn adds some
-    _require_one_sweep(jobs)
+    device = abilities.check(jobs, frameworks=frameworks)
     first = jobs[0]
-    settings = _executor_settings(first)
-    device = _device(settings)
-    distinct: dict[tuple[str, str, str], Job] = {}  # but for the seed
-    for job in jobs:
-        distinct.setdefault((fingerprint_of(job.task), job.framework.name, job.loop), job)
-    for job in distinct.values():
-        _check_abilities(job, frameworks[job.framework.name], device=device, devices=settings.devices)
+    settings = abilities.executor_settings(first)
     datasets = _datasets(jobs, cache=cache, console=console)
-    for job in {task: job for (task, *_), job in distinct.items()}.values():
+    for job in {fingerprint_of(job.task): job for job in jobs}.values():
         _check_fit(job, datasets[fingerprint_of(job.task.data)], devices=settings.devices)
     bare_loops = {name: spec.bare_loop for name, spec in frameworks.items()}
     runs = _runs(
@@ -100,35 +91,6 @@ def prepare(
     )
 
 
-def _require_one_sweep(jobs: Sequence[Job]) -> None:
-    for key in COMMON:
-        if any(getattr(job, key) != getattr(jobs[0], key) for job in jobs):
-            raise SettingsError(f"`{key}` must be the same for all runs of one command; give it one value")
-    if len({(job.task.name, job.task.margins, job.task.chance) for job in jobs}) > 1:
-        raise SettingsError(
-            "`experiment`, `margins` and `chance` must be the same for all runs; give each its own command"
-        )
-    if all(job.loop == "bare" for job in jobs):
-        raise SettingsError(
-            "`loop` must not be bare alone: a bare loop is timed beside ours; use comparison=speed, or loop=bare,fit"
-        )
-
-
-def _executor_settings(job: Job) -> ExecutorSettings:
-    if job.action == "parity":  # a certificate is made on one device: what several add is rounding
-        return dataclasses.replace(job.executor, device="cpu", devices=1)
-    return job.executor
-
-
-def _device(settings: ExecutorSettings) -> str:
-    """Where the runs go, "cpu" or "gpu", if there are as many cores or GPUs as are asked for."""
-    check_share(settings)
-    device = choose_device(settings.device)
-    if device == "gpu":
-        gpu_groups(settings.devices)
-    return device
-
-
 def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str, data.Dataset]:
     """Settings' fingerprint -> dataset; each is read once and said in one line."""
     datasets: dict[str, data.Dataset] = {}
@@ -158,47 +120,12 @@ def _check_fit(job: Job, dataset: data.Dataset, *, devices: int) -> None:
     Raises:
         SettingsError: If network, loss or batches do not fit the data, or batches the devices that share a run.
     """
-    problems = fit.check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
+    problems = check_fit(job.task, dataset.spec, title=SOURCES[job.task.data.source].title)
     problems += fit.check_examples(job.task, dataset)
     try:
         require_equal_shards(job.task, n_examples=len(dataset.y_train), devices=devices)
     except ValueError as error:
         problems.append(str(error))
-    if problems:
-        raise SettingsError("\n".join(problems))
-
-
-def _check_abilities(job: Job, spec: FrameworkSpec, *, device: str, devices: int) -> None:
-    """What the job's framework and device can do; a certificate is made in precisions of its own choice.
-
-    Args:
-        job: What is asked for.
-        spec: What its framework can do.
-        device: "cpu" or "gpu".
-        devices: How many share a run.
-
-    Raises:
-        SettingsError: If the task needs more.
-    """
-    problems = []
-    name, precision = job.framework.name, job.task.training.precision
-    if spec.max_devices is not None and devices > spec.max_devices:
-        rule = f"`executor.devices <= {spec.max_devices}` must hold for framework={name}"
-        problems.append(f"{rule}, but got {devices}; leave it out")
-    if job.action == "train" and precision not in spec.precisions:
-        known = " or ".join(spec.precisions)
-        problems.append(
-            f"`training.precision` must be {known} for framework={name}, but got {precision}; "
-            f"set training.precision={spec.precisions[0]}"
-        )
-    if job.loop == "bare" and not spec.bare_loop:
-        problems.append(f"`loop` must be fit for framework={name}, which has no bare loop, but got bare; leave it out")
-    if problem := spec.problem_with(job.task):
-        problems.append(problem)
-    if precision == "mixed_float16" and device != "gpu":
-        problems.append(
-            "training.precision: mixed_float16 needs a GPU, but this runs on a CPU; use mixed_bfloat16 or float32"
-        )
     if problems:
         raise SettingsError("\n".join(problems))
 

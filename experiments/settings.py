@@ -19,12 +19,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.data.catalog import SOURCES
-from experiments.data.fit import check_fit
-from experiments.errors import SettingsError
+from experiments.data.spec import check_fit
+from experiments.errors import SettingsError, unknown_name
 from experiments.fingerprint import plain, tag_of
+from experiments.interpolation import refused_interpolation
 from experiments.job import Job
 from experiments.task import DATASETS, NETWORKS, OPTIMIZERS, SCHEDULES, Task, keys
-from experiments.task.checks import unknown_name
 from experiments.task.search_space import Dimension
 
 TASK_KEYS = tuple(field.name for field in dataclasses.fields(Task))
@@ -35,7 +35,6 @@ KINDS: dict[str, dict[str, type]] = {
     "schedule": dict(SCHEDULES),
 }
 LONGEST_NAME = 200  # characters; MLflow has room for 500
-RESOLVERS = ("oc.select", "oc.dict.keys", "oc.dict.values")  # those that look nowhere but into the config
 LABEL_GROUPS = ("data", "network", "optimizer", "schedule", "regularization", "framework")
 _type_hints = functools.cache(typing.get_type_hints)
 NOT_LABELS = (
@@ -130,22 +129,6 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
     if problems:
         raise SettingsError("\n".join(problems))
     return typing.cast(dict[str, Any], content)
-
-
-def refused_interpolation(value: str) -> str:
-    """Why the interpolation in a text is refused; empty where there is none, or one of keys alone.
-
-    What a setting holds is kept with every run, and is to be the same when the command is given again.
-    """
-    for found in re.finditer(r"\$\{(.*?)(?=:|\}|\$\{|$)", value, flags=re.DOTALL):
-        after = value[found.end() :]
-        name = found.group(1).strip()
-        if after.startswith("${") or (after.startswith(":") and name not in RESOLVERS):
-            return (
-                f"`${{{name}:...}}` cannot stand in a setting, which is kept with every run: variables may be "
-                "secret, and times pass; type the value, or let the shell fill it in"
-            )
-    return ""
 
 
 def explain_interpolation(error: OmegaConfBaseException) -> str:

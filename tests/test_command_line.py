@@ -27,7 +27,7 @@ ODD_PATHS = (
 
 
 def read(*words):
-    return command_line.read(words, text=settings.text_keys(), groups=GROUPS)
+    return command_line.read(words, text=settings.text_keys, groups=GROUPS)
 
 
 @pytest.mark.parametrize("key", ["data.path", "tracking.uri"])

@@ -11,7 +11,6 @@ import pytest
 from cases import PROJECT
 from commands import command
 
-import run
 from experiments import ending, interruption, recording, report
 from experiments.errors import DiskFull, ExitCode, Locked, SettingsError, StoreUnavailable, is_no_room
 
@@ -69,7 +68,7 @@ def test_a_fault_of_ours_says_so_and_leaves_its_traceback_in_a_file(tmp_path, ca
     def broken(*_, **__):
         raise ZeroDivisionError("at http://u:pw@h")
 
-    monkeypatch.setattr(run.settings, "job_from", lambda *_, **__: broken())
+    monkeypatch.setattr("experiments.settings.job_from", lambda *_, **__: broken())
     done = command(*TYPED, cwd=tmp_path, cache=cache)
     assert done.returncode == ExitCode.SOME_FAILED
     told = "This is a fault of Tandem, not of what you asked for: ZeroDivisionError: at http://u:***@h in "

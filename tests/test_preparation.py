@@ -55,7 +55,10 @@ def test_data_are_read_and_tasks_are_checked_once_for_all_their_jobs(tmp_path, c
 REFUSE = """
 import shlex, sys
 import run
-heavy = {"mlflow", "matplotlib", "scipy", "pandas", "sklearn", "optuna", "mlxtend", "pooch", "torch", "keras"}
+heavy = {
+    "numpy", "rich", "mlflow", "matplotlib", "scipy", "pandas", "sklearn", "optuna", "mlxtend", "pooch", "torch",
+    "keras",
+}
 for line in sys.stdin.read().splitlines():
     sys.argv = ["run.py", *shlex.split(line)]
     try:
@@ -76,6 +79,12 @@ ENDS_EARLY = {
     "experiment=digits_mlp seed=0 executor.threads=1,2": 2,
     "experiment=digits_mlp seed=0 network=lstm": 2,
     "experiment=digits_mlp seed=0 tracking.uri=foo": 2,
+    "experiment=digits_mlp seed=0 comparison.factor=nothing": 2,
+    "experiment=mnist_cnn seed=0 data.path=nowhere": 2,
+    "experiment=custom seed=0 data.path=nowhere.npz": 2,
+    "experiment=surnames_lstm seed=0 network=cnn": 2,
+    "experiment=digits_mlp 'seed=range('": 2,
+    "--hlep": 2,
     "action=report": 2,
 }
 
