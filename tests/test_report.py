@@ -370,5 +370,5 @@ def test_a_report_made_again_needs_the_store_alone_and_has_the_same_bytes(memory
     assert "keras" in note
     assert json.loads(pages[0]["report.json"])["certificates"][0]["sentence"].startswith("Not certified: nobody")
     said = (tmp_path / "first.txt").read_text()
-    assert "test accuracy" in said
+    assert "accuracy on this test set" in said
     assert "mlflow ui --backend-store-uri memory:" in said

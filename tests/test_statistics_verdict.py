@@ -170,7 +170,7 @@ def test_a_loss_prints_without_a_unit_and_lower_is_better():
     assert found.id == "A_better_practical"
     assert found.mean_difference == pytest.approx(0.2, abs=1e-12)  # (.20 + .21 + .19 + .20) / 4
     assert found.sentence == (
-        "test loss on this test set: Lightning is better by 0.200 [0.187, 0.213] (95 % CI, 4 paired seeds); "
+        "loss on this test set: Lightning is better by 0.200 [0.187, 0.213] (95 % CI, 4 paired seeds); "
         "the whole interval exceeds the 0.05 margin."
     )  # .2 +- t(.975, 3) = 3.182446 * .00816497 / 2 = .2 +- .012992
 

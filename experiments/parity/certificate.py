@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
-from experiments.records import CertificateRecord, SweepRecord
+from experiments.records import CertificateRecord, RunRecord, SweepRecord
+from experiments.task.keys import describe_choice, flatten, format_value
 from experiments.tracking.protocol import CertificateReader
 
 PRECISIONS: Final = ("float64", "float32")  # every certificate is about both; a third one is part of its name
+
+# Of a configuration: the parts that a certificate is about, and of its training the keys.
+CERTIFIED_PARTS = ("network", "optimizer", "schedule", "regularization", "training")
+CERTIFIED = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
+MOST_NAMED = 4  # keys that tell tasks of one kind apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,14 +94,13 @@ def fingerprint(
         frameworks: The two.
         environment: The variables that a user has workers have.
     """
-    certified = ("batch_size", "gradient_accumulation_steps", "loss", "class_weights", "jit")
-    training = {key: value for key, value in config["training"].items() if key in certified}
+    training = {key: value for key, value in config["training"].items() if key in CERTIFIED}
     precision = config["training"].get("precision", PRECISIONS[0])
     if precision not in PRECISIONS:
         training["precision"] = precision
     return fingerprint_of(
         {
-            "task": {key: config[key] for key in ("network", "optimizer", "schedule", "regularization")},
+            "task": {key: config[key] for key in CERTIFIED_PARTS if key != "training"},
             "training": training,
             "data": data_fingerprint,
             "frameworks": sorted(frameworks),
@@ -140,7 +145,7 @@ def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: s
     if len(frameworks) < 2:
         return ()
     pair = (frameworks[0], frameworks[1])
-    records: dict[str, CertificateRecord] = {}
+    tasks: dict[str, RunRecord] = {}
     for run in record.runs:
         name = fingerprint(
             run.config,
@@ -148,10 +153,39 @@ def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: s
             frameworks=pair,
             environment=run.environment,
         )
-        if name not in records:
-            kept = reader.certificate(experiment_id, name)
-            records[name] = _record(kept, pair=pair, record=record, arm=str(run.config["optimizer"]["kind"]))
-    return tuple(records.values())
+        tasks.setdefault(name, run)
+    arms = _names_of([_certified(run) for run in tasks.values()])
+    return tuple(
+        _record(reader.certificate(experiment_id, name), pair=pair, record=record, arm=arm)
+        for name, arm in zip(tasks, arms, strict=True)
+    )
+
+
+def _certified(run: RunRecord) -> dict[str, Any]:
+    """What a certificate of this run's task is about, flat, with the data's name last."""
+    stated = {key: run.config.get(key) or {} for key in CERTIFIED_PARTS}
+    stated["training"] = {key: value for key, value in stated["training"].items() if key in (*CERTIFIED, "precision")}
+    return flatten(stated) | {"data": run.facts.get("data", ""), **run.environment}
+
+
+def _names_of(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Each task by what tells it from the others: its optimizer, and what differs among tasks of the same kinds."""
+    kinds = [key for key in _differing(tasks) if key.endswith(".kind")]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for task in tasks:
+        groups.setdefault(repr([task.get(key) for key in kinds]), []).append(task)
+    names = []
+    for task in tasks:
+        alike = groups[repr([task.get(key) for key in kinds])]
+        keys = [*(kinds or ["optimizer.kind"]), *_differing(alike)[:MOST_NAMED]]
+        shown = [describe_choice(key.removesuffix(".kind"), format_value(task.get(key))) for key in keys]
+        names.append(", ".join(shown))
+    return names
+
+
+def _differing(tasks: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = dict.fromkeys(key for task in tasks for key in task)
+    return [key for key in keys if len({repr(task.get(key)) for task in tasks}) > 1]
 
 
 def _record(

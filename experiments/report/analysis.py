@@ -12,6 +12,7 @@ from experiments import divergence, metrics
 from experiments.records import SweepRecord
 from experiments.report import formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
+from experiments.report.axes import Axis, axes_of, is_grid, with_pairs
 from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
 from experiments.report.loops import LOOP, LoopPair, bare_speeds, harness_of, is_bare, loop_pairs, remark_on
 from experiments.report.pairs import (
@@ -69,6 +70,7 @@ class Analysis:
         exploratory: Title -> differences beside the claims; intervals, no verdict words.
         shown: The two arms of one framework each whose answers are shown.
         predictions: The first pair's answers on the test set, where its logits are kept.
+        axes: What varies, where a grid was typed and no comparison was named; `pairs` are those of its levels.
         loops: Arms beside the bare loops of their frameworks, which are no arms of this report.
         bare_speeds: Times of the bare loops of two frameworks, of each pair that has them; exploratory.
         control: passed, repeat, invalid or not assessed for a control; else what the newest control found, or "".
@@ -88,6 +90,7 @@ class Analysis:
     warnings: tuple[str, ...]
     predictions: Predictions | None = None
     loops: tuple[LoopPair, ...] = ()
+    axes: tuple[Axis, ...] = ()
     bare_speeds: tuple[SpeedComparison, ...] = ()
 
     @property
@@ -116,8 +119,8 @@ class Analysis:
 
     @property
     def headline(self) -> str:
-        """All claims in one line, where there are several."""
-        if len(self.pairs) < 2:
+        """All claims in one line, where there are several and no grid that is answered axis by axis."""
+        if len(self.pairs) < 2 or self.axes:
             return ""
         outcomes = Counter(_outcome(pair) for pair in self.pairs)
         counts = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items(), key=lambda item: -item[1]))
@@ -183,7 +186,12 @@ def analyse(record: SweepRecord) -> Analysis:
     if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in every):
         warnings.append(f"{n_repeated} run(s) repeat a seed of their arm: of each seed the first one counts")
     factor, baseline = _factor_and_baseline(record, arms, warnings)
-    if factor == "seed":
+    axes = axes_of(arms, record, metric=metric) if is_grid(arms, record) else ()
+    if axes:
+        factor = axes[0].factor
+        pairs = [unsettled_at_edge(pair, record.tuned_values) for axis in axes for pair in axis.pairs]
+        control = record.control
+    elif factor == "seed":
         pairs = control_pairs(arms, record, metric=metric)
         control = control_outcome(pairs, before=record.control)
     else:
@@ -191,20 +199,25 @@ def analyse(record: SweepRecord) -> Analysis:
         pairs = [_compared(*pair, record, metric=metric, n_pairs=len(compared), loops=loops) for pair in compared]
         pairs = [unsettled_at_edge(pair, record.tuned_values) for pair in pairs]
         control = record.control
-    members = [each for pair in pairs for each in members_of(pair, arms)] if factor != "seed" else []
+    pairs = list(with_holm(pairs))
+    if axes:
+        members = pairs_of_arms(arms, factor=factor)
+    else:
+        members = [each for pair in pairs for each in members_of(pair, arms)] if factor != "seed" else []
     return Analysis(
         record=record,
         metric=metric,
         factor=factor,
         arms=arms,
-        pairs=with_holm(pairs),
+        pairs=tuple(pairs),
         exploratory=exploratory_of(arms, record, metric=metric, claims=pairs) if factor != "seed" else {},
         gaps=gaps_of(arms, pairs=members),
         dose=_dose(arms, factor=factor, metric=metric, chance=chance),
         effects=effects_of(arms, metric=metric, failure_score=chance) if factor != "seed" else None,
         control=control,
         warnings=tuple(warnings),
-        shown=members[0] if members else None,
+        shown=_shown(arms, members, metric=metric) if axes else next(iter(members), None),
+        axes=with_pairs(axes, pairs),
         loops=loops,
         bare_speeds=bare_speeds([(pair.first, pair.second) for pair in pairs], loops, record),
     )
@@ -217,6 +230,15 @@ def _compared(
     harness = harness_of(first, second, loops)
     remark = "" if harness else remark_on(record)
     return compare(first, second, record, metric=metric, n_pairs=n_pairs, harness=harness, remark=remark)
+
+
+def _shown(arms: Sequence[Arm], otherwise: Sequence[tuple[Arm, Arm]], *, metric: str) -> tuple[Arm, Arm] | None:
+    """Of a grid, the frameworks with the best settings; where there is one framework, the first two of `otherwise`."""
+    sign = 1.0 if metrics.metric_of(metric).higher_is_better else -1.0
+    frameworks = [pair for pair in pairs_of_arms(arms) if pair[0].framework != pair[1].framework]
+    scored = [(pair, pair[0].interval(metric)) for pair in frameworks]
+    known = [(sign * found.value, pair) for pair, found in scored if found is not None]
+    return max(known, key=lambda each: each[0])[1] if known else next(iter(otherwise), None)
 
 
 def _with_usable_levels(record: SweepRecord) -> tuple[SweepRecord, list[str]]:

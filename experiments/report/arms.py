@@ -26,6 +26,8 @@ class Arm:
         name: Framework, then the choices that vary in the sweep: "keras · adam · dropout 0.3".
         factors: Key -> choice, for the keys that vary in the sweep; `framework` is always there.
         settings: The whole configuration, flattened, without the seed.
+        parts: The arms that it pools: its score for a seed is the mean of theirs.
+        fails_with_any: Whether its score is lost where that of one part is.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Arm:
     factors: Mapping[str, str]
     settings: Mapping[str, Any]
     runs: tuple[RunRecord, ...]
+    parts: tuple[Arm, ...] = ()
+    fails_with_any: bool = True
 
     @property
     def rest(self) -> str:
@@ -55,19 +59,23 @@ class Arm:
         return frozenset(run.facts.get("data_fingerprint", "") for run in self.runs)
 
     def scores(self, metric: str) -> dict[int, float]:
-        """Seed -> final value of `metric`, where it is finite; the mean over frameworks where the arm has several."""
+        """Seed -> final value of `metric`, where it is finite; the mean over the arms that it pools."""
         return {seed: value for seed, value in self.counted(metric).items() if math.isfinite(value)}
 
-    def counted(self, metric: str) -> dict[int, float]:
-        """Seed -> final value, NaN where a run diverged or failed; a run lost to the machine is missing."""
-        by_seed: dict[int, list[float]] = {}
-        for run in self.runs:
-            if not run.was_killed:
-                value = run.metrics.get(metric, math.nan) if run.outcome == "finished" else math.nan
-                by_seed.setdefault(run.seed, []).append(value)
-        n_frameworks = len({run.framework for run in self.runs})
+    def counted(self, metric: str, *, failure_score: float | None = None) -> dict[int, float]:
+        """Seed -> final value, NaN where a run diverged or failed; a run lost to the machine is missing.
+
+        In a mean over parts that do not fail together, one that failed counts as `failure_score`, unless all did.
+        """
+        if self.parts:
+            found = [part.counted(metric, failure_score=failure_score) for part in self.parts]
+            seeds = [seed for seed in found[0] if all(seed in each for each in found)]
+            chance = None if self.fails_with_any else failure_score
+            return {seed: _mean([each[seed] for each in found], failure_score=chance) for seed in seeds}
         return {
-            seed: math.fsum(scores) / n_frameworks for seed, scores in by_seed.items() if len(scores) == n_frameworks
+            run.seed: run.metrics.get(metric, math.nan) if run.outcome == "finished" else math.nan
+            for run in self.runs
+            if not run.was_killed
         }
 
     def interval(self, metric: str) -> statistics.Estimate | None:
@@ -79,6 +87,13 @@ class Arm:
         """Whether two arms make the same choices but for one key, on the same data."""
         keys = (set(self.factors) | set(other.factors)) - {except_for}
         return self.data == other.data and all(self.factors.get(key) == other.factors.get(key) for key in keys)
+
+
+def _mean(scores: Sequence[float], *, failure_score: float | None) -> float:
+    failed = [not math.isfinite(score) for score in scores]
+    if failure_score is not None and not all(failed):
+        scores = [failure_score if lost else score for score, lost in zip(scores, failed, strict=True)]
+    return math.fsum(scores) / len(scores)
 
 
 def pooled(arms: Sequence[Arm]) -> tuple[Arm, ...]:
@@ -100,8 +115,36 @@ def pooled(arms: Sequence[Arm]) -> tuple[Arm, ...]:
             factors={key: value for key, value in group[0].factors.items() if key != "framework"},
             settings=group[0].settings,
             runs=tuple(run for arm in group for run in arm.runs),
+            parts=tuple(group),
         )
         for rest, group in groups.items()
+    )
+
+
+def pooled_by(arms: Sequence[Arm], factor: str) -> tuple[Arm, ...]:
+    """An arm for each level of `factor`, in order: the mean over all choices of the other factors and the frameworks.
+
+    Only choices that were run with every level count, so that levels differ in nothing else; () where there are none.
+    """
+    arms = arms if factor == "framework" else pooled(arms)
+    levels = in_order(arm.factors[factor] for arm in arms if factor in arm.factors)
+    cells: dict[str, dict[str, Arm]] = {}
+    for arm in arms:
+        others = sorted((key, value) for key, value in arm.factors.items() if key != factor)
+        cells.setdefault(repr(others), {})[arm.factors.get(factor, "")] = arm
+    whole = [cell for cell in cells.values() if len(levels) > 1 and all(level in cell for level in levels)]
+    return tuple(_level([cell[level] for cell in whole], factor, level) for level in levels if whole)
+
+
+def _level(group: Sequence[Arm], factor: str, level: str) -> Arm:
+    return Arm(
+        name=choice(factor, level),
+        framework=" + ".join(sorted({arm.framework for arm in group})),
+        factors={factor: level},
+        settings=group[0].settings,
+        runs=tuple(run for arm in group for run in arm.runs),
+        parts=tuple(group),
+        fails_with_any=False,
     )
 
 

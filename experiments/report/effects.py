@@ -140,12 +140,31 @@ def dose_of(
 
 
 def _best(name: str, arms: Sequence[Arm], *, metric: str, factor: str, leaf: str, failure_score: float | None) -> str:
-    """The best level, and all that are not shown worse than it (paired, Holm over the levels)."""
+    """The best level, and all that are not shown worse than it."""
+    found = best_and_plausible(arms, metric, failure_score=failure_score)
+    if found is None:
+        return ""
+    best, plausible = found
+    shown = in_order(arm.factors[factor] for arm in plausible)
+    reach = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
+    return (
+        f"{name}: best {formatting.in_words(metric)} among those tried at {leaf} {best.factors[factor]}; "
+        f"not shown worse (Holm, 5 %): {reach}.{_lost(arms, metric, failure_score=failure_score)}"
+    )
+
+
+def best_and_plausible(
+    arms: Sequence[Arm], metric: str, *, failure_score: float | None
+) -> tuple[Arm, list[Arm]] | None:
+    """The arm of the best mean, and all that are not shown worse (paired, Holm at 5 % over the others), it first.
+
+    None where no run has a score.
+    """
     sign = 1.0 if metrics.metric_of(metric).higher_is_better else -1.0
     scores = [_scored(arm, metric, failure_score=failure_score) for arm in arms]
     scored = [(arm, by_seed) for arm, by_seed in zip(arms, scores, strict=True) if by_seed]
     if not any(arm.scores(metric) for arm in arms):
-        return ""
+        return None
     best, highest = max(scored, key=lambda each: sign * math.fsum(each[1].values()) / len(each[1]))
     others = [arm for arm, _ in scored if arm is not best]
     verdicts = [
@@ -153,16 +172,16 @@ def _best(name: str, arms: Sequence[Arm], *, metric: str, factor: str, leaf: str
         for arm, by_seed in scored
         if arm is not best
     ]
-    p_values = [verdict.p_difference for verdict in verdicts]
-    known = [p if p is not None else 1.0 for p in p_values]
+    known = [_p_of(verdict) for verdict in verdicts]
     adjusted = statistics.holm(known) if known else np.array([])
-    plausible = [best] + [arm for arm, p in zip(others, adjusted, strict=True) if p > 0.05]
-    shown = in_order(arm.factors[factor] for arm in plausible)
-    reach = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} or {shown[-1]}"
-    return (
-        f"{name}: best {formatting.in_words(metric)} among those tried at {leaf} {best.factors[factor]}; "
-        f"not shown worse (Holm, 5 %): {reach}.{_lost(arms, metric, failure_score=failure_score)}"
-    )
+    return best, [best, *(arm for arm, p in zip(others, adjusted, strict=True) if p > 0.05)]
+
+
+def _p_of(verdict: statistics.Verdict) -> float:
+    """That of a difference; the same difference on every seed has none, and is one."""
+    if verdict.p_difference is None:
+        return 0.0 if verdict.id == "constant_difference" else 1.0
+    return verdict.p_difference
 
 
 def _scored(arm: Arm, metric: str, *, failure_score: float | None) -> dict[int, float]:

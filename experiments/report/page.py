@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,70 +14,14 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from experiments.report import formatting, methods, tables
-from experiments.report.analysis import VERDICT_WORDS, Analysis
-from experiments.report.loops import LOOP, LoopPair
-from experiments.report.pairs import MOST_WITH_LOSSES, Pair
+from experiments.report.analysis import Analysis
+from experiments.report.answers import best_of, claims_of, nothing, question
 from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
 from experiments.report.studies.facts import total_seconds
 from experiments.statistics import details_of
 
 TEMPLATES = Path(__file__).parent
-ICONS = {
-    "difference": "▲",
-    "equivalent": "≡",
-    "identical": "=",
-    "inconclusive": "?",
-    "not assessed": "–",
-    "check determinism": "!",
-}
-QUESTIONS = {
-    "framework": "does the framework change the result?",
-    LOOP: "what does the harness cost?",
-    "seed": "does a framework differ from itself?",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A sentence of the verdict box, with its word and the sign of that word."""
-
-    word: str
-    text: str
-
-    @property
-    def icon(self) -> str:
-        """A sign beside the word, for who skims."""
-        return ICONS[self.word]
-
-
-def claims_of(analysis: Analysis) -> list[Claim]:
-    """What page one says: what the harness costs where bare loops were timed, then all claims.
-
-    With few pairs also losses and times, and what beats a reference forecast.
-    """
-    claims = [_of_loops(each) for each in analysis.loops]
-    for pair in analysis.pairs:
-        claims.append(Claim(word=VERDICT_WORDS[pair.score.id], text=f"{pair.title}: {pair.score.sentence}"))
-        if len(analysis.pairs) <= MOST_WITH_LOSSES:
-            claims += _secondary(pair, is_only=len(analysis.pairs) == 1)
-    if analysis.skills and not claims:  # a skill is no comparison of arms
-        claims.append(Claim(word="not assessed", text=_nothing(analysis)))
-    return claims + [Claim(word=word, text=text) for word, text in analysis.skills]
-
-
-def _of_loops(pair: LoopPair) -> Claim:
-    outcome = "not_assessed" if pair.share is None else pair.share.comparison.id
-    return Claim(word=VERDICT_WORDS[outcome], text=pair.sentence)
-
-
-def _secondary(pair: Pair, *, is_only: bool) -> list[Claim]:
-    claims = []
-    if pair.loss is not None:
-        claims.append(Claim(word=VERDICT_WORDS[pair.loss.id], text=f"{pair.title}: {pair.loss.sentence}"))
-    if pair.speed is not None and (is_only or not pair.speed.disturbance):  # of several, a disturbed one says nothing
-        claims.append(Claim(word=VERDICT_WORDS[pair.speed.id], text=f"{pair.title}: {pair.speed.sentence}"))
-    return claims
 
 
 def stamps_of(analysis: Analysis) -> list[str]:
@@ -100,6 +43,19 @@ def stamps_of(analysis: Analysis) -> list[str]:
     return list(dict.fromkeys(stamps))
 
 
+def certified_of(analysis: Analysis) -> list[str]:
+    """What is certified: a sentence, however many tasks it is about."""
+    certificates = analysis.record.certificates
+    passed = [each for each in certificates if each.passed]
+    if len(passed) < 2:
+        return [each.sentence for each in passed]
+    how_many = f"all {len(passed)}" if len(passed) == len(certificates) else f"{len(passed)} of {len(certificates)}"
+    return [
+        f"Certified: {' and '.join(passed[0].frameworks)} train {how_many} tasks of this sweep identically in float64: "
+        f"{'; '.join(each.arm for each in passed)}."
+    ]
+
+
 def html(analysis: Analysis, sections: Sequence[Section], *, model: Mapping[str, Any]) -> str:
     """The page, figures and all; `model` is the report as data."""
     environment = Environment(
@@ -116,7 +72,9 @@ def html(analysis: Analysis, sections: Sequence[Section], *, model: Mapping[str,
         record=analysis.record,
         question=question(analysis),
         claims=claims_of(analysis),
-        nothing=_nothing(analysis),
+        best=best_of(analysis),
+        certified=certified_of(analysis),
+        nothing=nothing(analysis),
         stamps=stamps_of(analysis),
         details=[f"{pair.title}: {details_of(pair.score)}" for pair in analysis.pairs],
         facts=_facts(analysis),
@@ -125,21 +83,6 @@ def html(analysis: Analysis, sections: Sequence[Section], *, model: Mapping[str,
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def question(analysis: Analysis) -> str:
-    """What the report answers."""
-    if analysis.record.comparison["factor"] == LOOP:
-        return QUESTIONS[LOOP]
-    leaf = analysis.factor.rpartition(".")[2].replace("_", " ")
-    return QUESTIONS.get(analysis.factor, f"does the {leaf} change the result?")
-
-
-def _nothing(analysis: Analysis) -> str:
-    count = len(analysis.arms)
-    if not any(arm.finished for arm in analysis.arms):
-        return f"Nothing to compare: {count} arm{'' if count == 1 else 's'}, and no run has come to its end."
-    return f"Nothing to compare: {count} arm{'' if count == 1 else 's'}."
 
 
 def _facts(analysis: Analysis) -> dict[str, str]:
@@ -170,9 +113,12 @@ def note(analysis: Analysis) -> str:
     ]
     claims = claims_of(analysis)
     lines = [f"**{markdown(analysis.headline)}**\n"] if analysis.headline else []
-    lines += [f"**{claim.icon} {claim.word}** · {markdown(claim.text)}\n" for claim in claims]
-    lines += [] if claims else [f"{_nothing(analysis)}\n"]
-    lines += [f"{markdown(each.sentence)}\n" for each in record.certificates if each.passed]
+    for claim in claims:
+        said = f"**{markdown(claim.headline)}** " if claim.headline else ""
+        lines.append(f"**{claim.icon} {claim.word}** · {said}{markdown(claim.text)}\n")
+    lines += [f"{markdown(best)}\n"] if (best := best_of(analysis)) else []
+    lines += [] if claims else [f"{nothing(analysis)}\n"]
+    lines += [f"{markdown(sentence)}\n" for sentence in certified_of(analysis)]
     lines += [f"⚠ {markdown(stamp)}\n" for stamp in stamps_of(analysis)]
     scores = tables.scores(analysis)
     further = []

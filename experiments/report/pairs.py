@@ -11,7 +11,7 @@ import numpy as np
 from experiments import metrics, statistics
 from experiments.records import RunRecord, SweepRecord, TunedValue
 from experiments.report import formatting
-from experiments.report.arms import Arm, as_number
+from experiments.report.arms import Arm, as_number, choice
 from experiments.report.sanitize import clean
 from experiments.statistics import SpeedComparison, Verdict
 
@@ -39,8 +39,14 @@ class Pair:
 
     @property
     def title(self) -> str:
-        """Both names."""
-        return f"{self.first.name} against {self.second.name}"
+        """Both names; what they share stands once before them."""
+        first, second = self.first.factors, self.second.factors
+        shared = {key: value for key, value in first.items() if second.get(key) == value}
+        apart = [{key: value for key, value in each.items() if key not in shared} for each in (first, second)]
+        if not shared or not all(apart):
+            return f"{self.first.name} against {self.second.name}"
+        names = [" · ".join(choice(key, value) for key, value in each.items()) for each in apart]
+        return f"{', '.join(choice(key, value) for key, value in shared.items())}: {names[0]} against {names[1]}"
 
 
 def pairs_of_arms(
@@ -143,11 +149,12 @@ def n_planned_pairs(first: Arm, second: Arm, record: SweepRecord) -> int:
 
 
 def _verdict(first: Arm, second: Arm, record: SweepRecord, *, metric: str, n_claims: int = 1) -> Verdict:
+    chance = record.chance.get(metrics.base_name(metric))
     return statistics.verdict(
-        first.counted(metric),
-        second.counted(metric),
+        first.counted(metric, failure_score=chance),
+        second.counted(metric, failure_score=chance),
         margin=record.margins[metrics.base_name(metric)],
-        failure_score=record.chance.get(metrics.base_name(metric)),
+        failure_score=chance,
         n_planned=n_planned_pairs(first, second, record),
         names=(first.name, second.name),
         n_claims=n_claims,

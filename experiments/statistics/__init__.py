@@ -14,6 +14,9 @@ from experiments.statistics.factors import main_effects as main_effects
 from experiments.statistics.factors import variance_shares as variance_shares
 from experiments.statistics.harness import HarnessShare as HarnessShare
 from experiments.statistics.harness import harness_share as harness_share
+from experiments.statistics.headlines import headline_of as headline_of
+from experiments.statistics.headlines import size_of as size_of
+from experiments.statistics.headlines import speed_headline_of as speed_headline_of
 from experiments.statistics.intervals import Estimate as Estimate
 from experiments.statistics.intervals import mean_interval as mean_interval
 from experiments.statistics.multiplicity import control_outcome as control_outcome

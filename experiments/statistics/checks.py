@@ -14,6 +14,9 @@ Scores = Mapping[int, float] | Sequence[float] | Array
 RELATIVE_RESOLUTION = 1e-12
 """Scores closer than this share of the largest score count as equal: .768 - .763 is .005, not .0050000000000000044."""
 
+ROUNDING = 1e-6
+"""Scores closer than this share of the largest are the same but for rounding: a mean of float32 has about 2**-24."""
+
 
 def as_array(values: Sequence[float] | Array, *, name: str) -> Array:
     """Return `values` as a 1-D float64 array.
@@ -80,3 +83,9 @@ def differences_of(first: Array, second: Array) -> Array:
     """Return `first - second`, free of float noise, so that ties are ties when ranked."""
     magnitude = max(np.max(np.abs(first), initial=0.0), np.max(np.abs(second), initial=0.0))
     return without_noise(first - second, magnitude=float(magnitude))
+
+
+def are_equal_but_for_rounding(first: Array, second: Array) -> bool:
+    """Whether no pair is further apart than `ROUNDING` of the largest score: the metric cannot show a difference."""
+    magnitude = max(np.max(np.abs(first), initial=0.0), np.max(np.abs(second), initial=0.0))
+    return bool(np.max(np.abs(first - second), initial=0.0) <= ROUNDING * magnitude)

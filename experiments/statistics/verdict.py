@@ -9,7 +9,13 @@ import numpy as np
 from scipy import special
 
 from experiments.statistics.agreement import CrossedError
-from experiments.statistics.checks import Scores, differences_of, require_open_share, require_positive
+from experiments.statistics.checks import (
+    Scores,
+    are_equal_but_for_rounding,
+    differences_of,
+    require_open_share,
+    require_positive,
+)
 from experiments.statistics.intervals import MINIMUM_RUNS, t_bounds
 from experiments.statistics.multiplicity import simultaneous_levels
 from experiments.statistics.outcome import Interval, Verdict, decide, decide_without_spread
@@ -109,7 +115,11 @@ def verdict(
         n_claims=n_claims,
         n_looks=n_looks,
     )
-    record = _without_spread(record) if not measured.standard_error else _with_spread(record, measured)
+    is_same = are_equal_but_for_rounding(pairs.first, pairs.second)
+    if is_same or not measured.standard_error:
+        record = _without_spread(record, is_same=is_same)
+    else:
+        record = _with_spread(record, measured)
     return replace(record, sentence=sentence_of(record))
 
 
@@ -141,10 +151,10 @@ def _measure(pairs: Pairs, *, margin: float | None, higher_is_better: bool, new_
     return _Measured(differences=differences, mean=center, sd=sd, standard_error=error, degrees_of_freedom=freedom)
 
 
-def _without_spread(record: Verdict) -> Verdict:
+def _without_spread(record: Verdict, *, is_same: bool) -> Verdict:
     if record.every_run_failed:
         return record  # every run failed: equal chance levels are no sign of equivalence
-    constant = record.differences[0] if record.differences else 0.0
+    constant = 0.0 if is_same else record.differences[0]
     return replace(record, id=decide_without_spread(record.n, constant=constant))
 
 

@@ -16,7 +16,8 @@ _T = TypeVar("_T")
 
 def sentence_of(verdict: Verdict) -> str:
     """Write the verdict: failures first, then metric and scope, then what was shown."""
-    return f"{_failures(verdict)}{verdict.metric} {verdict.scope}: {_statement(verdict)}"
+    metric = verdict.metric.removeprefix("test ")  # the scope says so
+    return f"{_failures(verdict)}{metric} {verdict.scope}: {_statement(verdict)}"
 
 
 def details_of(verdict: Verdict) -> str:
@@ -181,7 +182,10 @@ def _outlook(verdict: Verdict) -> str:
 
 
 def _identical(verdict: Verdict) -> str:
-    return f"Identical on all {verdict.n} seeds."
+    apart = verdict.scale * max(map(abs, verdict.differences))
+    if apart == 0:
+        return f"Identical on all {verdict.n} seeds."
+    return f"Identical to rounding on all {verdict.n} seeds (at most {apart:.1g}{_unit(verdict)} apart)."
 
 
 def _constant_difference(verdict: Verdict) -> str:
