@@ -46,5 +46,9 @@ class Sweep:
     @property
     def title(self) -> str:
         """What a person sees it listed as."""
+        n_runs, trials = len(self.runs), ""
+        if self.tuning is not None:
+            n_studies = len({tuple(sorted(run.labels.items())) for run in self.runs})
+            n_runs, trials = n_runs * (1 + self.tuning.default), f" + {n_studies * self.tuning.trials} trials"
         is_plain = self.comparison.name == "frameworks"
-        return f"sweep of {len(self.runs)} runs" if is_plain else f"{self.comparison.name}, {len(self.runs)} runs"
+        return f"{'sweep of ' if is_plain else f'{self.comparison.name}, '}{n_runs} runs{trials}"

@@ -126,7 +126,7 @@ class InMemoryStore:
         earlier = self._search(experiment_id, **facts)
         return earlier[0] if earlier else self._keep(experiment_id, "report", facts, is_open=False)
 
-    def log_report(self, sweep_id, folder, *, note, tags):
+    def log_report(self, sweep_id, folder, *, note, tags, metrics):
         self.kept[sweep_id].report = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         self.kept[sweep_id].facts |= tags | {"note": note}
 

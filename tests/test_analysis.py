@@ -1030,7 +1030,9 @@ def test_a_forecast_is_told_by_loss_rmse_r2_and_skill():
 def shown(analysis):
     """Page one on a terminal of 80 columns."""
     console = Console(width=80, file=io.StringIO())
-    screen.show(analysis, console=console, report=Path("report.html"), store_uri="sqlite:///mlflow.db")
+    screen.show(
+        analysis, console=console, report=Path("report.html"), store_uri="sqlite:///mlflow.db", page_of_sweep="p"
+    )
     return console.file.getvalue()
 
 

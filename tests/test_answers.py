@@ -42,7 +42,9 @@ def shown(analysis, width, *, terminal=True, encoding="utf-8"):
     """Page one on a terminal."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(width=width, file=file, force_terminal=terminal, color_system=None)
-    screen.show(analysis, console=console, report=Path("report.html"), store_uri="sqlite:///mlflow.db")
+    screen.show(
+        analysis, console=console, report=Path("report.html"), store_uri="sqlite:///mlflow.db", page_of_sweep="p"
+    )
     file.seek(0)
     return file.read()
 
@@ -206,7 +208,7 @@ def test_no_word_is_broken_at_the_edge(width):
     analysis = analyse(typed(two_by_two()))
     text = shown(analysis, width)
     whole = shown(analysis, 10_000)
-    assert max(map(len, text.splitlines())) <= width
+    assert max(len(line) for line in text.splitlines() if "http://" not in line) <= width
     wide, narrow = ({word.rstrip(":") for word in said.split() if "─" not in word} for said in (whole, text))
     assert wide - {"arm"} == narrow - {"arm"}
 
@@ -236,6 +238,24 @@ def test_the_page_and_the_note_say_it_in_the_same_order():
     for text in (page.html(analysis, [], model={}), page.note(analysis).replace("\\", ""), shown(analysis, 10_000)):
         places = [text.index(each) for each in said]
         assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    {
+        "sqlite:///mlflow.db": "mlflow ui\n           http://127.0.0.1:5000/#/experiments/1/runs/2?workflowType=machine_learning",
+        "sqlite:///a/b.db": "mlflow ui --backend-store-uri sqlite:///a/b.db\n           http://127.0.0.1:5000/#/experiments",
+        "https://host/x/": "https://host/x/#/experiments/1/runs/2?workflowType=machine_learning",
+    }.items(),
+)
+def test_the_link_leads_to_the_sweep_itself_among_training_runs(uri, said):
+    assert screen.dashboard(uri, "experiments/1/runs/2").startswith(said)
+
+
+def test_a_list_of_sweeps_shows_each_arm_by_its_means():
+    means = analyse(typed(two_by_two())).means
+    assert means["test/accuracy/keras-adam-dropout-0"] == pytest.approx(0.96 + 0.001 / 3 + 0.001)
+    assert len(means) == 8 * 2  # accuracy and loss; nothing was timed
 
 
 # Certificates

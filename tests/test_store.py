@@ -407,7 +407,9 @@ def test_a_control_counts_for_the_sweeps_after_it(kept, experiment_id, folder):
     for number, control in enumerate(("repeat", "not assessed", "", "passed")):
         ids.append(opened(kept, experiment_id, fingerprint=str(number)))
         kept.write_sweep(ids[-1], manifest())
-        kept.log_report(ids[-1], folder, note="n", tags={"control": control} if control else {"winner": "nobody"})
+        kept.log_report(
+            ids[-1], folder, note="n", tags={"control": control} if control else {"winner": "nobody"}, metrics={}
+        )
         time.sleep(0.002)  # MLflow's clock ticks in milliseconds
     assert [kept.reader.read_sweep(each).control for each in ids] == ["", "repeat", "repeat", "repeat"]
 
@@ -428,6 +430,27 @@ def test_mlflow_shows_how_a_run_ended(store, folder, outcome, status):
     run_id = started(store, experiment_id, opened(store, experiment_id))
     ended(store, run_id, folder, outcome=outcome)
     assert store.client.get_run(run_id).info.status == status
+
+
+def test_what_a_run_ends_with_is_drawn_as_a_bar_and_what_each_epoch_tells_as_a_curve(store, folder):
+    """MLflow draws a curve of one dot for a single value at another step than 0."""
+    experiment_id = store.experiment("e", description="")
+    run_id = started(store, experiment_id, opened(store, experiment_id))
+    store.log_epoch(run_id, {"val/loss": 0.5}, epoch=1, step=10)
+    store.end_run(
+        run_id, outcome="finished", reason="", step=2, folder=folder, metrics={"test/loss": 0.4, "val/loss": 0.3}
+    )
+    (single,) = store.client.get_metric_history(run_id, "test/loss")
+    assert (single.value, single.step) == (0.4, 0)
+    assert [each.step for each in store.client.get_metric_history(run_id, "val/loss")] == [1, 2]
+
+
+def test_a_sweep_lists_its_arms_means(store, folder):
+    experiment_id = store.experiment("e", description="")
+    sweep_id = opened(store, experiment_id)
+    for value in (0.8, 0.9):  # the report is made again
+        store.log_report(sweep_id, folder, note="n", tags={}, metrics={"test/accuracy/keras": value})
+    assert store.client.get_run(sweep_id).data.metrics == {"test/accuracy/keras": 0.9}
 
 
 def test_mlflow_shows_what_was_cut_short_as_killed_and_what_is_at_work_as_running(store):

@@ -46,8 +46,14 @@ def publish(
     analysis = analyse(dataclasses.replace(record, certificates=certificates))
     analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
     path = files.write(analysis, folder, colours=colours, as_png=as_png)
-    store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags)
-    screen.show(analysis, console=console, report=path, store_uri=store.uri)
+    store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags, metrics=analysis.means)
+    screen.show(
+        analysis,
+        console=console,
+        report=path,
+        store_uri=store.uri,
+        page_of_sweep=f"experiments/{experiment_id}/runs/{record.sweep_id}",
+    )
     return path
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments import divergence, metrics
+from experiments.fingerprint import slug
 from experiments.records import SweepRecord
 from experiments.report import formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
@@ -140,6 +141,13 @@ class Analysis:
         if self.record.comparison["factor"] == "seed":
             tags["control"] = self.control
         return tags | {f"verdict.{number}": sentence for number, sentence in enumerate(self.sentences, start=1)}
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean score, loss and time of each arm: what a list of sweeps shows of them."""
+        shown = dict.fromkeys([self.metric, metrics.LOSS, "time/steady_epoch"])
+        found = {(arm.name, metric): arm.interval(metric) for metric in shown for arm in self.arms}
+        return {f"{metric}/{slug(name)}": mean.value for (name, metric), mean in found.items() if mean is not None}
 
     @property
     def facts(self) -> dict[str, str]:

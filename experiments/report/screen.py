@@ -18,9 +18,11 @@ from experiments.report.analysis import Analysis
 # What a terminal of ASCII alone shows instead of each sign.
 ASCII = str.maketrans({"▲": "*", "≡": "~", "–": "-", "−": "-", "±": "+/-", "·": "-", "²": "2", "×": "x", "≥": ">="})
 INDENT = "  "
+OWN_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` answers
+VIEW = "workflowType=machine_learning"  # without it MLflow's pages open on those for language models
 
 
-def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) -> None:
+def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str, page_of_sweep: str) -> None:
     """Print table, answers, warnings, and where the rest is, no word broken at the edge of the terminal.
 
     Args:
@@ -28,6 +30,7 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
         console: Where to.
         report: The page, already written.
         store_uri: Where the runs are kept, for the command that shows them.
+        page_of_sweep: The sweep's page in MLflow: "experiments/ID/runs/ID".
     """
     say = _Speaker(console)
     console.print()
@@ -55,12 +58,17 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str) 
         say.line("; ".join(f"{answers.ICONS[word]} {answers.MEANINGS[word]}" for word in words), style="dim")
     console.print()
     say.path(f"Report:    {report}")
-    dashboard = f"mlflow ui --backend-store-uri {store_uri}"
-    if store_uri == "sqlite:///mlflow.db":
-        dashboard = "mlflow ui"
-    elif store_uri.startswith("http"):
-        dashboard = store_uri
-    say.path(f"Dashboard: {dashboard}")
+    say.path(f"Dashboard: {dashboard(store_uri, page_of_sweep)}")
+
+
+def dashboard(store_uri: str, page_of_sweep: str) -> str:
+    """How to see the sweep in MLflow; of a store that is a file, the command that serves it comes first."""
+    server = store_uri.rstrip("/") if store_uri.startswith("http") else OWN_SERVER
+    address = f"{server}/#/{page_of_sweep}?{VIEW}"
+    if store_uri.startswith("http"):
+        return address
+    command = "mlflow ui" if store_uri == "sqlite:///mlflow.db" else f"mlflow ui --backend-store-uri {store_uri}"
+    return f"{command}\n           {address}"
 
 
 class _Speaker:

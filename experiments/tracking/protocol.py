@@ -65,8 +65,18 @@ class ReportStore(Protocol):
     def log_pictures(self, sweep_id: str, pictures: Mapping[int, Array]) -> None:
         """Keep pictures of the test set, example -> (h, w, channels), so that the next report needs no data."""
 
-    def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:
-        """Keep the report's files, its first page as the sweep's note, its verdicts as tags."""
+    def log_report(
+        self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> None:
+        """Keep the report's files.
+
+        Args:
+            sweep_id: Where.
+            folder: Whose files are kept.
+            note: The report's first page in Markdown.
+            tags: Its verdicts.
+            metrics: The arms' mean scores, under names that a list of sweeps shows.
+        """
 
 
 class SweepReader(Protocol):

@@ -23,7 +23,7 @@ from experiments.errors import Locked, StoreUnavailable, notice
 from experiments.execution import environment, locks
 from experiments.execution.locks import Lease, Owner
 from experiments.fingerprint import fingerprint_of
-from experiments.records import Outcome
+from experiments.records import Outcome, is_per_epoch
 from experiments.task.keys import flatten
 from experiments.tracking.client import NOTE, PARENT, TAG, open_client, search
 from experiments.tracking.files import CONFIG, Files, inventory
@@ -215,7 +215,9 @@ class Store:
         run = self._open.pop(run_id, _OpenRun())
         kept = inventory(folder, {CONFIG: run.config} if run.config else {})
         tags = {TAG + "files": kept, TAG + "outcome": outcome, TAG + "reason": reason}
-        self._log(run_id, [*run.unwritten, *_as_metrics(metrics, step=step)], tags)
+        told = {name: value for name, value in metrics.items() if is_per_epoch(name)}
+        single = {name: value for name, value in metrics.items() if name not in told}  # MLflow draws step 0 as a bar
+        self._log(run_id, [*run.unwritten, *_as_metrics(told, step=step), *_as_metrics(single, step=0)], tags)
         self.client.set_terminated(run_id, STATUS[outcome])
         self.files.forget(run_id)
 
@@ -264,10 +266,13 @@ class Store:
         self.client.set_terminated(run_id, "FINISHED")
         return run_id
 
-    def log_report(self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str]) -> None:
-        """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags."""
+    def log_report(
+        self, sweep_id: str, folder: Path, *, note: str, tags: Mapping[str, str], metrics: Mapping[str, float]
+    ) -> None:
+        """The report's files under `report/`, its first page as the sweep's note, its verdicts as tags, its means."""
         self.files.copy_all(sweep_id, folder, "report")
-        self._tag(sweep_id, {NOTE: note} | {TAG + key: value for key, value in tags.items()})
+        named = {NOTE: note} | {TAG + key: value for key, value in tags.items()}
+        self._log(sweep_id, _as_metrics(metrics, step=0), named)
 
     def log_pictures(self, sweep_id: str, pictures: Mapping[int, Array]) -> None:
         """Keep pictures of the test set, so that the report can be made again without the data."""
