@@ -12,6 +12,7 @@ from worker_calls import (
     logits,
     n_parameters,
     optional_packages_imported,
+    pages_and_draws,
     saved,
     stopped_after_first_epoch,
     threads,
@@ -144,6 +145,15 @@ def test_training_imports_no_package_that_it_can_do_without(in_worker, task, dig
 def test_versions_are_read_without_the_framework(in_worker, name):
     """PyTorch's own is a kind of string whose reader imports PyTorch: the command took a second more, and 200 MiB."""
     assert {type(version) for version in in_worker(versions, frameworks.load, name).values()} == {str}
+
+
+def test_keras_draws_each_epoch_once_from_one_pipeline_into_memory_that_stays(in_worker, task, digits_path):
+    """An epoch's batches and chunks are 225 pages; TensorFlow's generators have them mapped anew in every epoch."""
+    task = change(task, training={"batch_size": 600, "epochs": 6})
+    pages, drawn, n_iterators = in_worker(pages_and_draws, frameworks.load, task, digits_path)
+    assert [drawn.count(epoch) for epoch in range(1, 6)] == [1] * 5
+    assert n_iterators <= 2  # at the end Keras makes one more
+    assert np.median(pages) < 100
 
 
 @both_frameworks

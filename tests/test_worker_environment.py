@@ -146,7 +146,7 @@ def test_every_argument_of_compile_is_stated_and_those_of_fit_that_count():
     stated = {
         node.func.attr: {keyword.arg for keyword in node.keywords}
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("model.compile", "model.fit")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("trained.compile", "trained.fit")
     }
     assert stated["compile"] == {
         "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics", "run_eagerly", "steps_per_execution",

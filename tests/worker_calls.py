@@ -119,24 +119,57 @@ def optional_packages_imported(load, names, task, path, emit):
 
 
 def compiled_graphs(load, name, task, path, emit):
-    """How many graphs training compiled: TorchDynamo's count, or whether Keras' step is one for XLA."""
+    """How many graphs training compiled: TorchDynamo's count, or how many of Keras' steps are for XLA."""
     model, dataset = _model(load, name, task, path)
+    made = _functions_made(name)
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=lambda *_: True)
     if name == "lightning":
         from torch._dynamo.utils import counters
 
         emit(counters["stats"]["unique_graphs"])
     else:
-        emit(int(model.model.jit_compile))
+        emit(sum(bool(keywords.get("jit_compile")) for keywords in made))
+
+
+def _functions_made(name):
+    """What the TensorFlow functions that are made from now on are asked for."""
+    made = []
+    if name == "keras":
+        import tensorflow as tf
+
+        function = tf.function
+        tf.function = lambda *args, **keywords: (made.append(keywords), function(*args, **keywords))[1]
+    return made
 
 
 def traced_steps(load, task, path, emit):
     """How often Keras turned the training step into a graph, in one epoch."""
+    import keras
+
     model, dataset = _model(load, "keras", task, path)
-    step, traced = model.model.train_step, []
-    model.model.train_step = lambda batch: (traced.append(1), step(batch))[1]
+    step, traced = keras.Model.train_step, []
+    keras.Model.train_step = lambda self, batch: (traced.append(1), step(self, batch))[1]
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=lambda *_: True)
     emit(len(traced))
+
+
+def pages_and_draws(load, task, path, emit):
+    """Pages that were mapped anew in each epoch of Keras, how often each was drawn, pipelines that were made."""
+    import tensorflow as tf
+
+    model, dataset = _model(load, "keras", task, path)
+    plan, pages, drawn, iterators = plan_for(task, dataset, seed=0), [], [], []
+    batches, iterate = type(plan).batches, tf.data.Dataset.__iter__
+    type(plan).batches = lambda self, epoch: (drawn.append(epoch), batches(self, epoch))[1]
+    for kind in {type(tf.data.Dataset.range(1).with_options(tf.data.Options())), tf.data.Dataset}:
+        kind.__iter__ = lambda self: (iterators.append(1), iterate(self))[1]
+
+    def on_epoch_end(*_):
+        pages.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+        return False
+
+    model.fit(plan, on_step_end=lambda _: None, on_epoch_end=on_epoch_end)
+    emit((np.diff(pages), drawn, len(iterators)))
 
 
 def threads(load, name, emit):

@@ -19,8 +19,8 @@ from frameworks.keras import optimizers, replicas, weights
 from frameworks.keras.layers import Penalty
 
 Batch = tuple[Array, ...]
-STEPS_PER_CALL = 32  # batches that one call of the compiled function trains, at most: a call costs a small step's time
-CHUNK_BYTES = 2**21  # of batches that TensorFlow takes from Python at once, about: asking costs time too
+CHUNK_BATCHES = 32  # that one call of the compiled function takes and trains, at most: a call costs a small step's time
+CHUNK_BYTES = 2**23  # of them, about
 
 
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -132,15 +132,10 @@ class Progress(keras.callbacks.Callback):
         self.step_ended = on_step_end
         self.epoch_ended = on_epoch_end
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.batches.epoch = epoch
-        self.n_ended = 0
-
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """`batch` is the last that the call had room for; the epoch may have had fewer left."""
-        n_ended = min(batch + 1, self.batches.plan.batches_per_epoch)
-        self.step_ended(n_ended - self.n_ended)
-        self.n_ended = n_ended
+        """`batch` counts the epoch's chunks, of which the last may have fewer batches than there is room for."""
+        room = self.batches.per_chunk
+        self.step_ended(min(room, self.batches.plan.batches_per_epoch - batch * room))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.model.stop_training = self.epoch_ended(epoch, np.array(self.record.step_losses.losses))
@@ -188,14 +183,15 @@ class Record:
 class PlannedBatches:
     """The plan's batches, with the weight of each example where classes have weights; `record` is told of each.
 
-    `epoch` is the one that `dataset` gives next. It asks Python for many batches at once, as stacked arrays.
+    TensorFlow asks for a chunk at a time, up to `per_chunk` batches of an epoch.
     """
 
-    def __init__(self, plan: Plan, class_weights: tuple[float, ...] | None, record: Record) -> None:
+    def __init__(self, plan: Plan, class_weights: tuple[float, ...] | None, record: Record, *, per_chunk: int) -> None:
         self.plan = plan
         self.example_weights = None if class_weights is None else np.array(class_weights, keras.config.floatx())
         self.record = record
-        self.epoch = 0
+        self.per_chunk = per_chunk
+        self.chunks_per_epoch = -(-plan.batches_per_epoch // per_chunk)
 
     def of(self, epochs: Iterable[int]) -> Iterator[Batch]:
         # A record of its own: what an earlier iterator still draws ahead is nobody's.
@@ -211,30 +207,65 @@ class PlannedBatches:
         return self.of(range(self.plan.epochs))
 
     def chunks(self) -> Iterator[Batch]:
-        """Of `epoch`: batches of one size, stacked, (n_batches, batch_size, ...)."""
-        batches = self.of([self.epoch])
-        for n_bytes, alike in itertools.groupby(batches, key=lambda batch: sum(array.nbytes for array in batch)):
-            while chunk := list(itertools.islice(alike, max(CHUNK_BYTES // n_bytes, 1))):
-                yield tuple(map(np.stack, zip(*chunk, strict=True)))
+        """Of all epochs: each array of the chunk's batches end to end, (rows, ...), and the row where each ends."""
+        batches = self.all()
+        for _ in range(self.plan.epochs):
+            of_epoch = itertools.islice(batches, self.plan.batches_per_epoch)
+            while chunk := list(itertools.islice(of_epoch, self.per_chunk)):
+                ends = np.cumsum([len(inputs) for inputs, *_ in chunk], dtype=np.int32)
+                yield *map(np.concatenate, zip(*chunk, strict=True)), ends
 
     def dataset(self) -> tf.data.Dataset:
-        """One epoch, each time that it is iterated."""
+        """The chunks of all epochs, in one pipeline.
+
+        Not `from_generator`: it has the C library give freed memory back, which the worker's environment forbids, so
+        that each batch's would be mapped anew.
+        """
         first = next(self.all())
-        signature = tuple(tf.TensorSpec((None, None, *array.shape[1:]), array.dtype) for array in first)
-        chunks = tf.data.Dataset.from_generator(self.chunks, output_signature=signature)
-        batches = chunks.flat_map(lambda *chunk: tf.data.Dataset.from_tensor_slices(chunk)).prefetch(2)
+
+        def drawn(number: Any) -> Batch:
+            if number == 0:
+                self.drawn = self.chunks()
+            return next(self.drawn)
+
+        def chunk(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            *arrays, ends = tf.numpy_function(drawn, [number], [*(array.dtype for array in first), np.int32])
+            for array, like in zip(arrays, first, strict=True):
+                array.set_shape((None, *like.shape[1:]))
+            ends.set_shape((None,))
+            return *arrays, ends
+
         options = tf.data.Options()
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
         options.experimental_optimization.apply_default_optimizations = False
-        known = tf.data.experimental.assert_cardinality(self.plan.batches_per_epoch)
-        return batches.with_options(options).apply(known)
+        n_chunks = self.plan.epochs * self.chunks_per_epoch
+        return tf.data.Dataset.range(n_chunks).map(chunk).prefetch(1).with_options(options)
 
 
-def batches_per_call(plan: Plan) -> int:
-    """Up to STEPS_PER_CALL; of a single epoch a quarter, as its first call, which compiles, says nothing of a step."""
-    n_batches = plan.batches_per_epoch
-    return min(STEPS_PER_CALL, n_batches if plan.epochs > 1 else max(n_batches // 4, 1))
+def batches_per_chunk(plan: Plan) -> int:
+    """What the limits allow; of a single epoch a quarter, as its first call, which compiles, says nothing of a step."""
+    n_bytes = sum(array.nbytes for array in next(plan.batches(0)))
+    n_batches = plan.batches_per_epoch if plan.epochs > 1 else max(plan.batches_per_epoch // 4, 1)
+    return min(CHUNK_BATCHES, n_batches, max(CHUNK_BYTES // n_bytes, 1))
+
+
+class ChunkedModel(keras.Model):
+    """A model whose layers are those of `model`: what its `fit` takes as a batch is a chunk, trained in one call."""
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(model.inputs, model.outputs, name=model.name)
+        self.step = tf.function(super().train_step, reduce_retracing=True, jit_compile=model.jit_compile)
+
+    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, Any]:
+        *arrays, ends = data
+
+        def train(number: Any, start: Any) -> tuple[Any, Any]:
+            self.step(tuple(array[start : ends[number]] for array in arrays))
+            return number + 1, ends[number]
+
+        tf.while_loop(lambda number, _: number < tf.size(ends), train, [0, 0])
+        return self.get_metrics_result()
 
 
 def penalize(model: keras.Model, task: Task) -> None:
@@ -275,29 +306,32 @@ def fit(
         optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
         if task.training.precision == "mixed_float16":
             optimizer = replicas.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
-        model.compile(
+        model.jit_compile, model.predict_function = task.training.jit, None  # of what predicts between the epochs
+        trained = model if is_shared else ChunkedModel(model)
+        trained.compile(
             optimizer=optimizer,
             loss=loss(task),
             loss_weights=None,
             metrics=None,
             weighted_metrics=[step_losses],
             run_eagerly=False,
-            steps_per_execution=1 if is_shared else batches_per_call(plan),
-            jit_compile=task.training.jit,
+            steps_per_execution=1,
+            jit_compile=False,  # but for each step of a chunk
             auto_scale_loss=True,
         )
         record.begin(step_losses, optimizer)
         optimizer.build(model.trainable_variables)  # made in the first step, they would have it traced twice
 
-    batches = PlannedBatches(plan, task.training.class_weights, record)
+    per_chunk = 1 if is_shared else batches_per_chunk(plan)
+    batches = PlannedBatches(plan, task.training.class_weights, record, per_chunk=per_chunk)
     if is_shared:
         replicas.reseed_per_replica(model)
-    model.fit(
+    trained.fit(
         replicas.distributed(batches.all, shared) if is_shared else batches.dataset(),
         shuffle=False,
         epochs=plan.epochs,
         initial_epoch=0,
-        steps_per_epoch=plan.batches_per_epoch,
+        steps_per_epoch=batches.chunks_per_epoch,
         class_weight=None,  # they are each example's, from the plan's batches
         validation_data=None,
         verbose=0,
