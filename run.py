@@ -17,14 +17,15 @@ if __name__ == "__main__":
     own_process.settle()  # before anything is imported that reads a variable
     gc.disable()  # nothing that is imported is garbage, and to look for some takes a fifth of the time
 
+import functools
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import HydraException
 
-from experiments import command_line, composer, composition, config_files, ending, interruption
+from experiments import command_line, composer, composition, config_files, ending, interruption, mistyped
 from experiments.errors import ExitCode, SettingsError, is_no_room
 from experiments.execution import environment
 from experiments.uris import without_password
@@ -35,65 +36,84 @@ if TYPE_CHECKING:
     from experiments.tracking.store import Store
 
 CONF = Path(__file__).resolve().parent / "conf"
+PYPROJECT = CONF.parent / "pyproject.toml"
 
 
 def jobs_from(typed: Sequence[str]) -> list[Job]:
-    """Compose and check all configs of a command line: `typed` is as sys.argv has it.
+    """Compose and check the configs of a command line, each as it is composed: `typed` is as sys.argv has it.
 
     Raises:
-        SettingsError: If anything is wrong with them.
+        SettingsError: If anything is wrong with the line, or with a config: all that is wrong with the first such.
     """
-    line = command_line.read(typed[1:], text=_text_keys, groups=composition.groups_of([CONF]))
+    if "--version" in typed[1:]:
+        from experiments import versions
+
+        sys.stdout.write(f"{versions.told(PYPROJECT)}\n")
+        sys.exit(ExitCode.ALL_GOOD)
+    line = command_line.read(typed[1:], vocabulary=vocabulary())
     folders = composition.config_folders(line, conf=CONF)
-    composed = _compose(line, folders=folders)
+    jobs = [_job(each, folders=folders) for each in _composed(line, folders=folders)]
     if line.prints:
         sys.exit(ExitCode.ALL_GOOD)
-    if not composed:
+    if not jobs:
         raise SettingsError(
             f"{' '.join(line.lists)}: matches nothing, so that there is nothing to run; --help names the choices"
         )
-    for each in composed:
-        composition.check_choices(each.choices, folders=folders)
-    from experiments import settings  # what a job is made of, which neither help nor a wrong word needs
+    return jobs
+
+
+def vocabulary() -> mistyped.Vocabulary:
+    """The words that can be typed: those of conf/."""
+
+    def texts() -> Collection[str]:
+        from experiments import settings  # what a job is made of, which neither help nor a wrong word needs
+
+        return settings.text_keys()
+
+    keys = functools.cache(lambda: composition.known_keys([CONF]).keys())
+    return mistyped.Vocabulary(groups=composition.groups_of([CONF]), keys=keys, texts=texts)
+
+
+def _job(composed: composer.Composed, *, folders: Sequence[Path]) -> Job:
+    composition.check_choices(composed.choices, folders=folders)
+    from experiments import settings
     from frameworks import FRAMEWORKS
 
-    return [
-        settings.job_from(
-            each.config,
-            frameworks=tuple(FRAMEWORKS),
-            choices=each.choices,
-            overrides=tuple(without_password(word) for word in each.overrides),
-        )
-        for each in composed
-    ]
+    return settings.job_from(
+        composed.config,
+        frameworks=tuple(FRAMEWORKS),
+        choices=composed.choices,
+        overrides=tuple(without_password(word) for word in composed.overrides),
+    )
 
 
-def _text_keys() -> Collection[str]:
-    from experiments import settings
-
-    return settings.text_keys()
-
-
-def _compose(line: command_line.Line, *, folders: Sequence[Path]) -> list[composer.Composed]:
-    """Have Hydra compose what was typed, or print what is asked for; say its refusals in our words."""
+def _composed(line: command_line.Line, *, folders: Sequence[Path]) -> Iterator[composer.Composed]:
+    """Have Hydra compose what was typed, job by job, or print what is asked for; say its refusals in our words."""
     config_files.check_what_hydra_reads(conf=CONF)
     words = composition.with_search_path(line, conf=CONF)
     try:
         loader = composer.Loader(conf=CONF, config_dir=line.config_dir)
         if line.prints:
             composer.print_what_is_asked_for(line, words, loader=loader)
-            return []
-        return composer.jobs(line, words, loader=loader)
+        else:
+            yield from composer.jobs(line, words, loader=loader)
     except (SettingsError, MemoryError):
         raise
     except OSError as error:
         if isinstance(error, HydraException) or not is_no_room(error):
-            raise SettingsError(composition.explain(error, line=line, folders=folders)) from error
+            raise _refusal(error, line=line, folders=folders) from error
         raise
     except Exception as error:  # what Hydra's parts, OmegaConf and PyYAML make of what was typed
-        raise SettingsError(composition.explain(error, line=line, folders=folders)) from error
+        raise _refusal(error, line=line, folders=folders) from error
     except SystemExit as left:  # --cfg job --package with no such key, which Hydra has said
         sys.exit(ExitCode.BAD_INPUT if left.code else ExitCode.ALL_GOOD)
+
+
+def _refusal(error: Exception, *, line: command_line.Line, folders: Sequence[Path]) -> SettingsError:
+    from frameworks import FRAMEWORKS
+
+    also = {word: name for name, known in FRAMEWORKS.items() for word in known.also_called}
+    return SettingsError(composition.explain(error, line=line, folders=folders, also=also))
 
 
 def carry_out(jobs: list[Job], *, command: str) -> ExitCode:

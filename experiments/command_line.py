@@ -9,17 +9,18 @@ from __future__ import annotations
 import argparse
 import itertools
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Quote, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 
 from experiments.errors import SettingsError, unknown_name
+from experiments.mistyped import Vocabulary, refuse_commas, refuse_dashes, refuse_strays
+from experiments.overrides import parse, quoted
 
 MOST_RUNS = 10_000
 # Groups of which all runs of a command have the same: a comma in a text of theirs is a comma.
@@ -38,12 +39,14 @@ FOLDER = "what a command leaves goes to output=FOLDER"
 LOGS = "each run has a log below `output`, and TANDEM_DEBUG=1 shows a traceback"
 INSTEAD = {
     "hydra/sweeper": "a search is asked for with tuning=NAME, such as tuning=lr_depth",
+    "hydra.sweeper.": "a search is asked for with tuning=NAME, and tuning.trials=N says how long",
     "hydra/launcher": WORKERS,
     "hydra.launcher": WORKERS,
     "hydra.run.": FOLDER,
     "hydra.sweep.": FOLDER,
     "hydra.output_subdir": FOLDER,
     "hydra.job.chdir": FOLDER,
+    "hydra.job.name": "name=NAME names what is trained",
     "hydra.job.env": f"{ENVIRONMENT}={{NAME: value}} gives workers a variable",
     "hydra/job_logging": LOGS,
     "hydra/hydra_logging": LOGS,
@@ -85,32 +88,30 @@ class Line:
         return values[-1] if values else None
 
 
-def read(
-    arguments: Sequence[str], *, text: Callable[[], Collection[str]], groups: Mapping[str, Collection[str]]
-) -> Line:
+def read(arguments: Sequence[str], *, vocabulary: Vocabulary) -> Line:
     """Read what follows the program's name.
 
     Args:
         arguments: As the shell gave them.
-        text: Gives the keys that take any text; asked where a word turns on it.
-        groups: Group of conf/ -> the choices that there are.
+        vocabulary: The groups of conf/, their choices, and the keys that there are.
 
     Raises:
         SettingsError: If an option or a word cannot be read, or would make nothing happen.
     """
-    options = _options(arguments)
+    options = _options(arguments, vocabulary)
     if options.shell_completion:  # install=bash and the like: no overrides
         return Line(options=options, words=tuple(options.overrides), overrides=())
     mode = {"run": "hydra.mode=RUN", "multirun": "hydra.mode=MULTIRUN"}
+    refuse_strays(options.overrides, vocabulary=vocabulary)
     typed = [*options.overrides, *(word for option, word in mode.items() if getattr(options, option))]
     options.run = options.multirun = False
-    parsed = [_read_word(word, text=text, groups=groups) for word in typed]
+    parsed = [_read_word(word, vocabulary) for word in typed]
     line = Line(options=options, words=tuple(str(each.input_line) for each in parsed), overrides=tuple(parsed))
     _check_lists(line)
     return line
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def _options(arguments: Sequence[str], vocabulary: Vocabulary) -> argparse.Namespace:
     parser = get_args_parser()
     parser.error = _refuse_option  # type: ignore[method-assign]
     for word in arguments:
@@ -118,6 +119,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
             word.encode()
         except UnicodeEncodeError:
             raise SettingsError(f"{word!r}: what is typed must be UTF-8, as it is kept with the runs") from None
+    refuse_dashes(arguments, options=parser._option_string_actions, vocabulary=vocabulary)
     options = parser.parse_intermixed_args(list(arguments))
     for name, why in REFUSED.items():
         if getattr(options, name) is not None:
@@ -139,20 +141,19 @@ def _refuse_option(message: str) -> NoReturn:
     raise SettingsError(f"{message}; --help names what can be typed")
 
 
-def _read_word(word: str, *, text: Callable[[], Collection[str]], groups: Mapping[str, Collection[str]]) -> Override:
+def _read_word(word: str, vocabulary: Vocabulary) -> Override:
     """One override as Hydra reads it, its value quoted where the key takes text and the value is none as it stands."""
-    head, has_value, value = word.partition("=")
-    key = head.lstrip("+~")
-    if not has_value and not head.startswith("~"):
-        found = [group for group, choices in groups.items() if word in choices]
-        raise SettingsError(f"{word!r} must be KEY=VALUE" + (f"; did you mean {found[0]}={word}?" if found else ""))
+    head, _, value = word.partition("=")
+    key, groups = head.lstrip("+~"), vocabulary.groups
     if not key or parse(f"{head}=") is None:
         raise SettingsError(f"{word!r} must be KEY=VALUE, but {head!r} cannot be a key; --cfg job prints all there are")
     _check_hydra_key(word, key)
     if key == "tuned" and not head.startswith("+"):
         raise SettingsError(f"{word}: a setting that a search found is added with a plus: +{key}={value}")
-    takes_text = key in groups or key.startswith(f"{ENVIRONMENT}.") or key in text()
+    takes_text = key in groups or key.startswith(f"{ENVIRONMENT}.") or key in vocabulary.texts()
     read = parse(word)
+    if read is None and (key in groups or not takes_text):
+        refuse_commas(word)
     if key == ENVIRONMENT or key.startswith(f"{ENVIRONMENT}."):
         head = head if head.startswith(("+", "~")) else f"++{head}"
         read = parse(f"{head}={value}")
@@ -166,21 +167,8 @@ def _read_word(word: str, *, text: Callable[[], Collection[str]], groups: Mappin
             f"{key}: {value!r} cannot be read: lists are [1,2], groups {{key: value}}; "
             f"text with other signs is quoted, once for the shell: {shlex.quote(form)}"
         )
-    _check_values(read, value, is_text=takes_text, is_group=key in groups)
+    _check_values(read, value, is_text=takes_text, choices=groups.get(key, ()))
     return read
-
-
-def parse(word: str) -> Override | None:
-    """A word as Hydra reads it, or None where its grammar has no place for it."""
-    try:
-        return OverridesParser.create().parse_override(word)
-    except Exception:  # HydraException, ValueError of a number with too many digits, RecursionError of brackets
-        return None
-
-
-def quoted(text: str) -> str:
-    """A text as a value that Hydra reads, between quotes."""
-    return QuotedString(text, Quote.double).with_quotes()
 
 
 def _is_text(read: Override, *, is_group: bool) -> bool:
@@ -190,23 +178,25 @@ def _is_text(read: Override, *, is_group: bool) -> bool:
     return read.is_delete() or read.is_sweep_override() or value is None or isinstance(value, allowed)
 
 
-def _check_values(read: Override, value: str, *, is_text: bool, is_group: bool) -> None:
+def _check_values(read: Override, value: str, *, is_text: bool, choices: Collection[str]) -> None:
     """Refuse a list where one value is due.
 
     Args:
         read: The override.
         value: What was typed after "=".
         is_text: Whether the key takes text, so that the comma may have been meant as one.
-        is_group: Whether it is a group of conf/.
+        choices: Those of a group of conf/; empty where the key is none.
     """
     key = read.key_or_group
     if key == "output" and not value.strip("'\" "):
         raise SettingsError("output: must name a folder, but is empty; output=. is the current one")
     stated = read.value()
     values = stated.list if isinstance(stated, ChoiceSweep) else [stated]
-    if is_group and not read.is_delete() and not all(_is_name(each) for each in values):
-        raise SettingsError(f"{key}={value}: takes the name of one choice; a list of runs is {key}=ONE,OTHER")
-    if not read.is_sweep_override() or not is_text or is_group:
+    if choices and not read.is_delete() and not all(_is_name(each) for each in values):
+        names = [str(each) for each in stated] if isinstance(stated, list) else []
+        fix = f"a list of runs has no brackets: {key}={','.join(names)}" if names else f"one of {', '.join(choices)}"
+        raise SettingsError(f"{key}={value}: takes the name of one choice; {fix}")
+    if not read.is_sweep_override() or not is_text or choices:
         return
     if key.partition(".")[0] in ONE_VALUE or _is_there(value):
         form = f"{key}={quoted(value)}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import pickle
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,17 @@ class _Repository(CachingConfigRepository):
         return self.cache[config_path]
 
 
+class _Hydra(Hydra):
+    """Hydra's command, whose lists of choices fit a terminal of 80 columns."""
+
+    def format_config_groups(self, predicate: Callable[[str], bool], compact: bool = True) -> str:  # noqa: FBT001, FBT002
+        listed = super().format_config_groups(predicate, compact)
+        return "".join(f"{textwrap.fill(line, 80, subsequent_indent='  ')}\n" for line in listed.splitlines())
+
+
 def print_what_is_asked_for(line: Line, words: Sequence[str], *, loader: Loader) -> None:
     """What --help, --hydra-help, --cfg, --info and --shell-completion print; `words` are the overrides."""
-    hydra, options, overrides = Hydra("run", loader), line.options, list(words)
+    hydra, options, overrides = _Hydra("run", loader), line.options, list(words)
     options.overrides = overrides
     if options.help:
         hydra.app_help(config_name=CONFIG, args_parser=get_args_parser(), args=options)
@@ -131,8 +140,8 @@ def print_what_is_asked_for(line: Line, words: Sequence[str], *, loader: Loader)
         hydra.shell_completion(CONFIG, overrides)
 
 
-def jobs(line: Line, words: Sequence[str], *, loader: Loader) -> list[Composed]:
-    """The jobs that a command line asks for, in the order of Hydra's sweeper, the last axis fastest.
+def jobs(line: Line, words: Sequence[str], *, loader: Loader) -> Iterator[Composed]:
+    """The jobs that a command line asks for, each as it is composed, in the order of Hydra's sweeper.
 
     Args:
         line: As it was read.
@@ -150,13 +159,14 @@ def jobs(line: Line, words: Sequence[str], *, loader: Loader) -> list[Composed]:
             break
     configure_log(whole.hydra.job_logging, whole.hydra.verbose)
     if mode is RunMode.RUN:
-        return [_taken_apart(whole)]
+        yield _taken_apart(whole)
+        return
     typed: Any = OmegaConf.to_container(whole.hydra.overrides.task, resolve=False)  # `name=${KEY}` is a text here
     axes = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items()]
     parsed = OverridesParser.create(config_loader=loader).parse_overrides([*axes, *typed])
     (sweep,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     composer = _JobComposer(loader, whole)
-    return [composer.compose(each) for each in sweep]
+    yield from map(composer.compose, sweep)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -13,8 +12,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments import config_files
-from experiments.command_line import ENVIRONMENT, Line, quoted, refuse_hydra
+from experiments.command_line import ENVIRONMENT, Line, refuse_hydra
 from experiments.errors import SettingsError, unknown_name
+from experiments.overrides import quoted
+from experiments.synonyms import either, sentence_for, settings_meant
 
 OUTPUT = "outputs"  # as conf/config.yaml has it
 OPEN_KEYS = (ENVIRONMENT, "tuning.sampler.options", "tuning.pruner.options")  # any NAME can be added to
@@ -95,46 +96,81 @@ def check_choices(choices: Mapping[str, str | None], *, folders: Sequence[Path])
     """
     if choices.get("experiment") is None:
         raise SettingsError(
-            f"`experiment` must be chosen: experiment=NAME, one of {', '.join(_choices(folders, 'experiment'))}"
+            f"`experiment` must be chosen: experiment=NAME, one of {', '.join(_choices(folders, 'experiment'))}; "
+            "experiment=digits_mlp is a first try, and --help names what else can be typed"
         )
 
 
-def explain(error: Exception, *, line: Line, folders: Sequence[Path]) -> str:
-    """A composition error of Hydra's in our words: the rule, the value, the fix, and what may have been meant."""
+def explain(error: Exception, *, line: Line, folders: Sequence[Path], also: Mapping[str, str] | None = None) -> str:
+    """A composition error of Hydra's in our words: the rule, the value, the fix, and what may have been meant.
+
+    Args:
+        error: What was raised.
+        line: What was typed.
+        folders: Where the files lie that a config may be composed of.
+        also: What else the choices of conf/ are called, beside synonyms.py.
+    """
     message = str(error)
     if isinstance(error, yaml.MarkedYAMLError):
         return config_files.explain(error)
     if isinstance(error, RecursionError):
-        return "defaults: the files that were chosen lead back to themselves; look for one that names itself"
+        return (
+            "defaults: the files that were chosen lead back to themselves; look for one that names itself (an "
+            "experiment that starts from another names its file: `- /experiment/NAME`)"
+        )
     if group := _first(r"hydra/(launcher|sweeper)", message):
         return refuse_hydra(f"hydra/{group}", f"hydra/{group}")
+    if told := _explain_defaults(message):
+        return told
     if name := _first(r"Could not find '([^']+)'", message):
         group, _, choice = name.rpartition("/")
-        return f"{group}: {unknown_name(choice, _offered(folders, group, line=line))}" if group else message
+        return f"{group}: {unknown_name(choice, _offered(folders, group, line=line), also=also)}" if group else message
     if key := _first(r"Could not override '([^']+)'", message):
-        key = _first(r"full_key: (\S+)", f"{message} {error.__cause__}") or key
-        return _explain_key(key, folders=folders)
+        whole = _first(r"full_key: (\S+)", f"{message} {error.__cause__}")  # of network={a: 1} it is network.a
+        return _explain_key(whole if whole.startswith(f"{key}.") else key, folders=folders)
     if key := _first(r"Could not append to config. An item is already at '([^']+)'", message):
         return f"+{key}: is there already; leave the plus out to change it: {key}=VALUE"
     if key := _first(r"Could not delete from config. '([^']+)' does not exist", message):
-        return f"~{key}: cannot be taken out, as it is not there{_nearest(key, _known_keys(folders))}"
+        near = _nearest(key, known_keys(folders), groups_of(folders))
+        return f"~{key}: cannot be taken out, as it is not there{near}"
     if isinstance(error.__cause__, OmegaConfBaseException) and message.startswith("Error merging override"):
         return f"{message.removeprefix('Error merging override ')}: {_one_line(str(error.__cause__))}"
     return _one_line(message) or type(error).__name__
 
 
+def _explain_defaults(message: str) -> str:
+    """What is wrong where a file's list of defaults chooses in a group in which conf/config.yaml has chosen already."""
+    place = _first(r"In '([^']+)'", message)
+    where = f"{place}.yaml: defaults" if place else "defaults"
+    below = re.escape(place.rpartition("/")[0] or ".")  # where a group is looked for that has no slash before it
+    group = (
+        _first(r"Multiple values for ([\w/]+)", message)
+        or _first(r"([\w/]+) appears more than once in the final", message)
+        or _first(rf"Could not override '{below}/(\w+)[@']", message)
+        or _first(rf"Could not find '{below}/(\w+)/", message)
+    )
+    if not group:
+        return ""
+    return f"{where}: `{group}` is chosen in conf/config.yaml already; another choice is `- override /{group}: NAME`"
+
+
 def _explain_key(key: str, *, folders: Sequence[Path]) -> str:
-    known = _known_keys(folders)
+    known = known_keys(folders)
     if key in known:
         return f"{key}: is no setting of what was chosen, but of {', '.join(sorted(known[key]))}; see --cfg job"
     if key.rpartition(".")[0] in OPEN_KEYS:
         return f"{key}: is not there yet; a plus adds it: +{key}=VALUE"
-    return f"{key}: there is no such setting{_nearest(key, [*known, *groups_of(folders)])}"
+    return f"{key}: there is no such setting{_nearest(key, known, groups_of(folders))}"
 
 
-def _nearest(key: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else "; see --cfg job"
+def _nearest(key: str, known: Collection[str], groups: Collection[str]) -> str:
+    """What may have been meant by a key that is none, as the end of a sentence."""
+    if told := sentence_for(key):
+        return f"; {told}"
+    if meant := settings_meant(key, {*known, *groups}):
+        return f"; did you mean {either(meant)}?"
+    group = key.partition(".")[0]
+    return f"; see --cfg job --package {group}" if group in groups else "; see --cfg job"
 
 
 def _one_line(message: str) -> str:
@@ -160,7 +196,7 @@ def _choices(folders: Sequence[Path], group: str) -> list[str]:
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def _known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
+def known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
     """Every key that some file states, dotted, with the choices that state it: {"data.length": {"data=imdb"}}."""
     keys: dict[str, set[str]] = {}
     stated = [
@@ -179,6 +215,8 @@ def _known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
             continue  # a file that was not chosen
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         for key, value in content.items() if isinstance(content, dict) else ():
+            if key in ("defaults", "hydra"):
+                continue  # no settings of ours
             leaves = [f"{key!s}.{leaf!s}" for leaf in value] if isinstance(value, dict) else []
             for dotted in (f"{key!s}", *leaves):
                 keys.setdefault(prefix + dotted, set()).add(f"{'/'.join(group)}={path.stem}")

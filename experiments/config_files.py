@@ -11,9 +11,10 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 
-from experiments.command_line import OF_HYDRA, parse, refuse_hydra
+from experiments.command_line import OF_HYDRA, refuse_hydra
 from experiments.errors import SettingsError
 from experiments.interpolation import refused_interpolation
+from experiments.overrides import parse
 
 MOST_BYTES = 1_000_000
 MOST_VALUES = 10_000  # with every *alias written out: a few lines of aliases of aliases hold millions
@@ -43,8 +44,8 @@ def check(path: Path) -> None:
         return
     if not isinstance(root, yaml.MappingNode):
         raise SettingsError(f"{path}:{_line(root)}: must be settings, `KEY: value`, but is a list or one value")
-    if path.parent.name == "experiment" and not re.match(r"(#.*\n|\s)*#\s*@package\s+_global_\s", text):
-        raise SettingsError(f"{path}:1: an experiment must begin with the line `# @package _global_`")
+    if problem := _problem_of_package(path, root, text):
+        raise SettingsError(problem)
     if re.match(r"#\s*@package\s+hydra", text):
         raise SettingsError(f"{path}:1: must not be settings of Hydra's own; {refuse_hydra('@package hydra', 'hydra')}")
     for number, (keys, node) in enumerate(_values(root, ())):
@@ -68,6 +69,19 @@ def _values(node: yaml.Node, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str,
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
             yield from _values(value, (*keys, ""))
+
+
+def _problem_of_package(path: Path, root: yaml.MappingNode, text: str) -> str:
+    """Wrong is a file whose settings say from the top where they stand, and whose first line does not."""
+    group, package = path.parent.name, re.match(r"(?:#.*\n|\s)*#\s*@package\s+(\S+)\s", text)
+    line = "the line `# @package _global_`"
+    if group == "experiment" and (package is None or package.group(1) != "_global_"):
+        return f"{path}:1: an experiment must begin with {line}, or its settings would stand below `experiment`"
+    inside = [key for key, _ in root.value if key.value == group]
+    if inside and package is None:
+        where = f"{path}:{_line(inside[0])}: `{group}` must not be stated again in a file that is read below it"
+        return f"{where}; put its settings at the margin, or begin with {line}"
+    return ""
 
 
 def _problem(keys: tuple[str, ...], node: yaml.Node) -> str:

@@ -14,13 +14,14 @@ The message is a whole sentence: the rule, the value, the fix. `ending.py` print
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar
+
+from experiments.synonyms import either, nearest
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_ROOM_IN_WORDS = (*(os.strerror(number) for number in NO_ROOM), "disk is full")  # the last is SQLite's
@@ -103,9 +104,16 @@ def notice(text: str) -> None:
         sys.stderr.flush()
 
 
-def unknown_name(name: Any, known: Iterable[str], *, of: str = "") -> str:
-    """Say that a name is unknown, to whom, which one may have been meant, and which there are."""
+def unknown_name(name: Any, known: Iterable[str], *, of: str = "", also: Mapping[str, str] | None = None) -> str:
+    """Say that a name is unknown, to whom, which one may have been meant, and which there are.
+
+    Args:
+        name: As it was typed.
+        known: Those that there are.
+        of: What it would be a name of.
+        also: Other words for them, beside those of synonyms.py.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    guess = f"; did you mean {near[0]}?" if near else "."
+    near = nearest(name, known, also=also)
+    guess = f"; did you mean {either(near)}?" if near else "."
     return f"unknown {name!r}{of and f' of {of}'}{guess} Available: {', '.join(known) or 'none'}"

@@ -252,7 +252,8 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         return _build(typing.cast(type, hint), value, path, problems)
     if typing.get_origin(hint) is Literal:
         if value not in typing.get_args(hint):
-            problems.append(f"{path}: {unknown_name(value, map(str, typing.get_args(hint)))}")
+            told = unknown_name(value, map(str, typing.get_args(hint)))
+            problems.append(f"{path}: {told}{_as_runs(path, value)}")
         return value
     if hint is Any:
         return value
@@ -294,7 +295,15 @@ def _scalar(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
         return None
     if not fits:
         is_scalar = hint is str and isinstance(value, (bool, int, float))
-        fix = f'; in quotes it is text: "{value}"' if is_scalar else ""
+        fix = f'; in quotes it is text: "{value}"' if is_scalar else _as_runs(path, value)
         problems.append(f"{path}: must be {names[hint]}, but got {value!r}{fix}")
         return None
     return value
+
+
+def _as_runs(path: str, value: Any) -> str:
+    """How several values are typed of which each is to be run; empty where they are not several."""
+    if isinstance(value, list) and len(value) > 1:
+        return f"; a list of runs has no brackets: {path}={','.join(map(str, value))}"
+    ends = re.fullmatch(r"(\d{1,9})(?:-|:|\.\.)(\d{1,9})", value) if isinstance(value, str) else None
+    return f"; a run of each number is {path}=range({ends[1]},{int(ends[2]) + 1})" if ends else ""

@@ -14,12 +14,14 @@ FRAMEWORKS = {
         colour="#0072B2",
         bare_loop="PyTorch without Lightning: DataLoader over a TensorDataset, zero_grad, loss, backward, step",
         variables=("PL_", "LIGHTNING_", "TORCH", "PYTORCH_", "ATEN_", "XRT_"),
+        also_called=("pytorch", "torch", "pl", "pytorch_lightning"),
     ),
     "keras": FrameworkSpec(
         module="frameworks.keras.adapter",
         colour="#D55E00",
         bare_loop="compile and fit on arrays, in an order of its own",
         variables=("KERAS_", "TF_", "TENSORFLOW_", "XLA_", "JAX_", "ITEX_"),
+        also_called=("tensorflow", "tf", "keras3"),
     ),
     "numpy": FrameworkSpec(
         module="frameworks.numpy.adapter",

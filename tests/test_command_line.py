@@ -6,17 +6,15 @@ import shlex
 
 import pytest
 import yaml
-from cases import PROJECT
 from commands import command, refuse_to_start
 from conftest import EXECUTOR
 
-from experiments import command_line, composition, settings
+import run
+from experiments import command_line, settings
 from experiments.errors import SettingsError
 from experiments.fingerprint import file_name
 from experiments.task.search_space import Dimension
 
-CONF = PROJECT / "conf"
-GROUPS = composition.groups_of([CONF])
 ODD_PATHS = (
     "~/x.npz", "/tmp/data (1).npz", "/tmp/Größe.npz", "/tmp/a=b.npz", "/tmp/a?b%20c.npz", "/tmp/a:b.npz",
     "/tmp/{a}.npz", "/tmp/a b  c.npz", "C:\\Users\\me\\x (1).npz", "-x.npz", "*.npz", "[1].npz",
@@ -27,7 +25,7 @@ ODD_PATHS = (
 
 
 def read(*words):
-    return command_line.read(words, text=settings.text_keys, groups=GROUPS)
+    return command_line.read(words, vocabulary=run.vocabulary())
 
 
 @pytest.mark.parametrize("key", ["data.path", "tracking.uri"])
@@ -123,8 +121,8 @@ REFUSED = {
     "tuned=x": r"added with a plus: \+tuned=x",
     "optimizer=3": "optimizer: unknown '3'",
     "optimizer=größe": "optimizer: unknown 'größe'",
-    "optimizer=[adam,sgd]": "takes the name of one choice; a list of runs is optimizer=ONE,OTHER",
-    "optimizer=null": "takes the name of one choice",
+    "optimizer=[adam,sgd]": "takes the name of one choice; a list of runs has no brackets: optimizer=adam,sgd",
+    "optimizer=null": "takes the name of one choice; one of adadelta, adafactor, ",
     "+seed=1": r"\+seed: is there already; leave the plus out to change it: seed=VALUE",
     "+optimizer=sgd": r"\+optimizer: is chosen already; leave the plus out to choose another: optimizer=sgd",
     "++experiment=xor": "is chosen already",

@@ -12,6 +12,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 
 import frameworks
+import run
 from experiments import command_line, composer, composition, config_files, settings
 from experiments.composer import Loader
 
@@ -50,7 +51,7 @@ def own(tmp_path, monkeypatch):
 
 
 def read(typed, own):
-    return command_line.read(["--config-dir", str(own), *shlex.split(typed)], text=settings.text_keys, groups=GROUPS)
+    return command_line.read(["--config-dir", str(own), *shlex.split(typed)], vocabulary=run.vocabulary())
 
 
 def by_hydra(line, own, patch):
@@ -74,7 +75,7 @@ def by_hydra(line, own, patch):
 @pytest.mark.parametrize("typed", LINES)
 def test_jobs_are_those_of_hydras_own_command(own, monkeypatch, typed):
     line = read(typed, own)
-    jobs = composer.jobs(line, list(line.words), loader=Loader(conf=CONF, config_dir=own))
+    jobs = list(composer.jobs(line, list(line.words), loader=Loader(conf=CONF, config_dir=own)))
     theirs = by_hydra(line, own, monkeypatch)
     ours = [(OmegaConf.to_yaml(job.config), job.choices, job.overrides) for job in jobs]
     assert ours == [(OmegaConf.to_yaml(config), *told) for config, *told in theirs]
@@ -93,7 +94,7 @@ def test_jobs_are_those_of_hydras_own_command(own, monkeypatch, typed):
 def test_what_only_a_job_shows_is_refused_as_hydra_does(own, monkeypatch, typed, wrong):
     line = read(typed, own)
     with pytest.raises(Exception, match=wrong) as ours:
-        composer.jobs(line, list(line.words), loader=Loader(conf=CONF, config_dir=own))
+        list(composer.jobs(line, list(line.words), loader=Loader(conf=CONF, config_dir=own)))
     with pytest.raises(Exception, match=wrong) as theirs:
         by_hydra(line, own, monkeypatch)
     assert (type(ours.value), str(ours.value)) == (type(theirs.value), str(theirs.value))
@@ -116,7 +117,7 @@ def test_a_file_is_read_once_and_choices_are_composed_once_for_160_jobs(own, mon
     line = read(
         "experiment=own seed=range(20) regularization=none,dropout framework=keras training.epochs=1,2,3,4", own
     )
-    jobs = composer.jobs(line, list(line.words), loader=Loader(conf=CONF, config_dir=own))
+    jobs = list(composer.jobs(line, list(line.words), loader=Loader(conf=CONF, config_dir=own)))
     assert len(jobs) == 160
     assert len(composed) == 2
     assert len(read_files) == len(set(read_files)) > 10
@@ -141,7 +142,7 @@ def test_help_lists_each_group_once(own, monkeypatch, capsys):
     )
     line = read("--help experiment=xor", own)
     composer.print_what_is_asked_for(line, list(line.words), loader=Loader(conf=CONF, config_dir=own))
-    told = capsys.readouterr().out
+    told = capsys.readouterr().out.replace(",\n  ", ", ")
     assert all(
         f"\n{group}: {', '.join(choices)}\n" in told for group, choices in GROUPS.items() if group != "experiment"
     )

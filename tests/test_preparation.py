@@ -86,6 +86,10 @@ ENDS_EARLY = {
     "experiment=digits_mlp 'seed=range('": 2,
     "--hlep": 2,
     "action=report": 2,
+    "--version": 0,
+    "--experiment digits_mlp": 2,
+    "experiment digits_mlp": 2,
+    "experiment=digits_mlp framework=torch": 2,
 }
 
 

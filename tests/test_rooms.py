@@ -19,7 +19,8 @@ ONLY_IN = {  # a file, or a room and all that is in it
     "optuna": {"experiments/tuning/"},
     "tensorboardX": {"experiments/tracking/tensorboard.py"},
     "omegaconf": {f"experiments/{name}.py" for name in ("composer", "composition", "settings")},
-    "hydra": {"experiments/command_line.py", "experiments/composer.py", "experiments/config_files.py", "run.py"},
+    "hydra": {f"experiments/{name}.py" for name in ("command_line", "composer", "config_files", "overrides")}
+    | {"run.py"},
 }
 ALLOWED_IN_FRAMEWORKS = {"task", "contract"}
 OUTSIDE = {"run", "benchmarks", "tests"}  # they import the two packages, never the other way

@@ -135,6 +135,7 @@ class FrameworkSpec:
         bare_loop: What its models do in `BareLoop.fit_bare`, in words; empty where they have none.
         limits: "module:function" that raises ValueError on the first word of a task that it does not know, where that
             is told without importing the framework; empty where it knows all words.
+        also_called: What people type for it, so that a refusal can say its name.
     """
 
     module: str
@@ -144,6 +145,7 @@ class FrameworkSpec:
     variables: tuple[str, ...] = ()
     bare_loop: str = ""
     limits: str = ""
+    also_called: tuple[str, ...] = ()
 
     def problem_with(self, task: Task) -> str:
         """What of a task the framework does not know, in a sentence, whatever its precision; empty where nothing."""
