@@ -24,7 +24,8 @@ class _Finder:
 
     @staticmethod
     def find_distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
-        return [] if context.name in OPTIONAL else PathFinder.find_distributions(context)
+        find = getattr(PathFinder, "find_distributions", None)  # the package importlib_metadata takes it, and answers
+        return [] if context.name in OPTIONAL or find is None else find(context)
 
 
 @contextlib.contextmanager
