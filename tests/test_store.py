@@ -613,9 +613,11 @@ def test_two_processes_make_one_database(tmp_path):
 
 
 def tables(path):
+    """Every table's lines, sorted: the order of constraints is that of sets, another in every process."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         asked = "SELECT sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_stat%' ORDER BY name"
-        return connection.execute(asked).fetchall(), connection.execute("SELECT * FROM alembic_version").fetchall()
+        made = [sorted(line.strip("\t ,") for line in (sql or "").split("\n")) for (sql,) in connection.execute(asked)]
+        return made, connection.execute("SELECT * FROM alembic_version").fetchall()
 
 
 def test_a_database_is_made_once_and_copied_for_every_other_place(tmp_path, store, monkeypatch):
