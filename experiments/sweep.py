@@ -13,6 +13,7 @@ from experiments.fingerprint import fingerprint_of, plain
 from experiments.job import ComparisonSettings
 from experiments.task.search_space import TuningSettings
 from experiments.tracking.tensorboard import Board
+from experiments.words import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,19 +45,11 @@ class Sweep:
         return fingerprint_of(runs if is_plain else [*runs, plain(self.comparison), plain(self.tuning)])
 
     @property
-    def params(self) -> dict[str, str]:
-        """What a list of sweeps shows: each choice with all of its values, the seeds, what is compared."""
-        keys = dict.fromkeys(key for run in self.runs for key in run.labels)
-        chosen = {key: ", ".join(dict.fromkeys(run.labels.get(key, "-") for run in self.runs)) for key in keys}
-        seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in self.runs}))
-        return chosen | {"seeds": seeds, "comparison": self.comparison.name}
-
-    @property
     def title(self) -> str:
         """What a person sees it listed as."""
         n_runs, trials = len(self.runs), ""
         if self.tuning is not None:
             n_studies = len({tuple(sorted(run.labels.items())) for run in self.runs})
-            n_runs, trials = n_runs * (1 + self.tuning.default), f" + {n_studies * self.tuning.trials} trials"
+            n_runs, trials = n_runs * (1 + self.tuning.default), f" + {count(n_studies * self.tuning.trials, 'trial')}"
         is_plain = self.comparison.name == "frameworks"
-        return f"{'sweep of ' if is_plain else f'{self.comparison.name}, '}{n_runs} runs{trials}"
+        return f"{'sweep of ' if is_plain else f'{self.comparison.name}, '}{count(n_runs, 'run')}{trials}"

@@ -7,6 +7,7 @@ from experiments.report.analysis import FACTS, Analysis
 from experiments.report.pairs import CONTROL_ALPHA
 from experiments.report.sanitize import clean
 from experiments.task.search_space import INDEPENDENT
+from experiments.words import count
 
 
 def paragraph(analysis: Analysis) -> str:
@@ -19,8 +20,9 @@ def _design(analysis: Analysis) -> str:
     record = analysis.record
     seeds = sorted({run.seed for run in record.runs})
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}, {len(seeds)} in all"
+    arms = "The one arm" if len(analysis.arms) == 1 else f"Each of {len(analysis.arms)} arms"
     return (
-        f"Each of {len(analysis.arms)} arms of {clean(record.experiment)} was trained with the seeds "
+        f"{arms} of {clean(record.experiment)} was trained with the seeds "
         f"{shown or 'none'}, a process each, in an order that alternates between arms. A seed fixes initial "
         "weights (drawn once in NumPy), the order of the batches and augmentation, the same in every framework; "
         "dropout masks are each framework's own. All scores come from one evaluator, on the logits of the last "
@@ -63,9 +65,11 @@ def _search(analysis: Analysis) -> str:
         f"{'highest' if direction == 'maximize' else 'lowest'} {metric}" for metric, direction in first.objectives
     )
     shared = ", beyond the first the same points in every study" if first.sampler in INDEPENDENT else ""
+    n_studies = count(len(studies), "Optuna study", "Optuna studies")
+    trials = f"{' to '.join(map(str, counts))} {'trial' if counts == [1] else 'trials'}"
     return (
-        f"Before that, {', '.join(first.space)} were chosen in {len(studies)} Optuna studies of "
-        f"{' to '.join(map(str, counts))} trials each ({first.sampler}, {first.pruner}{shared}) by the {best}, on a "
+        f"Before that, {', '.join(first.space)} were chosen in {n_studies} of {trials} each "
+        f"({first.sampler}, {first.pruner}{shared}) by the {best}, on a "
         "seed of their own; the first trial had the config's own values. Results are conditional on this one search."
     )
 

@@ -20,6 +20,7 @@ from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
 from experiments.report.studies.facts import total_seconds
 from experiments.statistics import details_of
+from experiments.words import count
 
 TEMPLATES = Path(__file__).parent
 
@@ -92,9 +93,9 @@ def _facts(analysis: Analysis) -> dict[str, str]:
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 12 else f"{seeds[0]} to {seeds[-1]}"
     seconds = sum(run.metrics.get("time/total", 0.0) for run in record.runs)
     seconds += total_seconds(trial for study in record.studies for trial in study.trials)
-    trials = f" after {len(record.trials)} trials of a search" if record.trials else ""
+    trials = f" after {count(len(record.trials), 'trial')} of a search" if record.trials else ""
     return {
-        "runs": f"{len(record.runs)} of {record.n_planned}{trials}; {len(seeds)} seeds ({shown or 'none'})",
+        "runs": f"{len(record.runs)} of {record.n_planned}{trials}; {count(len(seeds), 'seed')} ({shown or 'none'})",
         "time": f"{seconds:.0f} s of training in all",
         "data": facts.get("data", "–"),
         "machine": f"{facts.get('cpu', '–')}, {facts.get('device', '–')}, {facts.get('threads', '–')} thread(s) a run",

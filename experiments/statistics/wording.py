@@ -28,7 +28,7 @@ def details_of(verdict: Verdict) -> str:
         f"unit: {verdict.unit or 'that of the metric'}",
         f"margin: {margin}",
         f"{verdict.n_failed}/{verdict.n_runs} runs failed",
-        f"{verdict.n_unpaired} runs without a partner",
+        f"{verdict.n_unpaired} run{'' if verdict.n_unpaired == 1 else 's'} without a partner",
         _correction(verdict),
         _pairing(verdict),
         f"scope: {verdict.scope}",
