@@ -132,22 +132,33 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
 
     from rich.console import Console
 
-    from experiments import preparation, training
+    from experiments.phases import phase
 
     console = Console()
-    sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console)
-    sweep.executor.warm_up()
+    with phase("Reading the data", console=console):
+        from experiments import preparation, training
 
-    from experiments import report
-    from experiments.parity import action
-
-    store = open_store(jobs[0].tracking.uri, cache=cache)
+        sweep = preparation.prepare(
+            jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console
+        )
+    uri = jobs[0].tracking.uri
     if jobs[0].action == "parity":
+        sweep.executor.warm_up()
+        with phase("Opening the store", console=console):
+            from experiments.parity import action
+
+            store = open_store(uri, cache=cache)
         certificates = action.carry_out(
             sweep, frameworks=frameworks.FRAMEWORKS, store=store, load=frameworks.load, console=console
         )
         all_passed = all(certificate.passed for certificate in certificates)
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
+    if not training.seems_done(sweep, uri=uri):
+        sweep.executor.warm_up()
+    with phase("Opening the store", console=console):
+        from experiments import report
+
+        store = open_store(uri, cache=cache)
     record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
     folder, look = sweep.folder / "report", _look(jobs[0])
@@ -171,18 +182,22 @@ def report_again(jobs: list[Job]) -> ExitCode:
     """Make the report of a sweep that is kept, or of several together."""
     from rich.console import Console
 
-    from experiments import records, report
+    from experiments.phases import phase
 
-    job = jobs[0]
-    store = open_store(job.tracking.uri, cache=None)
+    console, job = Console(), jobs[0]
+    with phase("Opening the store", console=console):
+        from experiments import records, report
+
+        store = open_store(job.tracking.uri, cache=None)
     experiment_id = store.experiment(job.task.name, description=job.description)
-    sweep_ids = list(dict.fromkeys(store.reader.find_sweep(experiment_id, each.sweep) for each in jobs))
-    record = store.reader.read_sweep(sweep_ids[0])
-    if len(sweep_ids) > 1:
-        together = store.open_report(experiment_id, sweep_ids)
-        record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
+    with phase("Reading the runs", console=console):
+        sweep_ids = list(dict.fromkeys(store.reader.find_sweep(experiment_id, each.sweep) for each in jobs))
+        record = store.reader.read_sweep(sweep_ids[0])
+        if len(sweep_ids) > 1:
+            together = store.open_report(experiment_id, sweep_ids)
+            record = records.merged([store.reader.read_sweep(each) for each in sweep_ids], sweep_id=together)
     folder = Path(job.output) / "reports" / record.sweep_id
-    report.publish(record, store=store, folder=folder, console=Console(), **_look(job))
+    report.publish(record, store=store, folder=folder, console=console, **_look(job))
     return exit_code_of(record)
 
 

@@ -19,7 +19,7 @@ import frameworks
 import run
 from experiments import preparation, recording, training
 from experiments.data import download
-from experiments.execution import executor, worker
+from experiments.execution import estimate, executor, worker
 from experiments.execution import run as events
 from experiments.tracking.store import Store
 
@@ -115,7 +115,9 @@ def with_and_without_tracking(words: list[str]) -> dict[str, Any]:
             return False
 
         waiting = iter([(each, sweep_id)])
-        recorder.train_each(lambda: next(waiting, None), executor=sweep.executor, n_runs=1, on_event=note)
+        recorder.train_each(
+            lambda: next(waiting, None), executor=sweep.executor, arms=[estimate.arm_of(each)], on_event=note
+        )
         return told[0]
 
     for number, (first, second) in enumerate(

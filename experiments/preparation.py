@@ -73,7 +73,7 @@ def prepare(
         left_out = ", ".join(executor.environment.left_out)
         console.print(
             f"Left out of the environment: {left_out}; executor.environment={{NAME: value}} gives one to the workers.",
-            highlight=False, markup=False, soft_wrap=True,
+            highlight=False, markup=False, soft_wrap=not console.is_terminal,
         )  # fmt: skip
     return Sweep(
         name=first.task.name,
@@ -108,9 +108,11 @@ def _datasets(jobs: Sequence[Job], *, cache: Path, console: Console) -> dict[str
             told = "examples must fit into memory, and these do not; give fewer, or smaller ones"
             raise SettingsError(f"data ({job.task.data.source}): {told}") from error
         data.write(datasets[key], cache / "prepared")
-        console.print(f"Data: {escape(datasets[key].describe())}", highlight=False, soft_wrap=True)
+        console.print(f"Data: {escape(datasets[key].describe())}", highlight=False, soft_wrap=not console.is_terminal)
         for line in datasets[key].suspicions:
-            console.print(f"Data, as meant? {escape(line)}.", style="yellow", highlight=False, soft_wrap=True)
+            console.print(
+                f"Data, as meant? {escape(line)}.", style="yellow", highlight=False, soft_wrap=not console.is_terminal
+            )
     return datasets
 
 

@@ -13,15 +13,18 @@ from rich.console import Console
 from experiments.contract import Load
 from experiments.data.catalog import SOURCES
 from experiments.execution import environment
+from experiments.execution.estimate import Arm, arm_of
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
-from experiments.execution.progress import Display
+from experiments.execution.progress import Display, line_of
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started
 from experiments.execution.worker import train
 from experiments.fingerprint import plain
 from experiments.interruption import whole_write
+from experiments.phases import phase
 from experiments.records import Outcome, StudyRecord, TunedValue
 from experiments.sweep import Sweep
 from experiments.tracking.protocol import SweepStore
+from experiments.words import count
 
 
 @dataclass(kw_only=True)
@@ -82,36 +85,45 @@ class RunRecorder:
 
     def train(self, runs: Sequence[Run], *, executor: LocalExecutor) -> None:
         """Train those of `runs` that have no result yet."""
-        finished = self._find_finished(runs)
-        self.run_ids |= finished
+        with phase("Looking for finished runs", console=self.console):
+            finished = self._find_finished(runs)
+            self.run_ids |= finished
+            self.save_manifest()
         if finished:
-            hint = "tracking.reuse=false trains them again"
-            self.console.print(f"{len(finished)} of {len(runs)} runs are done already ({hint}).")
-        self.save_manifest()
+            are, them = ("is", "it") if len(finished) == 1 else ("are", "them")
+            hint = f"tracking.reuse=false trains {them} again"
+            self.console.print(f"{len(finished)} of {count(len(runs), 'run')} {are} done already ({hint}).")
         missing = [run for run in runs if run.fingerprint not in finished]
         waiting = iter([(run, self.sweep_id) for run in missing])
-        self.train_each(lambda: next(waiting, None), executor=executor, n_runs=len(missing))
+        if missing:
+            self.train_each(lambda: next(waiting, None), executor=executor, arms=[arm_of(run) for run in missing])
 
     def train_each(
         self,
         next_run: Callable[[], tuple[Run, str] | None],
         *,
         executor: LocalExecutor,
-        n_runs: int,
+        arms: Sequence[Arm],
         on_event: Callable[[int, object, ActiveRun], bool] = lambda index, event, active: False,
+        told: Callable[[int, ActiveRun], str] = lambda index, active: _told(active),
+        metric: str = "",
     ) -> None:
         """Train runs as they come.
 
         Args:
             next_run: The next run and the identifier of its parent in the store; None where there is none now.
             executor: Where they are trained.
-            n_runs: How many there will be, for the display.
+            arms: That of each there will be, for the display.
             on_event: Called with the index of a run, its event, and its record, in which the event stands already;
                 returns whether a trial is to stop.
+            told: The line about a run that is over, once `on_event` has heard of its end.
+            metric: What is shown of an epoch, where it is not the one that a person looks at first.
         """
         self._executor, self._active = executor, {}
         indices = itertools.count()
-        self._display = Display(self.console, n_runs=n_runs)
+        self._display = Display(self.console, arms=arms, n_workers=executor.settings.workers, metric=metric)
+        if arms:
+            executor.warm_up()
 
         def next_item() -> WorkItem | None:
             with whole_write():
@@ -119,7 +131,9 @@ class RunRecorder:
             if following is None:
                 return None
             run, parent_id = following
-            self._active[next(indices)] = ActiveRun(run=run, parent_id=parent_id)
+            index = next(indices)
+            self._active[index] = ActiveRun(run=run, parent_id=parent_id)
+            self._display.handed_out(index, run)
             return WorkItem(
                 target=train, arguments=(run, self.load), log=run.folder / "worker.log", awaits_reply=run.is_trial
             )
@@ -128,8 +142,10 @@ class RunRecorder:
             for index, event in executor.run_lazily(next_item):
                 with whole_write():
                     self._handle_event(index, event)
-                    must_stop = on_event(index, event, self._active[index])
+                    active = self._active[index]
+                    must_stop = on_event(index, event, active)
                     if isinstance(event, Completed | Failed):
+                        self._display.ended(index, told(index, active), outcome=active.outcome)
                         del self._active[index]
                 if must_stop:
                     executor.stop(index)
@@ -141,7 +157,9 @@ class RunRecorder:
             self.experiment_id, [run.fingerprint for run in runs], sweep_id=self.sweep_id
         )
         for sentence in lost:
-            self.console.print(f"Trained again: {sentence}", highlight=False, markup=False, soft_wrap=True)
+            self.console.print(
+                f"Trained again: {sentence}", highlight=False, markup=False, soft_wrap=not self.console.is_terminal
+            )
         if any(run.bare_loop for run in runs) and self.store.reader.has_sweep(self.sweep_id):
             own = {run.run_id for run in self.store.reader.read_sweep(self.sweep_id).runs}  # those ran side by side
             return {name: run_id for name, run_id in found.items() if run_id in own}
@@ -234,7 +252,7 @@ class RunRecorder:
         active.started = time.monotonic()
         if not run.is_trial:
             self.run_ids[run.fingerprint] = active.run_id
-        self._display.started(index, run.name, run.task.training.epochs)
+        self._display.started(index)
 
     def _set_outcome(self, index: int, *, outcome: Outcome, reason: str) -> None:
         """State what a run has come to, once; start it where it died before that."""
@@ -258,9 +276,12 @@ class RunRecorder:
         if self.sweep.board is not None:
             self.sweep.board.log(run.folder.name, active.metrics, epoch=active.epoch)
             self.sweep.board.close(run.folder.name)
-        self._display.ended(index, run, outcome=active.outcome, reason=active.reason, metrics=active.metrics)
         if not run.is_trial:
             self.save_manifest()
+
+
+def _told(active: ActiveRun) -> str:
+    return line_of(active.run, outcome=active.outcome, reason=active.reason, metrics=active.metrics)
 
 
 def _manifest_entry(run_id: str, run: Run) -> dict[str, Any]:

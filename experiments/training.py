@@ -13,11 +13,26 @@ from experiments.contract import Load
 from experiments.errors import TandemError
 from experiments.execution.run import Run
 from experiments.fingerprint import slug
+from experiments.phases import phase
 from experiments.recording import RunRecorder
 from experiments.records import SweepRecord
 from experiments.sweep import Sweep
 from experiments.task.keys import describe_choice
+from experiments.tracking import database
 from experiments.tracking.protocol import SweepStore
+from experiments.uris import sqlite_file
+from experiments.words import count
+
+
+def seems_done(sweep: Sweep, *, uri: str) -> bool:
+    """Whether a glance into the store's file, before it is opened, finds all results: then no worker need be started.
+
+    Workers take all cores for seconds while they start. Where the glance is wrong, they start once a run is missing.
+    """
+    file = sqlite_file(uri)
+    if file is None or sweep.tuning is not None or not sweep.reuse:
+        return False
+    return database.has_results(file, {run.fingerprint for run in sweep.runs})
 
 
 def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) -> SweepRecord:
@@ -38,7 +53,7 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
     experiment_id = store.experiment(sweep.name, description=sweep.description)
     orphans = store.close_orphans(experiment_id)
     if orphans:
-        console.print(f"Closed {orphans} runs that a dead process left open.")
+        console.print(f"Closed {count(orphans, 'run')} that a dead process left open.")
     sweep_id = store.open_sweep(
         experiment_id,
         name=sweep.title,
@@ -46,7 +61,6 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
         command=sweep.command,
         description=sweep.description,
         reuse=sweep.reuse,
-        params=sweep.params,
     )
     recorder = RunRecorder(
         sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
@@ -62,7 +76,8 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
             _close(recorder, status="KILLED")
         raise
     _close(recorder, status="FINISHED")
-    return store.reader.read_sweep(sweep_id)
+    with phase("Reading the runs back", console=console):
+        return store.reader.read_sweep(sweep_id)
 
 
 def _close(recorder: RunRecorder, *, status: str) -> None:

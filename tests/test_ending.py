@@ -109,7 +109,7 @@ def test_a_report_that_finds_no_room_ends_with_3_and_the_same_command_makes_it(t
     assert "Traceback" not in done.stderr
     again = command(*TYPED, cwd=tmp_path, cache=cache)
     assert again.returncode == 0, again.stderr
-    assert "1 of 1 runs are done already" in again.stdout
+    assert "1 of 1 run is done already" in again.stdout
 
 
 def test_an_error_while_closing_does_not_hide_the_first(tmp_path, cache, local, monkeypatch, memory_store):

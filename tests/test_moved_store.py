@@ -144,7 +144,7 @@ def test_what_is_missing_is_named_and_trained_again_by_the_same_command(project,
     assert same.returncode == 0, same.stderr
     for seed, what in lost.items():
         assert f"Trained again: numpy · adam · seed {seed} {what}" in same.stdout
-    assert "1 of 5 runs are done already" in same.stdout
+    assert "1 of 5 runs is done already" in same.stdout
     assert "4/4" in same.stdout
     assert "is lost" not in same.stdout
     kept = {seed: run_id for seed, run_id in run_ids(copy).items() if ids[seed] == run_id}

@@ -170,4 +170,4 @@ def test_a_command_in_another_container_leaves_a_living_one_alone_and_takes_over
     assert after.returncode == 0, after.stderr
     assert "Closed 2 runs that a dead process left open" in after.stdout
     again = in_a_process(*LONG, cwd=tmp_path, cache=cache)
-    assert "1 of 1 runs are done already" in again.stdout
+    assert "1 of 1 run is done already" in again.stdout

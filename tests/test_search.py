@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -233,6 +234,10 @@ def test_the_study_is_a_run_with_its_budget_and_its_best(whole):
 def test_the_budget_is_printed_and_the_report_is_written(whole):
     lab, _, record = whole
     assert "Search: 2 studies of 3 trials, at most 3 epochs each (TPESampler, MedianPruner)" in lab.screen
+    assert re.search(
+        r"^  [12]/6 trial 0 keras: learning_rate 0\.001: val/loss [\d.]+ \(the best so far\)", lab.screen, re.M
+    )
+    assert lab.screen.count(": pruned after epoch ") == 4
     for study in record.studies:
         epochs = sum(trial.epochs for trial in study.trials)
         assert f"{study.arm}: 3 trials (1 complete, 2 pruned, 0 fail), {epochs} epochs, " in lab.screen

@@ -20,7 +20,7 @@ from experiments.execution import locks
 from experiments.fingerprint import plain
 from experiments.records import StudyRecord, TrialRecord, TunedValue
 from experiments.tracking import client as client_module
-from experiments.tracking import protocol
+from experiments.tracking import database, protocol
 from experiments.tracking import store as store_module
 from experiments.tracking.reader import Reader
 from experiments.tracking.store import Store
@@ -445,13 +445,9 @@ def test_what_a_run_ends_with_is_drawn_as_a_bar_and_what_each_epoch_tells_as_a_c
     assert [each.step for each in store.client.get_metric_history(run_id, "val/loss")] == [1, 2]
 
 
-def test_a_sweep_lists_its_choices_and_its_arms_means(store, folder):
-    experiment_id, asked = store.experiment("e", description=""), {"name": "s", "command": "c", "description": ""}
-    sweep_id = store.open_sweep(experiment_id, fingerprint="f", reuse=True, params={"optimizer": "adam, sgd"}, **asked)
-    store.end_sweep(sweep_id, status="FINISHED")
-    again = store.open_sweep(experiment_id, fingerprint="f", reuse=True, params={"optimizer": "sgd, adam"}, **asked)
-    assert again == sweep_id
-    assert store.client.get_run(sweep_id).data.params == {"optimizer": "adam, sgd"}
+def test_a_sweep_lists_its_arms_means(store, folder):
+    experiment_id = store.experiment("e", description="")
+    sweep_id = opened(store, experiment_id)
     for value in (0.8, 0.9):  # the report is made again
         store.log_report(sweep_id, folder, note="n", tags={}, metrics={"test/accuracy/keras": value})
     assert store.client.get_run(sweep_id).data.metrics == {"test/accuracy/keras": 0.9}
@@ -645,3 +641,21 @@ def test_a_dead_server_is_said_within_seconds():
     with pytest.raises(errors.StoreUnavailable, match=r"the tracking store http://127\.0\.0\.1:9 cannot be opened"):
         Store("http://127.0.0.1:9")
     assert time.monotonic() - began < 20  # MLflow's own defaults wait 246 s
+
+
+@pytest.mark.parametrize(("outcome", "is_result"), [("finished", True), ("diverged", True), ("failed", False)])
+def test_a_glance_into_the_file_tells_whether_all_results_are_there(store, folder, tmp_path, outcome, is_result):
+    file = tmp_path / "mlflow.db"
+    sweep_id = store.open_sweep(store.experiment("e", description=""), name="s", fingerprint="s", command="c",
+                                description="", reuse=True)  # fmt: skip
+    experiment_id = store.experiment("e", description="")
+    for fingerprint, end in (("f", "finished"), ("g", outcome)):
+        ended(store, started(store, experiment_id, sweep_id, fingerprint=fingerprint), folder, outcome=end)
+    started(store, experiment_id, sweep_id, fingerprint="h")
+    assert database.has_results(file, ["f"])
+    assert database.has_results(file, ["f", "g"]) == is_result
+    assert not database.has_results(file, ["f", "h"])
+    assert not database.has_results(tmp_path / "none.db", ["f"])
+    assert not (tmp_path / "none.db").exists()
+    (tmp_path / "other.db").write_text("no database" * 1000)
+    assert not database.has_results(tmp_path / "other.db", ["f"])

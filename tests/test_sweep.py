@@ -273,7 +273,7 @@ def test_a_stopped_command_goes_on_where_it_stopped(local, tmp_path, cache, empt
 
     done = command(*arguments, cwd=tmp_path, cache=cache)
     assert done.returncode == 0, done.stderr
-    assert "1 of 2 runs are done already" in done.stdout
+    assert "1 of 2 runs is done already" in done.stdout
     after = runs("tags.`tandem.outcome` = 'finished'")
     assert len(after) == 2
     assert finished < {run.info.run_id for run in after}

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from cases import change
 from commands import command, refuse_to_start
+from rich.text import Text
 from test_space import rates, search, whole, words
 
 import frameworks
@@ -35,6 +36,7 @@ from experiments.tuning import studies
 from experiments.tuning.best import tuned_values, with_best_values, write_best
 from experiments.tuning.checks import check_search
 from experiments.tuning.tuner import open_tuner
+from experiments.tuning.wording import line_of_trial, values_in_words
 
 RATE, DEPTH, ACTIVATION = "optimizer.learning_rate", "network.depth", "network.activation"
 EPOCHS = 4
@@ -945,3 +947,52 @@ def test_a_study_of_another_host_is_known_by_its_lease(opened, monkeypatch):
         opened()
     monkeypatch.setattr(locks, "is_long_ago", lambda renewed: False)
     assert opened().studies[0].name == study.name
+
+
+# What the screen says
+
+
+def told(tuner, active, *, outcome, reason="", **metrics):
+    """The line about a trial that ends so, without colours."""
+    scores = {name.replace("_", "/"): value for name, value in metrics.items()}
+    tuner.tell(active, outcome=outcome, reason=reason, metrics=scores, seconds=1.0)
+    line = line_of_trial(
+        active.study,
+        active.number,
+        settings=tuner.settings,
+        outcome=outcome if outcome != "killed" else "failed",
+        reason=reason,
+        log=Path("[1]/worker.log"),
+    )
+    return Text.from_markup(line).plain
+
+
+def test_a_trial_is_told_by_its_number_values_objective_and_the_best_so_far(opened, runs):
+    tuner = opened(trials=6, space=BOTH, runs=runs[:1])
+    first = told(tuner, begin(tuner), outcome="finished", val_loss=0.41234567, val_accuracy=0.9)
+    assert first == "trial 0 keras: learning_rate 0.001, depth 2: val/loss 0.4123 (the best so far)"
+    tried = begin(tuner)
+    rate, depth = tried.run.task.optimizer.learning_rate, tried.run.task.network.depth
+    second = told(tuner, tried, outcome="finished", val_loss=0.5)
+    assert second == f"trial 1 keras: learning_rate {rate:.4g}, depth {depth}: val/loss 0.5 (best 0.4123, trial 0)"
+    pruned = told(tuner, begin(tuner), outcome="pruned", reason="pruned after epoch 2")
+    assert pruned.endswith(": pruned after epoch 2 (best 0.4123, trial 0)")
+    diverged = told(tuner, begin(tuner), outcome="diverged", reason="the loss became nan at step 3")
+    assert diverged.endswith(": diverged: the loss became nan at step 3 (best 0.4123, trial 0) (log: [1]/worker.log)")
+    impossible = told(tuner, begin(tuner), outcome="finished", val_loss=math.inf)
+    assert ": failed: val/loss is inf (best 0.4123, trial 0)" in impossible
+    killed = begin(tuner)
+    assert ": failed: SIGKILL; it is trained again (best" in told(tuner, killed, outcome="killed", reason="SIGKILL")
+
+
+def test_a_trial_of_several_scores_is_told_with_those_that_no_other_beats(opened, runs):
+    both = (Objective(metric="val/loss", direction="minimize"), Objective(metric="time/fit", direction="minimize"))
+    tuner = opened(trials=3, objectives=both, runs=runs[:1])
+    first = told(tuner, begin(tuner), outcome="finished", val_loss=0.4, time_fit=3.0)
+    assert first.endswith(": val/loss 0.4, time/fit 3 (unbeaten: trial 0)")
+    assert told(tuner, begin(tuner), outcome="finished", val_loss=0.5, time_fit=2.0).endswith("(unbeaten: trials 0, 1)")
+
+
+def test_values_whose_keys_end_alike_are_told_by_the_whole_key():
+    values = {"optimizer.learning_rate": 0.00321987, "network.width": 8, "embedding.width": 4, "optimizer.kind": "adam"}
+    assert values_in_words(values) == ("learning_rate 0.00322, network.width 8, embedding.width 4, optimizer adam")

@@ -55,6 +55,7 @@ def carry_out(
             executor=on_all_cores(sweep.executor),
             load=load,
             precisions=precisions,
+            console=console,
         )
         store.log_certificate(
             experiment_id,

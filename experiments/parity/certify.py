@@ -8,12 +8,13 @@ alike in float32; for a task in mixed precision also that both frameworks round,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from rich.console import Console
 
 from experiments import divergence
 from experiments.contract import Load
@@ -24,11 +25,14 @@ from experiments.fingerprint import plain
 from experiments.parity import levels, probes
 from experiments.parity.certificate import PRECISIONS, Certificate, Row, fingerprint
 from experiments.parity.probes import FreeRun, Subject
+from experiments.phases import phase
 from experiments.task import Precision, Task
 
 Result = Any
 FLOOR_STARTS = 3
 SPREAD_STARTS = 6
+# Probe -> the levels that it is for, as the screen names it at work.
+LEVELS = {"untrained": "C0 C1 C3", "gradients": "C2", "free_run": "C4 C5", "again": "C6"}
 
 
 def certify(
@@ -43,6 +47,7 @@ def certify(
     load: Load,
     precisions: Sequence[Precision] = get_args(Precision),
     with_floors: bool = False,
+    console: Console | None = None,
 ) -> Certificate:
     """Compare two frameworks on a task.
 
@@ -57,11 +62,14 @@ def certify(
         load: `frameworks.load`.
         precisions: Those that both have. Of them float64 gates; float32 and the task's own inform.
         with_floors: Measure the noise floor even where the fixed bound is kept without it.
+        console: Where it is said which levels are looked at; None: nowhere.
 
     Raises:
         ProbeFailed: If a worker dies or raises; the reason names the framework.
     """
-    runner = _ProbeRunner(executor=executor, load=load, folder=folder)
+    runner = _ProbeRunner(
+        executor=executor, load=load, folder=folder, console=console or Console(quiet=True), task_name=task.name
+    )
     wanted = dict.fromkeys((*PRECISIONS, task.training.precision))
     precisions = [precision for precision in wanted if precision in precisions]
     subjects = {
@@ -71,8 +79,9 @@ def certify(
         for precision in precisions
         for framework in frameworks
     }
-    results = runner.run(_first_round(subjects, reference=frameworks[0]))
-    results |= runner.run({(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()})
+    results = runner.run(_first_round(subjects, reference=frameworks[0]), what="C0 to C6")
+    gradients = {(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()}
+    results |= runner.run(gradients, what="C2")
     rows: list[Row] = []
     for precision in precisions:
         first, second = (subjects[framework, precision] for framework in frameworks)
@@ -199,6 +208,22 @@ def divergence_of(free_run: Result) -> str:
     return divergence.of_weights({**free_run["weights"], "(outputs)": logits}, when=when)
 
 
+def _require_result(probe: Any, subject: Subject, event: Any, *, log: Path) -> None:
+    if isinstance(event, Failed):
+        raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {log})")
+    if probe is probes.free_run and (reason := divergence_of(event)):
+        raise ProbeFailed(
+            f"No certificate: the training diverges in {subject.framework} ({subject.precision}): {reason}; "
+            "certify a recipe that trains, such as one with a smaller optimizer.learning_rate"
+        )
+
+
+def _in_words(key: Any, subject: Subject) -> str:
+    """A call as the screen names it: the levels that it is for, unless there is but one, and the framework at work."""
+    name = key[1] if isinstance(key, tuple) else ""
+    return f"{LEVELS.get(name, '')} {subject.framework}".strip()
+
+
 @dataclass(kw_only=True)
 class _ProbeRunner:
     """Runs probes in workers and brings their results."""
@@ -206,15 +231,22 @@ class _ProbeRunner:
     executor: LocalExecutor
     load: Load
     folder: Path
+    console: Console
+    task_name: str
     floors: dict[tuple[str, int], float] = field(default_factory=dict)
 
-    def run(self, calls: Mapping[Any, tuple[Any, ...]]) -> dict[Any, Result]:
-        """Key -> what its probe emitted; a call is a probe, its subject and whatever else it takes.
+    def run(self, calls: Mapping[Any, tuple[Any, ...]], *, what: str) -> dict[Any, Result]:
+        """Key -> what its probe emitted.
+
+        Args:
+            calls: Key -> a probe, its subject and whatever else it takes.
+            what: The levels that need them, for the screen.
 
         Raises:
             ProbeFailed: If one of them emitted nothing, or a training that diverged: NaN is like nothing.
         """
         keys = list(calls)
+        at_work: dict[int, str] = {}
         items = [
             WorkItem(
                 target=target,
@@ -223,19 +255,22 @@ class _ProbeRunner:
             )
             for target, subject, *others in calls.values()
         ]
+
+        def handed_out() -> Iterator[WorkItem]:
+            for index, item in enumerate(items):
+                at_work[index] = _in_words(keys[index], calls[keys[index]][1])
+                tell(f"{index + 1} of {len(items)}, {', '.join(at_work.values())}")
+                yield item
+
         results: dict[Any, Result] = {}
-        for index, event in self.executor.run(items):
-            probe, subject, *_ = calls[keys[index]]
-            if isinstance(event, Failed):
-                raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {items[index].log})")
-            if isinstance(event, Completed):
-                continue
-            if probe is probes.free_run and (reason := divergence_of(event)):
-                raise ProbeFailed(
-                    f"No certificate: the training diverges in {subject.framework} ({subject.precision}): {reason}; "
-                    "certify a recipe that trains, such as one with a smaller optimizer.learning_rate"
-                )
-            results[keys[index]] = event
+        with phase(f"Certifying {self.task_name}, {what}", console=self.console) as tell:
+            for index, event in self.executor.run(handed_out()):
+                if isinstance(event, Completed):
+                    del at_work[index]
+                    continue
+                probe, subject, *_ = calls[keys[index]]
+                _require_result(probe, subject, event, log=items[index].log)
+                results[keys[index]] = event
         return results
 
     def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> Array:
@@ -251,7 +286,8 @@ class _ProbeRunner:
         floor = np.zeros(len(reference["losses"]))
         for begin in range(1, n_starts + 1, at_once):
             seeds = range(begin, min(begin + at_once, n_starts + 1))
-            starts = self.run({seed: (probes.free_run, subject, FreeRun(perturbation_seed=seed)) for seed in seeds})
+            calls = {seed: (probes.free_run, subject, FreeRun(perturbation_seed=seed)) for seed in seeds}
+            starts = self.run(calls, what=f"noise of {'C4' if subject.precision == 'float64' else 'C5'}")
             distances = [levels.loss_distance(reference["losses"], run["losses"]) for run in starts.values()]
             floor = np.maximum(floor, np.maximum.accumulate(np.max(distances, axis=0)))
             if enough is not None and floor[-1] >= enough:

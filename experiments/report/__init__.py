@@ -12,6 +12,7 @@ from rich.console import Console
 
 from experiments import metrics
 from experiments.parity import certificate
+from experiments.phases import phase
 from experiments.records import SweepRecord
 from experiments.report import files, page, predictions, screen
 from experiments.report.analysis import Analysis, analyse
@@ -41,12 +42,14 @@ def publish(
         inputs: Fingerprint of a dataset -> its test inputs, where they are at hand; the pictures of the worst
             mistakes are taken from them and kept, so that later reports need no data.
     """
-    experiment_id = store.experiment(record.experiment, description="")
-    certificates = certificate.of_sweep(record, reader=store.reader, experiment_id=experiment_id)
-    analysis = analyse(dataclasses.replace(record, certificates=certificates))
-    analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
-    path = files.write(analysis, folder, colours=colours, as_png=as_png)
-    store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags, metrics=analysis.means)
+    with phase("Drawing the report", console=console):
+        experiment_id = store.experiment(record.experiment, description="")
+        certificates = certificate.of_sweep(record, reader=store.reader, experiment_id=experiment_id)
+        analysis = analyse(dataclasses.replace(record, certificates=certificates))
+        analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
+        path = files.write(analysis, folder, colours=colours, as_png=as_png)
+    with phase("Keeping the report in the store", console=console):
+        store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags, metrics=analysis.means)
     screen.show(
         analysis,
         console=console,

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from experiments.errors import StoreUnavailable
@@ -76,3 +76,24 @@ def keep_copy(path: Path, *, revision: str) -> Path:
         _copy(path, partial)
         partial.replace(copy)
     return copy
+
+
+def has_results(path: Path, fingerprints: Collection[str]) -> bool:
+    """Whether runs with all of these fingerprints have come to a result, as far as a file tells that is not opened.
+
+    Their files are not looked at, and a file that cannot be read holds none: this is for a guess in a millisecond.
+    """
+    wanted = ", ".join("?" for _ in fingerprints)
+    query = f"""
+        SELECT COUNT(DISTINCT known.value) FROM tags known JOIN tags ended USING (run_uuid)
+        WHERE known.key = 'tandem.fingerprint' AND known.value IN ({wanted})
+        AND ended.key = 'tandem.outcome' AND ended.value IN ('finished', 'diverged')
+    """
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_existing(path)) as connection:
+        (n_found,) = connection.execute(query, list(fingerprints)).fetchone()
+        return bool(n_found == len(set(fingerprints)))
+    return False
+
+
+def _existing(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=1.0)

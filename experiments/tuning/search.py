@@ -9,22 +9,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial
 from rich.markup import escape
 
 from experiments.execution.devices import check_share
+from experiments.execution.estimate import Arm, arm_of
 from experiments.execution.executor import Completed, Failed, LocalExecutor, on_all_cores
 from experiments.execution.run import EpochEnded, Run, Started
 from experiments.fingerprint import slug
+from experiments.phases import phase
 from experiments.recording import ActiveRun, RunRecorder
 from experiments.records import RunRecord
-from experiments.statistics.wording import fixed
-from experiments.task.keys import format_value
 from experiments.task.search_space import TuningSettings
 from experiments.tuning.best import tuned_values, with_best_values, write_best
 from experiments.tuning.studies import Study, run_id_of, storage_fails
 from experiments.tuning.tuner import ActiveTrial, Tuner, open_tuner
+from experiments.tuning.wording import line_of_trial, scores_in_words, scores_of, values_in_words
 from experiments.uris import without_password
+from experiments.words import count
 
 
 def run_search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]:
@@ -44,30 +45,41 @@ def run_search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]
 
 def _search(recorder: RunRecorder, settings: TuningSettings) -> Sequence[Run]:
     sweep, console = recorder.sweep, recorder.console
-    tuner = open_tuner(settings, sweep.runs, experiment=sweep.name)
+    with phase("Opening the studies", console=console):
+        tuner = open_tuner(settings, sweep.runs, experiment=sweep.name)
     epochs = sweep.runs[0].task.training.epochs
     storage = without_password(settings.storage)
     console.print(
-        f"Search: {len(tuner.studies)} studies of {settings.trials} trials, at most {epochs} epochs each "
+        f"Search: {count(len(tuner.studies), 'study', 'studies')} of {count(settings.trials, 'trial')}, "
+        f"at most {count(epochs, 'epoch')} each "
         f"({settings.sampler.name}, {settings.pruner.name}); then the report's runs. Storage: {storage}",
-        highlight=False, soft_wrap=True,
+        highlight=False, soft_wrap=not console.is_terminal,
     )  # fmt: skip
-    n_missing = sum(max(0, settings.trials - len(study.finished_trials)) for study in tuner.studies)
     executor = executor_for(settings, sweep.executor)
     try:
         loop = _TrialLoop(recorder=recorder, tuner=tuner)
-        recorder.train_each(loop.next_run, executor=executor, n_runs=n_missing, on_event=loop.on_event)
+        recorder.train_each(
+            loop.next_run,
+            executor=executor,
+            arms=_arms_left(tuner),
+            on_event=loop.on_event,
+            told=loop.told,
+            metric=settings.objectives[0].metric,
+        )
         loop.close()
     except BaseException:
         with contextlib.suppress(StorageInternalError):  # why it ended is what counts
             tuner.release()
         raise
     tuner.release()
-    recorder.trials = [(run_id, run) for run_id, run in tuner.finished_runs() if recorder.store.reader.has_run(run_id)]
-    recorder.studies, recorder.tuned_values = tuner.records(), tuned_values(tuner)
-    names = write_best(tuner, folder=sweep.output / "tuned", experiment=sweep.name)
+    with phase("Summing up the search", console=console):
+        recorder.trials = [
+            (run_id, run) for run_id, run in tuner.finished_runs() if recorder.store.reader.has_run(run_id)
+        ]
+        recorder.studies, recorder.tuned_values = tuner.records(), tuned_values(tuner)
+        names = write_best(tuner, folder=sweep.output / "tuned", experiment=sweep.name)
     for study in tuner.studies:
-        console.print(_summary(study, settings, names), highlight=False, soft_wrap=True)
+        console.print(_summary(study, settings, names), highlight=False, soft_wrap=not console.is_terminal)
     return with_best_values(tuner, sweep.runs)
 
 
@@ -84,23 +96,25 @@ def executor_for(settings: TuningSettings, executor: LocalExecutor) -> LocalExec
     return dataclasses.replace(executor, settings=shared)
 
 
+def _arms_left(tuner: Tuner) -> list[Arm]:
+    """That of each trial that no study has finished yet."""
+    left = {study.name: max(0, tuner.n_trials - len(study.finished_trials)) for study in tuner.studies}
+    arms = {study.name: arm_of(dataclasses.replace(study.template, is_trial=True)) for study in tuner.studies}
+    return [arms[name] for name, n_trials in left.items() for _ in range(n_trials)]
+
+
 def _summary(study: Study, settings: TuningSettings, names: Mapping[str, str]) -> str:
     """One line on the screen: what the study cost, its best, and how the next command takes it."""
     n_finished = len(study.finished_trials)
     states = Counter(trial.state.name for trial in study.finished_trials)
     counts = ", ".join(f"{states.get(name, 0)} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL"))
-    cost = f"{n_finished} trials ({counts}), {study.epochs} epochs, {study.seconds:.0f} s"
+    cost = f"{count(n_finished, 'trial')} ({counts}), {count(study.epochs, 'epoch')}, {study.seconds:.0f} s"
     if not study.best_trials:
         return escape(f"{study.arm}: {cost}; nothing found: no trial came to its end")
     best = study.best_trials[0]
-    values = " ".join(f"{key}={format_value(value)}" for key, value in best.params.items())
-    scores = ", ".join(f"{metric} {fixed(score, decimals=4)}" for metric, score in _scores_of(best, settings).items())
+    scores = scores_in_words(scores_of(best, settings))
     uses = f"+tuned={names[study.name]} uses it"
-    return escape(f"{study.arm}: {cost}; best {scores} at trial {best.number}: {values} ({uses})")
-
-
-def _scores_of(trial: FrozenTrial, settings: TuningSettings) -> dict[str, float]:
-    return {each.metric: score for each, score in zip(settings.objectives, trial.values, strict=True)}
+    return escape(f"{study.arm}: {cost}; best {scores} at trial {best.number}: {values_in_words(best.params)} ({uses})")
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -165,6 +179,18 @@ class _TrialLoop:
         else:
             store.mark_as_attempt(active.run_id)
 
+    def told(self, index: int, active: ActiveRun) -> str:
+        """What became of a trial, in rich's markup."""
+        trial = self.active[index]
+        return line_of_trial(
+            trial.study,
+            trial.number,
+            settings=self.tuner.settings,
+            outcome=active.outcome,
+            reason=active.reason,
+            log=active.run.folder / "worker.log",
+        )
+
     def close(self) -> None:
         """End the store's runs of the studies, with what they found and spent; a fault may have hidden a state."""
         store, settings = self.recorder.store, self.tuner.settings
@@ -179,7 +205,7 @@ class _TrialLoop:
                 "epochs": float(study.epochs),
                 "seconds": study.seconds,
             }
-            scores = _scores_of(study.best_trials[0], settings) if study.best_trials else {}
+            scores = scores_of(study.best_trials[0], settings) if study.best_trials else {}
             store.end_study(
                 self.parent_ids[study.name],
                 metrics=cost | {f"best/{metric}": score for metric, score in scores.items()},

@@ -97,10 +97,14 @@ class Tuner:
         suggest(self.settings, study.template, trial)
         return study, trial
 
+    @property
+    def n_trials(self) -> int:
+        """How many trials each study is to have: a grid may have fewer points."""
+        return min(self.settings.trials, len(self.points)) if self._is_grid else self.settings.trials
+
     def _has_budget(self, study: Study) -> bool:
         limit = self.settings.timeout_seconds
-        trials = min(self.settings.trials, len(self.points)) if self._is_grid else self.settings.trials
-        return study.n_asked < trials and (limit is None or study.seconds < limit)
+        return study.n_asked < self.n_trials and (limit is None or study.seconds < limit)
 
     @property
     def _is_grid(self) -> bool:
