@@ -80,4 +80,9 @@ def rows(folder: Path, epochs: int | None) -> list[Row]:
     ]
 
 
-PART = Part(title="A busy neighbour", text=TEXT, rows=rows)
+WHY = """\
+Profiles. A run has one thread that computes, and beside two that spin on two cores a fair scheduler gives it two
+thirds of a core: 1.5 is the least that can be asked of it. Its processor time does not grow, and the command wakes up
+for a hundredth of a second between two epochs. With its two threads the program by hand waits for the slower of both
+in every operation."""
+PART = Part(title="A busy neighbour", text=TEXT, rows=rows, why=WHY)

@@ -49,4 +49,8 @@ def rows(folder: Path, epochs: int | None) -> list[Row]:
     return [Row(name="mnist_cnn", pairs=3, seconds=140, measure=measure, figures=figures)]
 
 
-PART = Part(title="The whole command beside six programs", text=TEXT, rows=rows)
+WHY = """\
+Profiles. By far the most is the six runs' own training; beside it the command imports both frameworks and MLflow
+once, at the same time, and its own parts are the report with its pictures and the end of each run: scores on the
+test set and on training examples, the model's files, their copies in the store."""
+PART = Part(title="The whole command beside six programs", text=TEXT, rows=rows, why=WHY)

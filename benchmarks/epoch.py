@@ -125,4 +125,8 @@ def rows(folder: Path, epochs: int | None) -> list[Row]:
     ]
 
 
-PART = Part(title="An epoch beside programs written by hand", text=TEXT, rows=rows)
+WHY = """\
+Profiles. Keras' residual network: the padding of its 3x3 convolutions is a layer of its own (`ZeroPadding2D`), as
+PyTorch pads, where the program by hand says `padding="same"`; given such layers, the program by hand is the slower of
+the two, while TensorFlow's determinism alone costs it next to nothing."""
+PART = Part(title="An epoch beside programs written by hand", text=TEXT, rows=rows, why=WHY)

@@ -71,11 +71,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Rows that are told together: `text` says how they are measured. `rows(folder, epochs)`: epochs=None, its own."""
+    """Rows that are told together.
+
+    Attributes:
+        title: Of the section.
+        text: How they are measured.
+        rows: `rows(folder, epochs)`; epochs=None: each its own.
+        why: What profiles showed of the lines that miss, or hardly meet, what they must.
+    """
 
     title: str
     text: str
     rows: Callable[[Path, int | None], Sequence[Row]]
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

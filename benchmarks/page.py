@@ -79,7 +79,8 @@ def section(name: str, part: Part, kept: Kept, *, shared: Mapping[str, str], fig
     if not kept.last_date():
         return [*lines, f"Not measured yet: `python -m benchmarks FOLDER {name}`.", ""]
     own = {key: text for key, text in kept.conditions().items() if key not in shared}
-    return [*lines, *table(figures), "", f"Last pair on {kept.last_date()}{'; ' if own else ''}{told(own)}.", ""]
+    why = [part.why, ""] if part.why else []
+    return [*lines, *table(figures), "", *why, f"Last pair on {kept.last_date()}{'; ' if own else ''}{told(own)}.", ""]
 
 
 def write(parts: Mapping[str, Part], folder: Path, path: Path) -> list[Figure]:
