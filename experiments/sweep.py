@@ -45,6 +45,14 @@ class Sweep:
         return fingerprint_of(runs if is_plain else [*runs, plain(self.comparison), plain(self.tuning)])
 
     @property
+    def params(self) -> dict[str, str]:
+        """What a list of sweeps shows: each choice with all of its values, the seeds, what is compared."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.labels)
+        chosen = {key: ", ".join(dict.fromkeys(run.labels.get(key, "-") for run in self.runs)) for key in keys}
+        seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in self.runs}))
+        return chosen | {"seeds": seeds, "comparison": self.comparison.name}
+
+    @property
     def title(self) -> str:
         """What a person sees it listed as."""
         n_runs, trials = len(self.runs), ""

@@ -61,6 +61,7 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
         command=sweep.command,
         description=sweep.description,
         reuse=sweep.reuse,
+        params=sweep.params,
     )
     recorder = RunRecorder(
         sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console

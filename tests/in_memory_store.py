@@ -54,7 +54,7 @@ class InMemoryStore:
         self.experiments.setdefault(name, description)
         return name
 
-    def open_sweep(self, experiment_id, *, name, fingerprint, command, description, reuse):
+    def open_sweep(self, experiment_id, *, name, fingerprint, command, description, reuse, params=None):
         earlier = self._search(experiment_id, kind="sweep", sweep_fingerprint=fingerprint) if reuse else []
         facts = {"kind": "sweep", "sweep_fingerprint": fingerprint, "owner": self.owner.tag, "command": command}
         if not earlier:

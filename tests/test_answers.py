@@ -1,6 +1,7 @@
 """The question that was asked is answered first: a typed grid axis by axis, in plain words, on any terminal."""
 
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from test_analysis import grid, run, sweep
 
 from experiments import statistics
 from experiments.parity.certificate import of_sweep
-from experiments.report import answers, page, screen
+from experiments.report import answers, files, page, screen
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of, pooled_by
 
@@ -256,6 +257,19 @@ def test_a_list_of_sweeps_shows_each_arm_by_its_means():
     means = analyse(typed(two_by_two())).means
     assert means["test/accuracy/keras-adam-dropout-0"] == pytest.approx(0.96 + 0.001 / 3 + 0.001)
     assert len(means) == 8 * 2  # accuracy and loss; nothing was timed
+
+
+def test_the_files_hold_the_findings(tmp_path):
+    analysis = analyse(typed(two_by_two()))
+    files.write(analysis, tmp_path)
+    content = json.loads((tmp_path / "report.json").read_text())
+    assert [each["headline"] for each in content["findings"]] == [each.headline for each in answers.claims_of(analysis)]
+    assert content["best"].startswith("Best of 4: adam")
+    assert [(axis["factor"], axis["levels"]) for axis in content["axes"]][:2] == [
+        ("optimizer", ["adam", "sgd"]),
+        ("regularization.dropout", ["0", "0.5"]),
+    ]
+    assert f"<h3>{content['findings'][0]['headline']}</h3>" in (tmp_path / "report.html").read_text()
 
 
 # Certificates

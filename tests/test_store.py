@@ -445,9 +445,13 @@ def test_what_a_run_ends_with_is_drawn_as_a_bar_and_what_each_epoch_tells_as_a_c
     assert [each.step for each in store.client.get_metric_history(run_id, "val/loss")] == [1, 2]
 
 
-def test_a_sweep_lists_its_arms_means(store, folder):
-    experiment_id = store.experiment("e", description="")
-    sweep_id = opened(store, experiment_id)
+def test_a_sweep_lists_its_choices_and_its_arms_means(store, folder):
+    experiment_id, asked = store.experiment("e", description=""), {"name": "s", "command": "c", "description": ""}
+    sweep_id = store.open_sweep(experiment_id, fingerprint="f", reuse=True, params={"optimizer": "adam, sgd"}, **asked)
+    store.end_sweep(sweep_id, status="FINISHED")
+    again = store.open_sweep(experiment_id, fingerprint="f", reuse=True, params={"optimizer": "sgd, adam"}, **asked)
+    assert again == sweep_id
+    assert store.client.get_run(sweep_id).data.params == {"optimizer": "adam, sgd"}
     for value in (0.8, 0.9):  # the report is made again
         store.log_report(sweep_id, folder, note="n", tags={}, metrics={"test/accuracy/keras": value})
     assert store.client.get_run(sweep_id).data.metrics == {"test/accuracy/keras": 0.9}

@@ -17,7 +17,7 @@ from typing import Any
 from experiments import metrics
 from experiments.fingerprint import plain
 from experiments.records import RunRecord
-from experiments.report import methods, page, tables
+from experiments.report import answers, methods, page, tables
 from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import Arm
 from experiments.report.effects import Gap
@@ -72,6 +72,19 @@ def model(analysis: Analysis) -> dict[str, Any]:
             "chance": record.chance,
             "warnings": list(analysis.warnings),
             "headline": analysis.headline,
+            "findings": [
+                {"word": each.word, "headline": each.headline, "texts": list(each.texts)}
+                for each in answers.claims_of(analysis)
+            ],
+            "best": answers.best_of(analysis),
+            "axes": [
+                {
+                    "factor": axis.factor,
+                    "levels": [level.factors[axis.factor] for level in axis.levels],
+                    "largest": axis.size,
+                }
+                for axis in analysis.axes
+            ],
             "sentences": list(analysis.sentences),
             "claims": [plain(pair.score) for pair in analysis.pairs],
             "secondary": [plain(pair.loss) for pair in analysis.pairs if pair.loss is not None],

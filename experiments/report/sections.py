@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from matplotlib.figure import Figure
 
 from experiments import metrics
-from experiments.report import formatting, methods, tables
+from experiments.report import answers, formatting, methods, tables
 from experiments.report.analysis import Analysis
 from experiments.report.figures import confusion, curves, effects, paired, speed
 from experiments.report.figures.style import NO_COLOURS, Colours, colours_of
@@ -77,7 +77,7 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
     if not shown:
         return
     what = shown[0].metric
-    title = shown[0].sentence if len(shown) == 1 else analysis.headline
+    title = shown[0].sentence if len(shown) == 1 else analysis.headline or answers.claims_of(analysis)[0].headline
     builder.add(
         "paired",
         "Paired differences",

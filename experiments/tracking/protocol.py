@@ -124,7 +124,15 @@ class SweepStore(Protocol):
         """Identifier of the experiment of that name, made if need be."""
 
     def open_sweep(
-        self, experiment_id: str, *, name: str, fingerprint: str, command: str, description: str, reuse: bool
+        self,
+        experiment_id: str,
+        *,
+        name: str,
+        fingerprint: str,
+        command: str,
+        description: str,
+        reuse: bool,
+        params: Mapping[str, str],
     ) -> str:
         """Open the sweep that asked for the same runs before, or a new one; return its identifier.
 
@@ -135,6 +143,7 @@ class SweepStore(Protocol):
             command: As it was typed.
             description: What a person reads until there is a report.
             reuse: Whether an earlier sweep with that fingerprint goes on.
+            params: What a list of sweeps shows of a new one beside its name.
 
         Raises:
             Locked: If another living process has it open.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -38,6 +39,7 @@ STATUS: dict[Outcome, str] = {
     "running": "RUNNING",
 }
 PARAM_LIMIT = 500
+NOTHING: Mapping[str, str] = MappingProxyType({})
 BATCH = 900  # metrics that are written together, with tags: MLflow takes 1000 of both
 WRITE_SECONDS = 1.0  # an epoch may be shorter than the writing of its metrics, and its worker is not to wait
 
@@ -74,7 +76,15 @@ class Store:
         return str(self.client.create_experiment(name, artifact_location=self.files.new_place(name), tags=tags))
 
     def open_sweep(
-        self, experiment_id: str, *, name: str, fingerprint: str, command: str, description: str, reuse: bool
+        self,
+        experiment_id: str,
+        *,
+        name: str,
+        fingerprint: str,
+        command: str,
+        description: str,
+        reuse: bool,
+        params: Mapping[str, str] = NOTHING,
     ) -> str:
         """Parent run of the sweep, a new one or the earlier one; as `SweepStore` says."""
         query = f"tags.`{TAG}sweep_fingerprint` = '{fingerprint}'"
@@ -91,6 +101,9 @@ class Store:
             else:
                 tags |= {TAG + "sweep_fingerprint": fingerprint, TAG + "kind": "sweep"}
                 sweep_id = self._create(experiment_id, name, tags)
+                if params:
+                    told = [Param(key, value[:PARAM_LIMIT]) for key, value in params.items()]
+                    self.client.log_batch(sweep_id, params=told)
                 self._require_first(sweep_id, search(self.client, experiment_id, query) if reuse else [])
         self._lease = Lease(_renewal(MlflowClient(tracking_uri=self.uri), sweep_id), owner=self.owner)
         return sweep_id
