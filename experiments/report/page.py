@@ -50,7 +50,9 @@ def certified_of(analysis: Analysis) -> list[str]:
     passed = [each for each in certificates if each.passed]
     if len(passed) < 2:
         return [each.sentence for each in passed]
-    how_many = f"all {len(passed)}" if len(passed) == len(certificates) else f"{len(passed)} of {len(certificates)}"
+    how_many = f"{len(passed)} of the {len(certificates)}"
+    if len(passed) == len(certificates):
+        how_many = "both" if len(passed) == 2 else f"all {len(passed)}"
     return [
         f"Certified: {' and '.join(passed[0].frameworks)} train {how_many} tasks of this sweep identically in float64: "
         f"{'; '.join(each.arm for each in passed)}."
