@@ -131,7 +131,7 @@ def test_neither_variables_nor_folders_nor_an_ascii_log_change_a_report(kept, tm
         done = report_again(folder, cwd=tmp_path, cache=cache, env=shell, stdout=log, stderr=subprocess.STDOUT)
     said = (tmp_path / "log").read_text(encoding="ascii")
     assert done.returncode == 0, said
-    assert "mean ? half-width" in said
+    assert "mean +/- half-width" in said
     assert "Traceback" not in said
     assert "Downloading" not in said  # our own settings of MLFLOW_* hold
     assert taken(folder) == clean
