@@ -35,7 +35,7 @@ class StoreWithLogits(InMemoryStore):
         targets = np.random.default_rng(0).integers(0, self.shape[1], self.shape[0])
         return rng.standard_normal(self.shape), targets
 
-    def log_report(self, sweep_id, folder, *, note, tags):
+    def log_report(self, sweep_id, folder, *, note, tags, metrics):
         assert all(isinstance(value, str) for value in tags.values())
 
     def log_pictures(self, sweep_id, pictures):

@@ -14,7 +14,7 @@ pytestmark = [
 ]
 COMMAND = ["experiment=digits_mlp", "seed=0,1,2", "training.epochs=3", "regularization.dropout=0,0.2,0.4"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-WIDTHS = (1400, 400)
+WIDTHS = (1400, 900, 400)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,9 @@ def test_nothing_leaves_the_page_and_nothing_fails(page, report):
     assert page.errors == []
 
 
-def test_the_report_holds_verdict_table_and_figures(page):
+def test_the_report_holds_verdict_table_and_figures(page, report):
     assert "against" in page.inner_text(".verdicts")
+    assert str(report.parents[3]) not in page.content()  # no command, no address says where it lay
     assert page.locator("table").count() >= 5
     assert page.locator("figure svg").count() >= 5
     assert page.locator("figure svg title").count() == page.locator("figure svg").count()
@@ -109,6 +110,117 @@ def test_a_click_on_a_head_sorts_the_table(page):
     assert sorted(table.locator("tbody th").all_inner_texts()) == sorted(before)
 
 
+def test_settings_and_commands_are_seen_without_a_click(page):
+    shown = page.locator("section[aria-labelledby=settings]")
+    table = shown.locator("table").first
+    assert table.is_visible()
+    heads = table.locator("thead th").all_inner_texts()
+    assert heads == ["arm", "dropout", "learning rate", "batch size", "epochs", "parameters"]
+    cells = table.locator("tbody tr").first.locator("td").all_inner_texts()
+    assert cells == ["0", "0.001", "32", "3", "6570"]  # 64 * 64 + 64, 64 * 32 + 32, 32 * 10 + 10
+    assert shown.locator("details table").first.is_hidden()
+    commands = [each for each in shown.locator("code.command").all() if each.is_visible()]
+    assert len(commands) == 4
+    assert all(each.inner_text().startswith("python run.py experiment=digits_mlp seed=0") for each in commands)
+    shown.locator("dl.commands button.copy").first.click()
+    assert shown.get_by_text("copied", exact=True).count() == 1
+
+
+def test_runs_lead_to_mlflow(page):
+    links = page.locator("section[aria-labelledby=runs] a[href*='/#/experiments/']")
+    assert links.count() == 18
+    assert links.first.get_attribute("href").endswith(f"/runs/{links.first.inner_text()}?workflowType=machine_learning")
+    assert "mlflow ui" in page.inner_text("section[aria-labelledby=runs]")
+
+
+def point_at_last_mark(page, series):
+    """Move to the last mark of a series of the validation loss; what is then said."""
+    page.locator("#figure-val-loss svg").scroll_into_view_if_needed()
+    place = page.evaluate(
+        """(series) => {
+          const group = document.querySelector(`#figure-val-loss [id^="val-loss-mean-${series}-"]`);
+          const use = Array.from(group.querySelectorAll("use")).pop();
+          const point = new DOMPoint(use.getAttribute("x"), use.getAttribute("y"));
+          const place = point.matrixTransform(use.ownerSVGElement.getScreenCTM());
+          return [place.x - 1, place.y];
+        }""",
+        series,
+    )
+    page.mouse.move(*place)
+    return page.locator(".tip")
+
+
+def test_pointing_at_a_curve_says_its_values_and_asks_nobody(page):
+    row = page.locator("#figure-val-loss details table tbody tr").first
+    expected = float(row.locator("td").last.text_content().split()[0])  # the mean after the last epoch
+    before = list(page.requested)
+    said = point_at_last_mark(page, "0-0").inner_text().splitlines()
+    assert said[0] == "optimizer step: 123"  # 41 steps an epoch, 3 epochs
+    assert said[1].split()[0] == "keras"
+    assert float(said[1].split()[1]) == pytest.approx(expected, abs=1e-4)
+    assert page.requested == before
+    page.mouse.move(5, 5)
+    assert page.locator(".tip").is_hidden()
+
+
+def test_the_other_scale_moves_the_marks_and_not_the_values(page):
+    before = point_at_last_mark(page, "0-0").inner_text()
+    assert "keras" in before
+    path = page.locator("[id^=val-loss-mean-0-0-] > path")
+    drawn = path.get_attribute("d")
+    scale = page.locator("figure#figure-val-loss button.scale")
+    assert scale.inner_text() == "logarithmic scale"
+    scale.click()
+    assert path.get_attribute("d") != drawn
+    assert point_at_last_mark(page, "0-0").inner_text().split()[:5] == before.split()[:5]
+    assert page.locator("#figure-val-loss .ticks text").count() >= 2
+    scale.click()
+    assert page.locator("#figure-val-loss .ticks text").count() == 0
+    assert page.locator("button.scale").count() == 2  # of val/loss and train/loss, not of an accuracy
+
+
+def test_a_click_or_a_key_on_the_legend_hides_an_arm(page):
+    key = page.get_by_role("button", name="keras", exact=True).first
+    mean, other = (page.locator(f"[id^=val-loss-mean-0-{number}-]") for number in (0, 1))
+    key.click()
+    assert (mean.is_visible(), other.is_visible()) == (False, True)
+    assert key.get_attribute("aria-pressed") == "false"
+    said = point_at_last_mark(page, "0-1").inner_text()
+    assert "lightning" in said
+    assert "keras" not in said
+    key.press("Enter")
+    assert (mean.is_visible(), other.is_visible()) == (True, True)
+
+
+def test_dots_of_a_pair_say_their_seed(page):
+    dot = page.locator("[id^=paired-differences-mark-0-0-] use").first
+    dot.scroll_into_view_if_needed()
+    box = dot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert page.locator(".tip").inner_text().startswith("seed ")
+
+
+def test_the_first_column_stays_while_a_table_scrolls(page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    wide = page.locator("section[aria-labelledby=results] .wide").first
+    assert wide.evaluate("(each) => each.scrollWidth > each.clientWidth + 100")
+    first = wide.locator("tbody th").first
+    before = first.bounding_box()
+    wide.evaluate("(each) => { each.scrollLeft = 100; }")
+    assert first.bounding_box() == before
+    assert 100 < before["width"] <= 0.45 * wide.bounding_box()["width"]
+    page.set_viewport_size({"width": 1400, "height": 900})
+    assert wide.bounding_box()["width"] > 64 * 16  # pixels: wider than running text
+
+
+def test_figures_are_readable_on_a_telephone(page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    card = page.locator("#figure-val-loss .card")
+    assert card.evaluate("(each) => each.scrollWidth > each.clientWidth")
+    text = card.locator("[id*=xtick] text").first
+    assert text.bounding_box()["height"] >= 9  # pixels
+
+
 def test_print_opens_what_is_folded(page, tmp_path):
     page.emulate_media(media="print")
     page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
@@ -142,7 +254,7 @@ def test_the_dashboard_shows_sweep_note_report_and_grouped_runs(address, browser
     page.goto(runs)
     page.get_by_text("sweep of 18 runs").first.wait_for(timeout=60_000)
     page.goto(f"{address}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}")
-    page.get_by_text("comparisons of test accuracy").first.wait_for(timeout=60_000)  # the note, with the verdicts
+    page.get_by_text("Best of 3").first.wait_for(timeout=60_000)  # the note, with the verdicts
     page.goto(
         f"{address}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}/artifacts/report/report.html"
     )

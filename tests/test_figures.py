@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.records import RunRecord, SweepRecord, TunedValue
-from experiments.report import files
+from experiments.report import files, sections, tables
 from experiments.report.analysis import analyse
 from experiments.report.arms import arms_of
 from experiments.report.figures import confusion, curves, effects, paired, speed, style
@@ -495,6 +495,97 @@ def test_bars_stand_on_zero_and_bear_their_units():
     estimate = analysis.arms[0].interval("time/steady_step")
     assert step.patches[0].get_height() == pytest.approx(1000 * estimate.value)
     assert list(step.lines[0].get_ydata()) == pytest.approx([1000 * estimate.low, 1000 * estimate.high])
+
+
+def pointed_at(figure, name):
+    """(what, panel, key) -> marks as a page's script reads them back from the SVG: (x, y) in the unit of the data."""
+    panels, root = style.panels_of(figure), ET.fromstring(style.to_svg(figure, name=name))
+    found = {}
+    for group in root.iter("{http://www.w3.org/2000/svg}g"):
+        what, *numbers = group.attrib.get("id", "").removeprefix(f"{name}-").split("-")
+        if what not in ("mean", "mark") or len(numbers) != 3:
+            continue
+        panel, key, _ = map(int, numbers)
+        (left, top, right, bottom), x, y = (panels[panel][each] for each in ("box", "x", "y"))
+        values = [math.log(each) for each in y] if panels[panel]["log"] else y
+        marks = []
+        for use in group.iter("{http://www.w3.org/2000/svg}use"):
+            height = np.interp(-float(use.attrib["y"]), [-bottom, -top], values)
+            marks.append((np.interp(float(use.attrib["x"]), [left, right], x),
+                          math.exp(height) if panels[panel]["log"] else height))  # fmt: skip
+        found[what, panel, key] = marks
+    return found
+
+
+@pytest.mark.parametrize(("power", "is_log"), [(1, False), (3, True)])
+def test_a_page_can_read_back_the_values_that_were_drawn(power, is_log):
+    runs = [
+        replace(each, curves=each.curves | {"val/loss": [(epoch, value**power) for epoch, value in loss]})
+        for each in runs_of(3)
+        for loss in [each.curves["val/loss"]]
+    ]
+    figure = curves.learning_curves(arms_of(runs), "val/loss", title="t", unit="u")
+    assert {panel["log"] for panel in style.panels_of(figure)} == {is_log}
+    found = pointed_at(figure, "val-loss")
+    assert sorted(found) == [("mean", panel, key) for panel in (0, 1) for key in (0, 1)]
+    for key, name in enumerate(FRAMEWORKS):
+        for panel in (0, 1):
+            (drawn_line,) = lines(figure, name, panel=panel)
+            expected = list(zip(drawn_line.get_xdata(), drawn_line.get_ydata(), strict=True))
+            # boxes are told to 4 decimals of a point; a panel is about 200 points wide, 150 high
+            assert np.array(found["mean", panel, key]) == pytest.approx(np.array(expected), rel=1e-4, abs=1e-5)
+    assert [panel["across"] for panel in style.panels_of(figure)] == ["optimizer step", "training time, s"]
+
+
+def test_the_dots_of_a_paired_figure_are_named_in_their_order():
+    verdicts = [pair.score for pair in analyse(sweep(*runs_of(labels=optimizers(2)))).pairs]
+    found = pointed_at(paired.paired_differences(verdicts, title="t"), "p")
+    names = paired.marks_of(verdicts)
+    assert len(found) == len(names) == len(verdicts) == 2
+    for key, verdict in enumerate(reversed(verdicts)):
+        assert names[key] == [f"seed {seed}" for seed in verdict.seeds]
+        marks = [x for x, _ in found["mark", 0, key]]
+        assert marks == pytest.approx([100 * value for value in verdict.differences], abs=1e-5)
+
+
+def test_what_belongs_to_an_arm_bears_its_key_in_the_legend():
+    figure = curves.learning_curves(arms_of(runs_of(3, labels=optimizers(4))), "val/loss", title="t", unit="u")
+    ids = re.findall(r'<g id="n-((?:mean|part|band|key)[^"]*)"', style.to_svg(figure, name="n"))
+    assert len(ids) == len(set(ids))
+    keys = {each.split("-")[1] for each in ids if each.startswith("key")}
+    assert keys == {"0", "1"}  # rows tell the optimizer, keys the framework
+    for key in keys:
+        kinds = [each.split("-")[0] for each in ids if not each.startswith("key") and each.split("-")[2] == key]
+        assert {kind: kinds.count(kind) for kind in kinds} == {"part": 3 * 8, "mean": 8, "band": 8}
+    assert style.panels_of(effects.gaps(analyse(sweep(*runs_of())).gaps, factor="framework")) == []
+
+
+def test_curves_of_many_arms_are_low_and_all_but_the_first_are_folded():
+    for n_optimizers, folded in ((2, [False, False]), (3, [False, True])):
+        analysis = analyse(sweep(*runs_of(1, labels=optimizers(n_optimizers))))
+        (shown,) = [each for each in sections.sections_of(analysis) if each.name == "curves"]
+        assert [each.folded for each in shown.figures] == folded
+    figure = curves.learning_curves(arms_of(runs_of(1, labels=optimizers(10))), "val/loss", title="t", unit="u")
+    # a page shows it 56 rem wide; 1.5 screens of 1000 pixels
+    assert figure.get_figheight() / figure.get_figwidth() * 56 * 16 < 1500
+
+
+def test_an_import_that_was_done_before_is_no_time():
+    def imported(seconds):
+        runs = [replace(one, metrics=one.metrics | {"time/import": seconds[one.framework]}) for one in runs_of(3)]
+        analysis = analyse(sweep(*runs))
+        figure = speed.speed(analysis.pairs, analysis.arms)
+        bars = {axes.get_title(): [label.get_text() for label in axes.get_xticklabels()] for axes in figure.axes}
+        table = tables.speed(analysis)
+        column = table.head.index("import")
+        return bars, [row[column] for row in table.rows]
+
+    bars, cells = imported({"keras": 1.1e-5, "lightning": 9e-3})
+    assert not [title for title in bars if title.startswith("import")]
+    assert cells == ["imported before"] * 2
+    bars, cells = imported({"keras": 4.0, "lightning": 1.1e-5})
+    assert bars["import, s"] == ["4", "–"]
+    assert cells == ["4 ± 0 s", "imported before"]
 
 
 def test_gaps_have_a_row_for_each_arm_up_to_forty():

@@ -14,9 +14,10 @@ from experiments import metrics
 from experiments.parity import certificate
 from experiments.phases import phase
 from experiments.records import SweepRecord
-from experiments.report import files, page, predictions, screen
+from experiments.report import addresses, files, page, predictions, screen
 from experiments.report.analysis import Analysis, analyse
 from experiments.report.pairs import n_planned_pairs
+from experiments.report.sanitize import without_paths
 from experiments.tracking.protocol import ReportStore
 
 
@@ -45,18 +46,17 @@ def publish(
     with phase("Drawing the report", console=console):
         experiment_id = store.experiment(record.experiment, description="")
         certificates = certificate.of_sweep(record, reader=store.reader, experiment_id=experiment_id)
-        analysis = analyse(dataclasses.replace(record, certificates=certificates))
+        command = without_paths(record.command)  # as a claim on times quotes it
+        analysis = analyse(dataclasses.replace(record, certificates=certificates, command=command))
         analysis = _with_predictions(analysis, store=store, inputs=inputs or {})
-        path = files.write(analysis, folder, colours=colours, as_png=as_png)
+        runs = f"experiments/{experiment_id}/runs"
+        links = {run.run_id: addresses.in_mlflow(f"{runs}/{run.run_id}", store_uri=store.uri) for run in record.runs}
+        path = files.write(analysis, folder, colours=colours, links=links, as_png=as_png)
     with phase("Keeping the report in the store", console=console):
-        store.log_report(record.sweep_id, folder, note=page.note(analysis), tags=analysis.tags, metrics=analysis.means)
-    screen.show(
-        analysis,
-        console=console,
-        report=path,
-        store_uri=store.uri,
-        page_of_sweep=f"experiments/{experiment_id}/runs/{record.sweep_id}",
-    )
+        note = page.note(files.portable(analysis))
+        store.log_report(record.sweep_id, folder, note=note, tags=analysis.tags, metrics=analysis.means)
+    page_of_sweep = f"{runs}/{record.sweep_id}"
+    screen.show(analysis, console=console, report=path, store_uri=store.uri, page_of_sweep=page_of_sweep)
     return path
 
 

@@ -10,28 +10,47 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from experiments import metrics
 from experiments.fingerprint import plain
 from experiments.records import RunRecord
-from experiments.report import answers, methods, page, tables
+from experiments.report import answers, methods, page, settings, tables
 from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import Arm
 from experiments.report.effects import Gap
 from experiments.report.figures import style
 from experiments.report.figures.style import NO_COLOURS, Colours
+from experiments.report.sanitize import without_paths
 from experiments.report.sections import sections_of
 
 SCHEMA_VERSION = 2
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write(analysis: Analysis, folder: Path, *, colours: Colours = NO_COLOURS, as_png: bool = False) -> Path:
-    """Write everything below `folder`, frameworks in their `colours`, figures as PNG too; return report.html."""
-    sections = sections_of(analysis, colours=colours)
+def write(
+    analysis: Analysis,
+    folder: Path,
+    *,
+    colours: Colours = NO_COLOURS,
+    links: Mapping[str, str] = MappingProxyType({}),
+    as_png: bool = False,
+) -> Path:
+    """Write everything below `folder`; return report.html.
+
+    Args:
+        analysis: What is said.
+        folder: Where to.
+        colours: Of the frameworks that are known.
+        links: Identifier of a run -> address of its page in MLflow; none where it has none.
+        as_png: Whether figures are pictures too.
+    """
+    analysis = portable(analysis)
+    sections = sections_of(analysis, colours=colours, links=links)
     content = model(analysis)
     _put(folder / "report.html", page.html(analysis, sections, model=content))
     _put(folder / "report.md", page.note(analysis) + "\n")
@@ -47,6 +66,33 @@ def write(analysis: Analysis, folder: Path, *, colours: Colours = NO_COLOURS, as
         else:
             picture.unlink(missing_ok=True)  # of an earlier report in this folder
     return folder / "report.html"
+
+
+def portable(analysis: Analysis) -> Analysis:
+    """The same with … for the folders of every absolute path: files are read on other machines than the screen is."""
+    record = analysis.record
+    studies = [
+        replace(study, trials=tuple(replace(each, reason=without_paths(each.reason)) for each in study.trials))
+        for study in record.studies
+    ]
+    record = replace(
+        record,
+        command=without_paths(record.command),
+        lost=tuple(map(without_paths, record.lost)),
+        runs=tuple(map(_portable_run, record.runs)),
+        trials=tuple(map(_portable_run, record.trials)),
+        studies=tuple(studies),
+        certificates=tuple(
+            replace(each, arm=without_paths(each.arm), sentence=without_paths(each.sentence))
+            for each in record.certificates
+        ),
+    )
+    return replace(analysis, record=record, warnings=tuple(map(without_paths, analysis.warnings)))
+
+
+def _portable_run(run: RunRecord) -> RunRecord:
+    facts = {key: without_paths(value) for key, value in run.facts.items()}
+    return replace(run, reason=without_paths(run.reason), facts=facts)
 
 
 def _put(path: Path, text: str) -> None:
@@ -110,6 +156,7 @@ def model(analysis: Analysis) -> dict[str, Any]:
                     "name": arm.name,
                     "factors": dict(arm.factors),
                     "settings": dict(arm.settings),
+                    "n_parameters": settings.parameters_of(arm),
                     "n": len(arm.runs),
                     "lost": arm.n_lost,
                     "scores": {metric: arm.scores(metric) for metric in _known(arm)},

@@ -12,6 +12,8 @@ from experiments.statistics.wording import fixed, signed
 
 MEMORY_NOTE = "* scores on the test set; peak resident memory of the worker above what it held before it read its data"
 SCORES_NOTE = "scores on the test set"
+IMPORTED_BEFORE = "imported before"  # by the process that workers are copies of
+SHORTEST_IMPORT = 0.010  # seconds; no import of a framework takes less
 
 
 def interval(estimate: Estimate | None, metric: str) -> str:
@@ -71,3 +73,22 @@ def bounds(estimate: Estimate | None, *, factor: float = 1.0, decimals: int = 4)
         return value
     low, high = (signed(factor * bound, decimals=decimals) for bound in (estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"
+
+
+def is_imported_before(estimate: Estimate | None, metric: str) -> bool:
+    """Whether a time says that the framework was there already, and not how long its import takes."""
+    return metric == "time/import" and estimate is not None and estimate.value < SHORTEST_IMPORT
+
+
+def memory(estimate: Estimate, names: tuple[str, str]) -> str:
+    """A difference in peak memory, first minus second in MiB: "keras takes 45.0 MiB more than lightning"."""
+    sign = -1.0 if estimate.value < 0 else 1.0
+    more, less = names if sign > 0 else names[::-1]
+    said = f"{more} takes {fixed(abs(estimate.value), decimals=1)} MiB more than {less} at its peak"
+    if estimate.low is None or estimate.high is None:
+        return f"{said}."
+    low, high = sorted((sign * estimate.low, sign * estimate.high))
+    bounds = f"{fixed(low, decimals=1)} to {fixed(high, decimals=1)} MiB more"
+    if low < 0:
+        bounds = f"{fixed(-low, decimals=1)} MiB less to {fixed(high, decimals=1)} MiB more"
+    return f"{said} (95 % t interval: {bounds})."

@@ -12,14 +12,12 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from experiments.report import answers, formatting, page
+from experiments.report import addresses, answers, formatting, page
 from experiments.report.analysis import Analysis
 
 # What a terminal of ASCII alone shows instead of each sign.
 ASCII = str.maketrans({"▲": "*", "≡": "~", "–": "-", "−": "-", "±": "+/-", "·": "-", "²": "2", "×": "x", "≥": ">="})
 INDENT = "  "
-OWN_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` answers
-VIEW = "workflowType=machine_learning"  # without it MLflow's pages open on those for language models
 
 
 def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str, page_of_sweep: str) -> None:
@@ -63,9 +61,8 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str, 
 
 def dashboard(store_uri: str, page_of_sweep: str) -> str:
     """How to see the sweep in MLflow; of a store that is a file, the command that serves it comes first."""
-    server = store_uri.rstrip("/") if store_uri.startswith("http") else OWN_SERVER
-    address = f"{server}/#/{page_of_sweep}?{VIEW}"
-    if store_uri.startswith("http"):
+    address = addresses.in_mlflow(page_of_sweep, store_uri=store_uri)
+    if addresses.is_server(store_uri):
         return address
     command = "mlflow ui" if store_uri == "sqlite:///mlflow.db" else f"mlflow ui --backend-store-uri {store_uri}"
     return f"{command}\n           {address}"

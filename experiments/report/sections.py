@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from matplotlib.figure import Figure
 
 from experiments import metrics
-from experiments.report import answers, formatting, methods, tables
+from experiments.report import answers, formatting, methods, settings, tables
 from experiments.report.analysis import Analysis
 from experiments.report.figures import confusion, curves, effects, paired, speed
 from experiments.report.figures.style import NO_COLOURS, Colours, colours_of
@@ -26,21 +27,24 @@ CURVES = ("val/loss", "val/accuracy", "train/loss")
 @dataclass(kw_only=True)
 class _Builder:
     colours: Colours
+    links: Mapping[str, str]
     sections: list[Section] = field(default_factory=list)
 
     def add(self, name: str, title: str, **content: Sequence[object]) -> None:
         """A section, unless it is empty."""
-        if any(content.get(part) for part in ("texts", "figures", "tables")):
+        if any(content.get(part) for part in ("texts", "figures", "tables", "commands")):
             self.sections.append(Section(name=name, title=title, **content))  # type: ignore[arg-type]
 
 
-def sections_of(analysis: Analysis, *, colours: Colours = NO_COLOURS) -> list[Section]:
-    """Every section that has something to say; `colours` are those of the frameworks that are known."""
+def sections_of(
+    analysis: Analysis, *, colours: Colours = NO_COLOURS, links: Mapping[str, str] = MappingProxyType({})
+) -> list[Section]:
+    """Every section that has something to say; see `files.write`."""
     record = analysis.record
     drawn = [*(run.framework for run in (*record.runs, *record.trials)), *(study.framework for study in record.studies)]
-    builder = _Builder(colours=colours_of(drawn, colours))
+    builder = _Builder(colours=colours_of(drawn, colours), links=links)
     steps: list[Callable[[_Builder, Analysis], None]] = [
-        _differences, _results, _search, _curves, _effects, _gaps, _speed, _predictions, _parity, _runs,
+        _settings, _differences, _results, _search, _curves, _effects, _gaps, _speed, _predictions, _parity, _runs,
     ]  # fmt: skip
     for step in steps:
         step(builder, analysis)
@@ -56,6 +60,8 @@ def _drawn(
     how: str = "",
     table: Table | None = None,
     description: str = "",
+    folded: bool = False,
+    marks: Sequence[Sequence[str]] = (),
 ) -> list[Drawn]:
     if figure is None:
         return []
@@ -68,8 +74,24 @@ def _drawn(
             how_to_read=how,
             table=table,
             description=description,
+            folded=folded,
+            marks=marks,
         )
     ]
+
+
+def _settings(builder: _Builder, analysis: Analysis) -> None:
+    if not analysis.arms:
+        return
+    commands = settings.commands(analysis)
+    elided = any("…/" in command for _, command in commands)
+    builder.add(
+        "settings",
+        "Settings",
+        tables=[settings.of_arms(analysis), settings.every(analysis)],
+        commands=commands,
+        notes=["…/ stands for a folder of the machine that the command was typed on."] if elided else [],
+    )
 
 
 def _differences(builder: _Builder, analysis: Analysis) -> None:
@@ -77,7 +99,8 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
     if not shown:
         return
     what = shown[0].metric
-    title = shown[0].sentence if len(shown) == 1 else analysis.headline or answers.claims_of(analysis)[0].headline
+    said = [analysis.headline, *(claim.headline for claim in answers.claims_of(analysis))]
+    title = shown[0].sentence if len(shown) == 1 else next(filter(None, said), f"Paired differences in {what}")
     builder.add(
         "paired",
         "Paired differences",
@@ -92,6 +115,7 @@ def _differences(builder: _Builder, analysis: Analysis) -> None:
             "Thin bar away from zero: a difference. Thick bar inside the shaded band: equivalent. Neither: not "
             "settled.",
             table=tables.differences(shown),
+            marks=paired.marks_of(shown),
             description=" ".join(f"{each.names[0]} minus {each.names[1]}: {each.sentence}" for each in shown[:10]),
         ),
         tables=[tables.verdicts(shown, title="The claims in numbers")],
@@ -146,7 +170,7 @@ def _search(builder: _Builder, analysis: Analysis) -> None:
 
 
 def _curves(builder: _Builder, analysis: Analysis) -> None:
-    drawn = []
+    drawn: list[Drawn] = []
     for metric in CURVES:
         if not any(run.curves.get(metric) for arm in analysis.arms for run in arm.runs):
             continue
@@ -161,6 +185,7 @@ def _curves(builder: _Builder, analysis: Analysis) -> None:
             + (" Logged while training: dropout active, weights moving." if metric == "train/loss" else ""),
             how="Curves that lie on each other to the left but not to the right learn the same in different time.",
             table=tables.curves(analysis, metric),
+            folded=bool(drawn) and len(analysis.arms) > curves.SERIES,
         )
     builder.add("curves", "Learning curves", figures=drawn)
 
@@ -231,7 +256,7 @@ def _speed(builder: _Builder, analysis: Analysis) -> None:
         if pair.speed is not None and not pair.speed.disturbance
     ]
     texts += [
-        f"{pair.title}: peak memory differs by {formatting.bounds(pair.memory, decimals=1)} MiB (95 % t interval)."
+        formatting.memory(pair.memory, (pair.first.name, pair.second.name))
         for pair in compared
         if pair.memory is not None
     ]
@@ -314,4 +339,6 @@ def _parity(builder: _Builder, analysis: Analysis) -> None:
 def _runs(builder: _Builder, analysis: Analysis) -> None:
     builder.add("methods", "Methods", texts=[methods.paragraph(analysis)], tables=[tables.environment(analysis)])
     if analysis.record.runs:
-        builder.add("runs", "Runs", tables=[tables.ledger(analysis)])
+        ledger = replace(tables.ledger(analysis), links=builder.links)
+        note = "A run's identifier leads to its page in MLflow, there while `mlflow ui` or the server runs."
+        builder.add("runs", "Runs", tables=[ledger], notes=[note] if builder.links else [])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from experiments import metrics, statistics
 from experiments.parity.certificate import cells
@@ -13,6 +13,7 @@ from experiments.report import formatting
 from experiments.report.analysis import SCORES, Analysis
 from experiments.report.arms import choice
 from experiments.report.predictions import Predictions
+from experiments.report.sanitize import without_paths
 from experiments.statistics import Verdict
 from experiments.statistics.wording import fixed, format_number, p_text, signed
 from experiments.task.keys import format_value
@@ -22,7 +23,10 @@ TIMES = tuple(name for name in metrics.COSTS if name.startswith("time/") and nam
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Head and rows of text. `bold` holds (column, first cell of the row); `numeric` and `code` are columns."""
+    """Head and rows of text.
+
+    `bold` holds (column, first cell of the row); `numeric` and `code` are columns; `links` lead from cells' texts.
+    """
 
     title: str
     head: tuple[str, ...]
@@ -31,6 +35,7 @@ class Table:
     code: tuple[int, ...] = ()
     bold: frozenset[tuple[int, str]] = frozenset()
     folded: bool = False
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 def table_of(title: str, head: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Sequence[int] = (0,)) -> Table:
@@ -166,7 +171,7 @@ def speed(analysis: Analysis) -> Table:
     rows = [
         [
             arm.name,
-            *(_seconds(arm.interval(name)) for name in timed),
+            *(_time(arm.interval(name), name) for name in timed),
             formatting.interval(arm.interval(metrics.MEMORY), metrics.MEMORY),
         ]
         for arm in analysis.arms
@@ -195,6 +200,10 @@ def loops(analysis: Analysis) -> Table:
     head = ["arm", "bare loop, step", "ours, step", "harness' share, ms", "ours / bare", "pairs", "epochs left out"]
     head += ["memory of bare loop, MiB", "ours, MiB"]
     return table_of("Steps beside those of a bare loop (mean; 95 % t interval over process pairs)", head, rows)
+
+
+def _time(estimate: statistics.Estimate | None, metric: str) -> str:
+    return formatting.IMPORTED_BEFORE if formatting.is_imported_before(estimate, metric) else _seconds(estimate)
 
 
 def _seconds(estimate: statistics.Estimate | None) -> str:
@@ -304,9 +313,9 @@ def ledger(analysis: Analysis) -> Table:
 
 
 def command(overrides: Sequence[str]) -> str:
-    """What a person types to train one run; empty where it is not known."""
+    """What a person types to train one run, … for the folders of this machine; "–" where it is not known."""
     first = sorted(overrides, key=lambda each: not each.startswith("experiment="))
-    return shlex.join(["python", "run.py", *first]) if overrides else "–"
+    return without_paths(shlex.join(["python", "run.py", *first])) if overrides else "–"
 
 
 def environment(analysis: Analysis) -> Table:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
@@ -36,6 +38,7 @@ Array = NDArray[np.float64]
 Looks = Mapping[str, Mapping[str, Any]]
 SERIES = 5  # in one panel
 ROWS = 8  # of small multiples
+ROW, MOST = 1.4, 8.8  # inches: of a row, and of all of them, which fill one screen
 POINTS = 400  # of a line
 MARKS = 50  # of a line
 
@@ -128,17 +131,20 @@ def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: st
         any(line.seconds is not None for line in lines),
     )
     is_single = len(rows) == 1
-    figure = Figure(figsize=(WIDTH, 3.6 if is_single else 0.8 + 1.6 * len(rows)))
+    figure = Figure(figsize=(WIDTH, 3.6 if is_single else 0.8 + min(ROW * len(rows), MOST)))
     panels = figure.subplots(len(rows), 2 if has_seconds else 1, sharey=True, sharex="col", squeeze=False)
     colours = colours_of((series.arm.framework for series in everything), colours)
     styles = looks([series.arm for series in everything], colours) if is_single else _by_framework(everything, colours)
+    names = list(dict.fromkeys(_key(series.arm.name, is_single=is_single) for series in everything))
     for row, (left, *right) in zip(rows, panels, strict=True):
         for number, series in enumerate(row):
-            width = width_of(number, n=len(row))
-            _draw_steps(left, series, styles[series.arm.name], width=width, has_steps=has_steps)
+            width, style = width_of(number, n=len(row)), styles[series.arm.name]
+            key = names.index(_key(series.arm.name, is_single=is_single))
+            with _marked(left, figure.axes.index(left), key):
+                _draw_steps(left, series, style, width=width, has_steps=has_steps)
             for axes in right:
-                _draw_seconds(axes, series, styles[series.arm.name], width=width)
-        left.set_ylabel(clean(unit, 30))
+                with _marked(axes, figure.axes.index(axes), key):
+                    _draw_seconds(axes, series, style, width=width)
         if not is_single:
             left.set_title(clean(row[0].arm.rest, 45), loc="left")
     panels[-1][0].set_xlabel("optimizer step" if has_steps else "epoch")
@@ -146,9 +152,30 @@ def _draw(rows: Sequence[Sequence[Series]], *, metric: str, title: str, unit: st
     if has_seconds:
         panels[-1][1].set_xlabel("training time, s")
     _set_scale(panels[0][0], lines, metric)
+    if is_single:
+        panels[0][0].set_ylabel(clean(unit, 30))
+    else:
+        figure.supylabel(clean(unit, 30), fontsize=9)
     figure.suptitle(title)
-    _legend(figure, list(panels[:, 0]), is_single=is_single)
+    _legend(figure, list(panels[:, 0]), names, is_single=is_single)
     return figure
+
+
+def _key(name: str, *, is_single: bool) -> str:
+    """What stands for an arm in the legend: its name, or where rows tell the rest the framework."""
+    return clean(name) if is_single else clean(name).partition(" · ")[0]
+
+
+@contextmanager
+def _marked(axes: Axes, panel: int, key: int) -> Iterator[None]:
+    """What is drawn meanwhile bears the number of its panel and of its key in the legend, for the page's script."""
+    before = set(axes.get_children())
+    yield
+    for number, artist in enumerate(axes.get_children()):
+        if artist not in before:
+            is_mean = not str(artist.get_label()).startswith("_")
+            what = "band" if isinstance(artist, Collection) else "mean" if is_mean else "part"
+            artist.set_gid(f"{what}-{panel}-{key}-{number}")
 
 
 def _by_framework(every: Sequence[Series], colours: Colours) -> Looks:
@@ -158,16 +185,19 @@ def _by_framework(every: Sequence[Series], colours: Colours) -> Looks:
     }
 
 
-def _legend(figure: Figure, panels: Sequence[Axes], *, is_single: bool) -> None:
+def _legend(figure: Figure, panels: Sequence[Axes], keys: Sequence[str], *, is_single: bool) -> None:
     handles = {
         str(line.get_label()): line
         for axes in panels
         for line in axes.lines
         if not str(line.get_label()).startswith("_")
     }
-    names = {name if is_single else name.partition(" · ")[0]: line for name, line in handles.items()}
+    names = {_key(name, is_single=is_single): line for name, line in handles.items()}
     columns = max(1, min(len(names), 110 // (8 + max(map(len, names), default=0))))
-    figure.legend(list(names.values()), list(names), loc="outside lower center", ncols=columns, frameon=False)
+    legend = figure.legend(list(names.values()), list(names), loc="outside lower center", ncols=columns, frameon=False)
+    for name, line, text in zip(names, legend.get_lines(), legend.get_texts(), strict=True):
+        line.set_gid(f"key-{keys.index(name)}-line")
+        text.set_gid(f"key-{keys.index(name)}-text")
 
 
 def _set_scale(axes: Axes, lines: Sequence[Line], metric: str) -> None:

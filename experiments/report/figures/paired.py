@@ -54,6 +54,11 @@ def _reach(verdicts: Sequence[Verdict]) -> tuple[float, float]:
     return low - air, high + air
 
 
+def marks_of(verdicts: Sequence[Verdict]) -> list[list[str]]:
+    """What each dot is, for each row in the order in which they are drawn."""
+    return [[f"seed {seed}" for seed in verdict.seeds] for verdict in reversed(verdicts)]
+
+
 def _draw_differences(axes: Axes, row: int, verdict: Verdict) -> None:
     scale = verdict.scale
     if verdict.margin is not None:
@@ -61,7 +66,7 @@ def _draw_differences(axes: Axes, row: int, verdict: Verdict) -> None:
                            color=COLOURS[2], alpha=0.15, linewidth=0, label=f"margin {row}")  # fmt: skip
     differences = np.array(verdict.differences) * scale
     axes.plot(differences, np.full(len(differences), row + 0.13), "o", markersize=4, color=NEUTRAL, alpha=0.7,
-              markeredgewidth=0, label=f"seeds {row}")  # fmt: skip
+              markeredgewidth=0, label=f"seeds {row}", gid=f"mark-0-{row}-0")  # fmt: skip
     for interval, width, what in ((verdict.ci95, 1.2, "difference"), (verdict.ci90, 3.2, "equivalence")):
         if interval is not None:
             axes.plot(np.array(interval) * scale, [row - 0.13] * 2, color=COLOURS[0], linewidth=width,

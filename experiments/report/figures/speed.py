@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments import metrics
+from experiments.report import formatting
 from experiments.report.arms import Arm
 from experiments.report.figures.style import NO_COLOURS, SMALL, WIDTH, Colours, colours_of, freeze_layout, styled
 from experiments.report.pairs import Pair
@@ -23,7 +24,7 @@ def speed(pairs: Sequence[Pair], arms: Sequence[Arm], *, colours: Colours = NO_C
     compared = next(((pair.first, pair.second) for pair in pairs if pair.speed is not None), None)
     timed = [arm for arm in arms if any(arm.scores(metric) for metric in DRAWN_COSTS if metric.startswith("time/"))]
     shown = list(compared or timed[:2])
-    parts = [metric for metric in DRAWN_COSTS if any(arm.scores(metric) for arm in shown)]
+    parts = [metric for metric in DRAWN_COSTS if any(_is_measured(arm, metric) for arm in shown)]
     if not parts:
         return None
     paint = colours_of((arm.framework for arm in shown), colours)
@@ -44,6 +45,11 @@ def speed(pairs: Sequence[Pair], arms: Sequence[Arm], *, colours: Colours = NO_C
         return freeze_layout(figure)
 
 
+def _is_measured(arm: Arm, metric: str) -> bool:
+    """Whether an arm has it; no import was timed where the framework was there already."""
+    return bool(arm.scores(metric)) and not formatting.is_imported_before(arm.interval(metric), metric)
+
+
 def _draw_speed(axes: Axes, arms: Sequence[Arm], metric: str, colours: Colours) -> None:
     estimates = [arm.interval(metric) for arm in arms]
     values = [estimate.value if estimate is not None else 0.0 for estimate in estimates]
@@ -56,7 +62,7 @@ def _draw_speed(axes: Axes, arms: Sequence[Arm], metric: str, colours: Colours) 
             low, high = factor * estimate.low, factor * estimate.high
             axes.plot([place, place], [low, high], color="black", linewidth=1.2, label="interval")
     known = [
-        f"{value * factor:.3g}" if each is not None else "–" for value, each in zip(values, estimates, strict=True)
+        f"{value * factor:.3g}" if _is_measured(arm, metric) else "–" for value, arm in zip(values, arms, strict=True)
     ]
     axes.set_xticks(range(len(arms)), known)
     axes.set_xlim(-0.6, len(arms) - 0.4)

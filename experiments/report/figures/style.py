@@ -80,6 +80,25 @@ def freeze_layout(figure: Figure) -> Figure:
     return figure
 
 
+def panels_of(figure: Figure) -> list[dict[str, Any]]:
+    """Where each panel lies in the SVG, in its units, and the values at its edges; [] where no series bears a mark.
+
+    Series bear them as ids: mean, part, band or mark, then panel, key and number ("mean-0-2-5"); what stands for key 2
+    in the legend, "key-2-line" and "key-2-text".
+    """
+    if not any(line.get_gid() for axes in figure.axes for line in axes.lines):
+        return []
+    width, height = (72 * float(inches) for inches in figure.get_size_inches())
+    found = []
+    for axes in figure.axes:
+        place = axes.get_position()
+        box = (place.x0 * width, height - place.y1 * height, place.x1 * width, height - place.y0 * height)
+        limits = {name: [float(each) for each in getattr(axes, f"get_{name}lim")()] for name in ("x", "y")}
+        said = {"box": [round(float(each), 4) for each in box], "across": axes.get_xlabel()}
+        found.append(said | {"log": axes.get_yscale() == "log"} | limits)
+    return found
+
+
 def to_svg(figure: Figure, *, name: str = "", title: str = "", description: str = "") -> str:
     """The figure as an <svg> element that may stand in a page beside others.
 
