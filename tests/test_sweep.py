@@ -213,7 +213,7 @@ def test_the_command_from_config_to_verdict(local, tmp_path, cache, empty_databa
     assert done.returncode == 0, done.stderr
     assert "4/4" in done.stdout
     assert "dropout 0.5" in done.stdout
-    assert "keras · dropout 0.5 against keras · dropout 0: " in done.stdout
+    assert "dropout 0 against dropout 0.5: accuracy on this test set: " in done.stdout
     assert done.stderr == ""
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("digits_mlp")
