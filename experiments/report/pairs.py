@@ -224,7 +224,7 @@ def disturbance_of(runs: Sequence[RunRecord]) -> str:
     waited = max((run.metrics.get("time/waited", 0.0) for run in runs), default=0.0)
     if waited > LONGEST_WAIT:
         return (
-            f"other programs kept the cores busy (a run waited {waited:.0%} of its time for one, above "
+            f"other programs kept the cores busy (a run waited {min(waited, 1.0):.0%} of its time for one, above "
             f"{LONGEST_WAIT:.0%}; a quiet machine tells)".replace("%", " %")
         )
     return ""
