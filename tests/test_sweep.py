@@ -19,6 +19,7 @@ from rich.console import Console
 import frameworks
 from experiments import job, preparation, report, training
 from experiments.errors import SettingsError
+from experiments.execution import core_time
 from experiments.execution.executor import LocalExecutor
 from experiments.execution.run import Started
 from experiments.fingerprint import slug
@@ -224,6 +225,8 @@ def test_the_command_from_config_to_verdict(local, tmp_path, cache, empty_databa
         ("6", "0.0"),
         ("6", "0.5"),
     ]
+    if core_time.by_thread():  # where the system tells
+        assert all(0 <= run.data.metrics["time/waited"] < 1 for run in runs)
     parent = client.get_run(runs[0].data.tags["mlflow.parentRunId"])
     assert parent.info.status == "FINISHED"
     assert "accuracy" in parent.data.tags["mlflow.note.content"]

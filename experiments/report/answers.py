@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from experiments import metrics, statistics
 from experiments.report import formatting
 from experiments.report.analysis import VERDICT_WORDS, Analysis
-from experiments.report.arms import Arm, pooled
-from experiments.report.axes import Axis, best_first
+from experiments.report.arms import Arm, choice, pooled
+from experiments.report.axes import FRAMEWORK, Axis, best_first
 from experiments.report.effects import best_and_plausible
 from experiments.report.loops import LOOP, LoopPair
 from experiments.report.pairs import MOST_WITH_LOSSES, Pair
@@ -163,7 +163,10 @@ def _share(axis: Axis, analysis: Analysis) -> tuple[str, ...]:
 
 
 def best_of(analysis: Analysis) -> str:
-    """The best arm with its settings, its score and all that are not shown to be worse; "" where there is no choice."""
+    """The best arm with its settings, its score and all that are not shown to be worse; "" where there is no choice.
+
+    Where one axis alone varies beside the framework, that is what its claims say; else it is exploratory.
+    """
     arms = pooled(analysis.arms)
     if not analysis.axes or len(arms) < 2:
         return ""
@@ -172,13 +175,24 @@ def best_of(analysis: Analysis) -> str:
     if found is None:
         return ""
     best, plausible = found
+    kind = "exploratory, Holm over the others: "
+    if [axis.factor == FRAMEWORK for axis in analysis.axes].count(False) == 1:
+        kind, plausible = "", [arm for arm in arms if not _is_beaten(arm, best, analysis.axes[0])]
     rate = best.settings.get("optimizer.learning_rate")
     varies = any("learning_rate" in key for key in best.factors)
     settings = "" if rate is None or varies else f" (learning rate {rate:g})"
     score = f"{formatting.interval(best.interval(analysis.metric), analysis.metric)} {_unit(analysis.metric)}".strip()
     others = [arm.name for arm in plausible if arm is not best]
     doubt = f"not shown worse: {listed(others)}" if others else "all others are shown to be worse"
-    return f"Best of {len(arms)}: {best.name}{settings}, {formatting.in_words(analysis.metric)} {score}; {doubt}."
+    return f"Best of {len(arms)}: {best.name}{settings}, {formatting.in_words(analysis.metric)} {score}; {kind}{doubt}."
+
+
+def _is_beaten(arm: Arm, best: Arm, axis: Axis) -> bool:
+    """Whether the axis' own claim says so, of the levels that the two arms are."""
+    names = {choice(axis.factor, each.factors[axis.factor]) for each in (arm, best)}
+    pair = next((pair for pair in axis.pairs if {pair.first.name, pair.second.name} == names), None)
+    won = choice(axis.factor, best.factors[axis.factor])
+    return pair is not None and pair.score.shows_difference_in_favour_of == won
 
 
 def _unit(metric: str) -> str:
