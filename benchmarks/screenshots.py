@@ -16,6 +16,7 @@ import mlflow
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import dashboard
+from experiments.report.addresses import VIEW
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "img"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
@@ -39,12 +40,14 @@ def shoot_dashboard(browser: Browser, address: str, *, experiment: str) -> None:
     assert found is not None, f"no sweep of {experiment} is kept here"
     sweep = client.search_runs([found.experiment_id], "tags.`tandem.kind` = 'sweep'")[0]
     base = f"{address}/#/experiments/{found.experiment_id}/runs"
-    pages = {"mlflow-runs": base}
-    pages["mlflow-report"] = f"{base}/{sweep.info.run_id}/artifacts/report/report.html"
+    pages = {"mlflow-runs": f"{base}?{VIEW}"}
+    pages["mlflow-report"] = f"{base}/{sweep.info.run_id}/artifacts/report/report.html?{VIEW}"
     for name, url in pages.items():
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(url)
         page.wait_for_timeout(8000)  # it never stops asking, so there is no end to wait for
+        page.get_by_role("button", name="Close").first.click()  # MLflow's assistant, which is there at the first visit
+        page.wait_for_timeout(1000)
         page.screenshot(path=IMAGES / f"{name}.png")
         page.close()
 
