@@ -433,6 +433,26 @@ def test_a_chaotic_recipe_is_held_to_its_own_rounding_step_by_step():
     assert not row(float("nan"), 0.0, 0.0).passed
 
 
+def test_flips_count_where_the_bound_of_the_logits_decides_and_are_left_open_where_not():
+    logits = np.array([[5.0, 4.0, 0.0], [5.0, 5.0 - 4e-7, 0.0], [0.0, 3.0, 4.0]])
+    moved = logits[:, [1, 0, 2]]  # of the first two examples, another class is the largest
+
+    def row(first, second, bound, loss="cross_entropy"):
+        return levels._flips_row(first, second, loss=loss, logits_bound=bound)
+
+    strict = row(logits, moved, 1e-8)
+    assert (strict.measured, strict.passed, strict.what) == (2.0, False, "predictions flipped after it")
+    near_a_tie = row(logits, moved, 1e-7)  # two logits may be 2 * 1e-7 * 5 apart and change places
+    assert (near_a_tie.measured, near_a_tie.passed) == (1.0, False)
+    assert "1 of 3 left open" in near_a_tie.what
+    chaos = row(logits, moved, 60.0)
+    assert (chaos.measured, chaos.passed) == (0.0, True)
+    assert "3 of 3 left open" in chaos.what
+    one = row(np.array([[1.0], [-1e-9]]), np.array([[-1.0], [1e-9]]), 1e-7, loss="binary_cross_entropy")
+    assert (one.measured, one.passed) == (1.0, False)
+    assert row(np.array([[1.0]]), np.array([[-1.0]]), 1e-7, loss="mean_squared_error").measured == 0
+
+
 def test_a_nan_never_passes():
     row = levels.Row(level="C1", precision="float64", what="", measured=float("nan"), bound=1.0, gates=True, where="")
     assert not row.passed
