@@ -21,7 +21,7 @@ from experiments.execution.worker import train
 from experiments.fingerprint import plain
 from experiments.interruption import whole_write
 from experiments.phases import phase
-from experiments.records import Outcome, StudyRecord, TunedValue
+from experiments.records import BaselineRecord, Outcome, StudyRecord, TunedValue
 from experiments.sweep import Sweep
 from experiments.tracking.protocol import SweepStore
 from experiments.words import count
@@ -61,6 +61,7 @@ class RunRecorder:
         sweep_id: Identifier in the store of the sweep.
         load: `frameworks.load`, called in workers.
         console: Where progress is shown.
+        baselines: What scores on the sweep's data without a network.
         run_ids: Fingerprint of a run of the report -> its identifier in the store, once it is kept there.
         runs: The report's, once a search is over.
         trials: Those of a search, each with its identifier in the store.
@@ -74,6 +75,7 @@ class RunRecorder:
     sweep_id: str
     load: Load
     console: Console
+    baselines: Sequence[BaselineRecord] = ()
     run_ids: dict[str, str] = field(default_factory=dict)
     runs: Sequence[Run] = ()
     trials: list[tuple[str, Run]] = field(default_factory=list)
@@ -182,6 +184,7 @@ class RunRecorder:
                 "class_names": list(names.pop()) if len(names) == 1 else [],
                 "choices": plain(list(self.tuned_values)),
                 "studies": plain(list(self.studies)),
+                "baselines": plain(list(self.baselines)),
                 "runs": [
                     _manifest_entry(self.run_ids[run.fingerprint], run)
                     for run in self.runs

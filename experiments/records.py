@@ -88,6 +88,29 @@ class TunedValue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineRecord:
+    """What scores on a test set without a network.
+
+    Attributes:
+        data: Fingerprint of the dataset.
+        origin: In one line where that came from.
+        loss: The loss whose outputs are scored.
+        name: "majority class", "mean", "persistence", "logistic regression" or "ridge regression".
+        is_guess: Whether it answers alike whatever the input: what a network is to beat.
+        n_examples: The number of training examples that it was fit on; None where that were all.
+        metrics: Its scores, under the names of a run's.
+    """
+
+    data: str
+    origin: str
+    loss: str
+    name: str
+    is_guess: bool
+    n_examples: int | None
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialRecord:
     """One trial of a study.
 
@@ -198,6 +221,7 @@ class SweepRecord:
     lost: tuple[str, ...] = ()
     looks: int = 1
     seeds_of: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    baselines: tuple[BaselineRecord, ...] = ()
 
     def planned_seeds(self, runs: Iterable[RunRecord]) -> set[int]:
         """The seeds that an arm was to be trained with, given its runs: those of the sweeps that hold any of them."""
@@ -242,6 +266,9 @@ def merged(records: Sequence[SweepRecord], *, sweep_id: str) -> SweepRecord:
             {(each.group, each.key): each for record in records for each in record.tuned_values}.values()
         ),
         studies=tuple({study.name: study for record in records for study in record.studies}.values()),
+        baselines=tuple(
+            {(each.data, each.loss, each.name): each for record in records for each in record.baselines}.values()
+        ),
         lost=tuple(dict.fromkeys(sentence for record in records for sentence in record.lost)),
         looks=len(records),
         seeds_of=seeds_of,

@@ -251,9 +251,10 @@ def _value(hint: Any, value: Any, path: str, problems: list[str]) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(typing.cast(type, hint), value, path, problems)
     if typing.get_origin(hint) is Literal:
-        if value not in typing.get_args(hint):
-            told = unknown_name(value, map(str, typing.get_args(hint)))
-            problems.append(f"{path}: {told}{_as_runs(path, value)}")
+        known = typing.get_args(hint)
+        if not any(value == each and type(value) is type(each) for each in known):  # 1 is not true
+            names = [str(each).lower() if isinstance(each, bool) else str(each) for each in known]
+            problems.append(f"{path}: {unknown_name(value, names)}{_as_runs(path, value)}")
         return value
     if hint is Any:
         return value

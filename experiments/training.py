@@ -9,13 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from experiments import baselines
 from experiments.contract import Load
 from experiments.errors import TandemError
 from experiments.execution.run import Run
 from experiments.fingerprint import slug
 from experiments.phases import phase
 from experiments.recording import RunRecorder
-from experiments.records import SweepRecord
+from experiments.records import BaselineRecord, SweepRecord
 from experiments.sweep import Sweep
 from experiments.task.keys import describe_choice
 from experiments.tracking import database
@@ -50,6 +51,7 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
         DiskFull: If there is no room left for what is to be kept.
         KeyboardInterrupt: As it came; runs are closed and the same command goes on.
     """
+    without_network = _baselines(sweep, console=console)
     experiment_id = store.experiment(sweep.name, description=sweep.description)
     orphans = store.close_orphans(experiment_id)
     if orphans:
@@ -64,7 +66,13 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
         params=sweep.params,
     )
     recorder = RunRecorder(
-        sweep=sweep, store=store, experiment_id=experiment_id, sweep_id=sweep_id, load=load, console=console
+        sweep=sweep,
+        store=store,
+        experiment_id=experiment_id,
+        sweep_id=sweep_id,
+        load=load,
+        console=console,
+        baselines=without_network,
     )
     if not store.reader.has_sweep(sweep_id):
         recorder.save_manifest()  # so that there is a report to make, whatever happens
@@ -79,6 +87,16 @@ def carry_out(sweep: Sweep, *, store: SweepStore, load: Load, console: Console) 
     _close(recorder, status="FINISHED")
     with phase("Reading the runs back", console=console):
         return store.reader.read_sweep(sweep_id)
+
+
+def _baselines(sweep: Sweep, *, console: Console) -> list[BaselineRecord]:
+    """Those of each dataset under each loss: made while the forkserver imports, before there is a worker to disturb."""
+    wanted = {(run.data_fingerprint, run.task.training.loss): run.data_path.parent for run in sweep.runs}
+    return [
+        each
+        for (data, loss), folder in wanted.items()
+        for each in baselines.kept(sweep.datasets[data], loss=loss, folder=folder, console=console)
+    ]
 
 
 def _close(recorder: RunRecorder, *, status: str) -> None:

@@ -4,7 +4,7 @@ import math
 
 from hypothesis import strategies as st
 
-from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
+from experiments.records import BaselineRecord, RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 
 MLFLOWS_INFINITY = 1.7976931348623157e308
 SCORES = st.sampled_from(
@@ -155,6 +155,20 @@ def tuned_values(draw):
 
 
 @st.composite
+def baselines(draw, *, names):
+    """What scores without a network, on the data of the runs or on others; its scores are finite."""
+    return BaselineRecord(
+        data=draw(st.sampled_from(["d", "d", "e"])),
+        origin=draw(st.sampled_from(["digits", "others"])),
+        loss=draw(st.sampled_from(["cross_entropy", "brier_score"])),
+        name=draw(st.sampled_from(["majority class", "mean", "logistic regression"])),
+        is_guess=draw(st.booleans()),
+        n_examples=draw(st.sampled_from([None, 1500])),
+        metrics={f"test/{name}": draw(SENSIBLE | st.sampled_from([-1e30, 1e200])) for name in names[:3]},
+    )
+
+
+@st.composite
 def sweeps(draw, *, scores=SCORES):
     """Any sweep: any number of runs, seeds unequal per arm, scores that cannot be, a search that found nothing."""
     names = draw(st.sampled_from([CLASSIFICATION, CLASSIFICATION, REGRESSION]))
@@ -185,6 +199,7 @@ def sweeps(draw, *, scores=SCORES):
         studies=tuple(draw(st.lists(studies(scores=scores), max_size=2))),
         class_names=tuple(f"class {number}" for number in range(draw(st.sampled_from([0, 1, 2, 300])))),
         looks=draw(st.integers(1, 2)),
+        baselines=tuple(draw(st.lists(baselines(names=names), max_size=2))),
     )
 
 

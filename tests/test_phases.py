@@ -157,8 +157,12 @@ def test_a_command_names_its_phases_and_one_that_is_done_starts_no_worker(local,
     phases = re.compile(r"^(\w.*) \.\.\.$", re.MULTILINE)
     before = ["Reading the data", "Opening the store", "Looking for finished runs"]
     after = ["Reading the runs back", "Drawing the report", "Keeping the report in the store"]
+    for kept in cache.glob("prepared/*.baselines.json"):  # of another test
+        kept.unlink()
     first = command(*TYPED, cwd=tmp_path, cache=cache)
+    before.insert(2, "Scoring what needs no network")
     assert phases.findall(first.stdout) == [*before, "Starting numpy", *after]
+    del before[2]
     with pytest.MonkeyPatch.context() as patch:
         refuse_to_start(patch)
         again = command(*TYPED, cwd=tmp_path, cache=cache)

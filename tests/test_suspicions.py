@@ -16,7 +16,7 @@ TABLE = RNG.standard_normal((N, 3))
 PIXELS = RNG.integers(0, 256, (N, 6, 7, 3)).astype(np.uint8)
 SERIES = np.arange(1, N + 6, dtype=np.float32)
 WINDOWS = np.lib.stride_tricks.sliding_window_view(SERIES, 5)[:N]
-IDS = np.arange(100, 100 + N, dtype=float)
+IDS = np.arange(10, 10 + N, dtype=float)
 
 
 def with_column(column):
@@ -31,7 +31,7 @@ SUSPECTED = {
     "floats of 0 to 255": (PIXELS.astype(float), Y, "and x_train reaches 255; for 0 to 1 save it as np.uint8"),
     "floats of 12 bits": (PIXELS * 16.0, Y, "and x_train reaches 4080; for 0 to 1 save x_train / 4080"),
     "bytes of 0 and 1": (PIXELS // 255, Y, r"largest byte of x_train is 1, .* save \(x_train / 1\).astype\(np.float32"),
-    "pictures without channels": (PIXELS[:, :6, :6, 0] + 1.0, Y, r"\(n, 6, 6\) is read as seq.*, np.newaxis\]$"),
+    "pictures without channels": (PIXELS[:, :6, :6, 0] / 4 + 1, Y, r"\(n, 6, 6\) is read as seq.*, np.newaxis\]$"),
     "a table of integers": (
         np.column_stack([RNG.integers(20, 60, N), RNG.integers(1, 5, N)]), Y, "read as tokens.*table.*np.float32",
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.data.catalog import SOURCES
-from experiments.data.spec import ExampleSpec, write_npz
+from experiments.data.spec import ExampleSpec, Standardization, write_npz
 from experiments.fingerprint import fingerprint_of_arrays, plain
 from experiments.task import Data
 from experiments.task.datasets import CustomData, Drawn, DrawnTwice, HeldOut
@@ -26,7 +26,8 @@ class Dataset:
     """Examples, split in three. Inputs are float32, channels last, or int64 tokens; targets int64 (n,) or float32.
 
     `spec` says what one example looks like, `origin` in one line where they came from; `fingerprint` is the hash of
-    their bytes and split. `suspicions` are lines for a person: what may have been meant otherwise.
+    their bytes and split. `suspicions` are lines for a person: what may have been meant otherwise. `standardization`
+    is what was done to the inputs, None where they are as they came.
     """
 
     x_train: Array
@@ -39,6 +40,7 @@ class Dataset:
     origin: str
     fingerprint: str
     suspicions: tuple[str, ...] = ()
+    standardization: Standardization | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -48,7 +50,8 @@ class Dataset:
     def describe(self) -> str:
         """The one line that a person reads."""
         sizes = ", ".join(f"{size:,} {part}" for part, size in self.sizes.items())
-        return f"{self.origin}: {sizes}; fingerprint {self.fingerprint}"
+        standardized = ", standardized" if self.standardization else ""
+        return f"{self.origin}{standardized}: {sizes}; fingerprint {self.fingerprint}"
 
 
 def load(settings: Data, *, cache: Path) -> Dataset:
@@ -61,6 +64,7 @@ def load(settings: Data, *, cache: Path) -> Dataset:
     import numpy as np
 
     from experiments.data.checks import check
+    from experiments.data.standardization import standardize
     from experiments.data.suspicions import of_parts
 
     source = SOURCES[settings.source]
@@ -78,9 +82,18 @@ def load(settings: Data, *, cache: Path) -> Dataset:
             else shaped.astype(np.float32, order="C") / np.float32(spec.scale)
         )
         parts[f"y_{part}"] = parts[f"y_{part}"].astype(np.float32 if spec.n_values else np.int64, order="C")
-    suspicions = (*raw.suspicions, *of_parts(parts)) if isinstance(settings, CustomData) else raw.suspicions
+    suspicions, standardization = raw.suspicions, None
+    if isinstance(settings, CustomData):
+        suspicions += tuple(of_parts(parts))
+        standardization, said = standardize(parts, spec=spec, wanted=settings.standardize)
+        suspicions += tuple(said)
     return Dataset(
-        **parts, spec=spec, origin=raw.origin, fingerprint=fingerprint_of_arrays(parts), suspicions=suspicions
+        **parts,
+        spec=spec,
+        origin=raw.origin,
+        fingerprint=fingerprint_of_arrays(parts),
+        suspicions=suspicions,
+        standardization=standardization,
     )
 
 
@@ -154,10 +167,18 @@ def write(dataset: Dataset, folder: Path, /) -> Path:
     path = folder / f"{dataset.fingerprint}.npz"
     # "form" is what other checkouts that share the cache read
     facts = {"form": plain(dataset.spec), "origin": dataset.origin, "fingerprint": dataset.fingerprint}
+    if dataset.standardization:
+        facts["standardization"] = plain(dataset.standardization)
     arrays = {f"{axis}_{part}": getattr(dataset, f"{axis}_{part}") for axis in "xy" for part in PARTS}
     folder.mkdir(parents=True, exist_ok=True)
     write_npz(path, arrays | {"facts": np.array(json.dumps(facts))})
     return path
+
+
+def write_standardization(dataset: Dataset, folder: Path, /) -> None:
+    """Write standardization.json, which new inputs of a kept model want, where inputs were standardized."""
+    if dataset.standardization:
+        (folder / "standardization.json").write_text(json.dumps(plain(dataset.standardization)))
 
 
 def read(path: Path, /) -> Dataset:
@@ -167,7 +188,13 @@ def read(path: Path, /) -> Dataset:
     with np.load(path) as stored:
         arrays = {name: stored[name] for name in stored.files if name != "facts"}
         facts = json.loads(str(stored["facts"]))
-    spec = facts["form"]
+    spec, numbers = facts["form"], facts.get("standardization")
     for name in ("input_shape", "class_names"):  # JSON knows no tuples
         spec[name] = tuple(spec[name])
-    return Dataset(**arrays, spec=ExampleSpec(**spec), origin=facts["origin"], fingerprint=facts["fingerprint"])
+    return Dataset(
+        **arrays,
+        spec=ExampleSpec(**spec),
+        origin=facts["origin"],
+        fingerprint=facts["fingerprint"],
+        standardization=numbers and Standardization(**{name: tuple(each) for name, each in numbers.items()}),
+    )

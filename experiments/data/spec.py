@@ -52,6 +52,14 @@ class ExampleSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Standardization:
+    """What was subtracted from each feature, and what it was then divided by: both of the training part alone."""
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RawData:
     """Examples as a source gives them; `x_test` and `y_test` are empty where it has no test set of its own.
 

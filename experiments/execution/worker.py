@@ -67,6 +67,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     if not run.is_trial:
         (run.folder / "model").mkdir()
         model.save(run.folder / "model")
+        data.write_standardization(dataset, run.folder / "model")
     ended = time.perf_counter()
     waited = {} if monitor.waited is None else {"time/waited": monitor.waited}
     ledger = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from experiments import divergence, metrics
 from experiments.fingerprint import slug
 from experiments.records import SweepRecord
-from experiments.report import formatting
+from experiments.report import baselines, formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
 from experiments.report.axes import Axis, axes_of, is_grid, with_pairs
 from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
@@ -190,7 +190,7 @@ def analyse(record: SweepRecord) -> Analysis:
     arms = tuple(arm for arm in every if not is_bare(arm))
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
     chance = record.chance.get(metrics.base_name(metric))
-    warnings = [*_warnings(record), *unusable]
+    warnings = [*_warnings(record), *unusable, *baselines.warnings_of(arms, record, metric=metric)]
     if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in every):
         warnings.append(f"{n_repeated} run(s) repeat a seed of their arm: of each seed the first one counts")
     factor, baseline = _factor_and_baseline(record, arms, warnings)

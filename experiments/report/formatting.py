@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments import metrics
 from experiments.statistics import Estimate
-from experiments.statistics.wording import fixed, signed
+from experiments.statistics.wording import fixed, format_number, signed
 
 MEMORY_NOTE = "* scores on the test set; peak resident memory of the worker above what it held before it read its data"
 SCORES_NOTE = "scores on the test set"
@@ -28,6 +28,12 @@ def interval(estimate: Estimate | None, metric: str) -> str:
     if half_width > 0:
         decimals = min(most, max(0, 1 - math.floor(math.log10(half_width))))
     return f"{fixed(estimate.value * factor, decimals=decimals)} ± {fixed(half_width, decimals=decimals)}"
+
+
+def score(value: float | None, metric: str) -> str:
+    """One score in the unit of its metric, which is not said: "95.63"."""
+    known = metrics.metric_of(metric)
+    return "–" if value is None else format_number(known.factor * value, decimals=known.decimals[0])
 
 
 def head_of(metric: str) -> str:

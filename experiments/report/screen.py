@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from experiments.report import addresses, answers, formatting, page
+from experiments.report import addresses, answers, baselines, formatting, page
 from experiments.report.analysis import Analysis
 
 # What a terminal of ASCII alone shows instead of each sign.
@@ -33,6 +33,8 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str, 
     say = _Speaker(console)
     console.print()
     _show_table(analysis, say)
+    if said := baselines.sentence(analysis.record, metric=analysis.metric):
+        say.line(said, style="dim")
     console.print()
     if analysis.headline:
         say.line(analysis.headline, style="bold")

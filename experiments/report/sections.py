@@ -127,7 +127,7 @@ def _results(builder: _Builder, analysis: Analysis) -> None:
     note = f"Bold: a verdict supports it. {formatting.MEMORY_NOTE}. Means are over finished runs."
     content = [tables.results(analysis)] if analysis.arms else []
     everything = tables.scores(analysis)
-    content += [everything] if everything is not None else []
+    content += [each for each in (everything, tables.baselines(analysis)) if each is not None]
     builder.add("results", "Results", tables=[*content, *secondary], notes=[note])
 
 

@@ -91,6 +91,19 @@ def scores(analysis: Analysis) -> Table | None:
     return table_of("All scores on the test set, mean ± half-width of the 95 % t interval (exploratory)", head, rows)
 
 
+def baselines(analysis: Analysis) -> Table | None:
+    """A row per baseline: what scores without a network; None without any."""
+    known = [metric for metric in metrics.in_tables() if metric.startswith("test/")]
+    shown = [metric for metric in known if any(metric in each.metrics for each in analysis.record.baselines)]
+    rows = [
+        (each.name, each.origin, "all" if each.n_examples is None else str(each.n_examples))
+        + tuple(formatting.score(each.metrics.get(metric), metric) for metric in shown)
+        for each in analysis.record.baselines
+    ]
+    head = ("baseline", "data", "fit on", *map(formatting.head_of, shown))
+    return table_of("Without a network, on the same test set (exploratory)", head, rows, texts=(0, 1)) if rows else None
+
+
 def verdicts(compared: Sequence[Verdict], *, title: str) -> Table:
     """A row per comparison with its interval, margin and p-values."""
     head = ["comparison", "metric", "n", "difference", "interval", "level", "margin", "p, difference", "p, TOST"]

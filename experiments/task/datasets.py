@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from experiments.task.checks import require
 
@@ -154,17 +154,20 @@ class CustomData(DrawnTwice):
     """Anybody's own: an .npz file or a folder of pictures, brought to `image_size`, (height, width) in pixels.
 
     `in_order`: the examples are a time series, of which nothing is drawn: training comes before validation, and that
-    before test. The rules: docs/custom-data.md.
+    before test. `standardize`: whether features and sequences are brought to mean 0 and standard deviation 1; "auto":
+    where they are so large, small or far apart in size that networks learn little. The rules: docs/custom-data.md.
     """
 
     source: ClassVar[str] = "custom"
     path: str | None
     image_size: tuple[int, ...] | None
     in_order: bool = False
+    standardize: Literal["auto", True, False] = "auto"
 
     def __post_init__(self) -> None:
-        """Check fractions, seed and size."""
+        """Check fractions, seed, size and word."""
         super().__post_init__()
+        require(self.standardize in ("auto", True, False), "standardize is auto, true or false", self.standardize)
         size = self.image_size
         require(size is None or (len(size) == 2 and min(size) >= 1), "image_size is [height, width]", size)
         require(size is None or size[0] * size[1] <= LARGEST_PICTURE, f"image_size <= {LARGEST_PICTURE:,} pixels", size)
@@ -191,7 +194,7 @@ ONCE_STATED_BY_ALL = {
     "test_fraction": 0.2, "validation_fraction": 0.1, "split_seed": 0,
 }  # fmt: skip
 # What a source takes since: left out of names and comparisons where it changes nothing, as in runs that were kept then.
-TAKEN_SINCE = {"in_order": False}
+TAKEN_SINCE = {"in_order": False, "standardize": "auto"}
 
 
 def as_once_stated(stated: Mapping[str, Any]) -> dict[str, Any]:

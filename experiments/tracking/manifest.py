@@ -8,7 +8,7 @@ from typing import Any
 
 from experiments.contract.arrays import Array
 from experiments.errors import NotKept
-from experiments.records import RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
+from experiments.records import BaselineRecord, RunRecord, StudyRecord, SweepRecord, TrialRecord, TunedValue
 
 
 def sweep_from(
@@ -63,6 +63,7 @@ def sweep_from(
         class_names=tuple(manifest["class_names"]),
         tuned_values=tuple(TunedValue(**each) for each in manifest["choices"]),
         studies=tuple(study_from(study) for study in manifest["studies"]),
+        baselines=tuple(BaselineRecord(**each) for each in manifest.get("baselines", ())),  # older sweeps have none
         runs=runs,
         trials=trials,
         pictures=pictures,
