@@ -96,7 +96,7 @@ def main() -> None:
                 time_limit_seconds=600,
             ),
             device="cpu",
-            preload=[frameworks.FRAMEWORKS[framework].module for framework in PAIR],
+            frameworks={name: frameworks.FRAMEWORKS[name] for name in PAIR},
             folder=Path(name),
         )
         executor.warm_up()

@@ -103,7 +103,12 @@ def with_and_without_tracking(words: list[str]) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"on": [], "off": []}
 
     def without(each: events.Run) -> dict[str, float]:
-        item = executor.WorkItem(target=worker.train, arguments=(each, frameworks.load), log=each.folder / "worker.log")
+        item = executor.WorkItem(
+            target=worker.train,
+            arguments=(each, frameworks.load),
+            log=each.folder / "worker.log",
+            framework=each.framework,
+        )
         emitted = [event for _, event in sweep.executor.run([item])]
         return next(event.metrics for event in emitted if isinstance(event, events.Finished))
 

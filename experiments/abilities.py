@@ -6,6 +6,7 @@ Nothing here reads, trains or keeps: `run.py` asks before it imports what does.
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 from collections.abc import Mapping, Sequence
 
 from experiments.contract import FrameworkSpec
@@ -89,6 +90,11 @@ def _check_abilities(job: Job, spec: FrameworkSpec, *, device: str, devices: int
     """
     problems = []
     name, precision = job.framework.name, job.task.training.precision
+    if spec.extra and importlib.util.find_spec(spec.extra) is None:
+        problems.append(
+            f"framework={name} needs the package {spec.extra}, but it is not installed; "
+            f'pip install -e ".[{spec.extra}]", or take another framework'
+        )
     if spec.max_devices is not None and devices > spec.max_devices:
         rule = f"`executor.devices <= {spec.max_devices}` must hold for framework={name}"
         problems.append(f"{rule}, but got {devices}; leave it out")

@@ -64,9 +64,8 @@ def prepare(
     executor = LocalExecutor(
         settings=settings,
         device=device,
-        preload=[frameworks[name].module for name in names],
+        frameworks={name: frameworks[name] for name in names},
         folder=folder,
-        told=[prefix for name in names for prefix in frameworks[name].variables],
         inherited=inherited,
     )
     if executor.environment.left_out:

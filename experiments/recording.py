@@ -137,7 +137,11 @@ class RunRecorder:
             self._active[index] = ActiveRun(run=run, parent_id=parent_id)
             self._display.handed_out(index, run)
             return WorkItem(
-                target=train, arguments=(run, self.load), log=run.folder / "worker.log", awaits_reply=run.is_trial
+                target=train,
+                arguments=(run, self.load),
+                log=run.folder / "worker.log",
+                framework=run.framework,
+                awaits_reply=run.is_trial,
             )
 
         with self._display:

@@ -51,24 +51,43 @@ EXECUTOR = job.ExecutorSettings(workers=2, threads=1, device="cpu", start_method
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory):
-    """The real executor, its forkserver warm with both frameworks."""
-    warm = executor.LocalExecutor(
-        settings=EXECUTOR,
-        device="cpu",
-        preload=[spec.module for spec in frameworks.FRAMEWORKS.values()],
-        folder=tmp_path_factory.mktemp("executor"),
-    )
+    """The real executor, its forkserver warm with all frameworks that one process can hold."""
+    one = frameworks.FRAMEWORKS.keys() - OTHER_BACKENDS
+    warm = executor_for([name for name in frameworks.FRAMEWORKS if name in one], tmp_path_factory)
     warm.warm_up()
     return warm
 
 
+OTHER_BACKENDS = {"keras_jax", "keras_torch"}  # than TensorFlow, which is Keras' in the forkserver of most tests
+
+
+def executor_for(names, tmp_path_factory):
+    return executor.LocalExecutor(
+        settings=EXECUTOR,
+        device="cpu",
+        frameworks={name: frameworks.FRAMEWORKS[name] for name in names},
+        folder=tmp_path_factory.mktemp("executor"),
+    )
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory):
+    """The executor of each of OTHER_BACKENDS, whose forkserver starts with the first work that is for it."""
+    return {name: executor_for([name], tmp_path_factory) for name in OTHER_BACKENDS}
+
+
 @pytest.fixture
-def in_worker(local, tmp_path):
-    """`in_worker(target, *arguments)`: what `target(*arguments, emit)` emitted, from a process of its own."""
+def in_worker(local, elsewhere, tmp_path):
+    """`in_worker(target, *arguments)`: what `target(*arguments, emit)` emitted, from a process of its own.
+
+    It is one that can load the framework which the arguments name.
+    """
 
     def run(target, *arguments):
-        work = executor.WorkItem(target=target, arguments=arguments, log=tmp_path / "worker.log")
-        emitted = [event for _, event in local.run([work])]
+        named = [getattr(argument, "framework", argument) for argument in arguments]
+        name = next((name for name in named if isinstance(name, str) and name in OTHER_BACKENDS), "")
+        work = executor.WorkItem(target=target, arguments=arguments, log=tmp_path / "worker.log", framework=name)
+        emitted = [event for _, event in elsewhere.get(name, local).run([work])]
         if isinstance(emitted[-1], executor.Failed):
             pytest.fail(f"{emitted[-1].reason}\n{(tmp_path / 'worker.log').read_text()[-3000:]}")
         return emitted[0] if len(emitted) == 2 else emitted[:-1]

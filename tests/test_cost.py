@@ -190,7 +190,7 @@ def test_a_worker_is_not_made_to_run_the_command_again(tmp_path, monkeypatch):
     command = ModuleType("__main__")
     command.__file__ = str(PROJECT / "run.py")
     monkeypatch.setitem(sys.modules, "__main__", command)
-    made = LocalExecutor(settings=EXECUTOR, device="cpu", preload=[], folder=tmp_path)
+    made = LocalExecutor(settings=EXECUTOR, device="cpu", frameworks={}, folder=tmp_path)
     assert "init_main_from_path" in spawn.get_preparation_data("worker")
     with made.environment.in_force():
         assert [each for each in spawn.get_preparation_data("worker") if each.startswith("init_main")] == []

@@ -213,7 +213,7 @@ def test_gpus_are_handed_out_in_groups(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "WSL_DEVICE", tmp_path)
     assert devices.gpu_groups(1) == ["4", "7", "1", "2", "9"]
     settings = dataclasses.replace(EXECUTOR, start_method="auto", devices=2)
-    pairs = executor.LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
+    pairs = executor.LocalExecutor(settings=settings, device="gpu", frameworks={}, folder=tmp_path)
     works = [executor.WorkItem(target=environment, arguments=(), log=tmp_path / "worker.log") for _ in range(2)]
     seen = [event["CUDA_VISIBLE_DEVICES"] for _, event in pairs.run(works) if isinstance(event, dict)]
     assert sorted(seen) == ["1,2", "4,7"]

@@ -110,7 +110,7 @@ import sys
 from conftest import EXECUTOR
 from experiments.execution.executor import LocalExecutor, WorkItem
 from pathlib import Path
-local = LocalExecutor(settings=EXECUTOR, device="cpu", preload=[], folder=Path(sys.argv[1]))
+local = LocalExecutor(settings=EXECUTOR, device="cpu", frameworks={}, folder=Path(sys.argv[1]))
 local.warm_up()
 print(*local.run([WorkItem(target=repr, arguments=(), log=Path(sys.argv[1]) / "0.log")]))
 """
@@ -153,7 +153,7 @@ def test_a_hanging_worker_is_stopped_at_its_time_limit(local, tmp_path):
     hasty = LocalExecutor(
         settings=dataclasses.replace(EXECUTOR, time_limit_seconds=1.5),
         device="cpu",
-        preload=local.preload,
+        frameworks=local.frameworks,
         folder=tmp_path,
     )
     events = list(hasty.run(items(tmp_path, (sleep, 600), (say, ["fine"]))))
@@ -184,7 +184,7 @@ def test_workers_have_no_gpu_and_pinned_threads(local, tmp_path):
 
 def test_spawn_is_the_other_way(tmp_path):
     spawning = LocalExecutor(
-        settings=dataclasses.replace(EXECUTOR, start_method="spawn"), device="cpu", preload=[], folder=tmp_path
+        settings=dataclasses.replace(EXECUTOR, start_method="spawn"), device="cpu", frameworks={}, folder=tmp_path
     )
     assert list(spawning.run(items(tmp_path, (say, ["a"])))) == [(0, "a"), (0, Completed())]
 
@@ -205,7 +205,7 @@ def test_gpus_are_handed_out_one_per_worker_and_forked_by_spawn(monkeypatch, tmp
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     monkeypatch.setattr(devices, "WSL_DEVICE", tmp_path)
     settings = dataclasses.replace(EXECUTOR, start_method="auto")
-    two = LocalExecutor(settings=settings, device="gpu", preload=[], folder=tmp_path)
+    two = LocalExecutor(settings=settings, device="gpu", frameworks={}, folder=tmp_path)
     assert two.start_method == "spawn"
     events = list(two.run(items(tmp_path, (environment,), (environment,))))
     assert {event["CUDA_VISIBLE_DEVICES"] for _, event in events if isinstance(event, dict)} == {"4", "7"}

@@ -143,7 +143,7 @@ if __name__ == "__main__":
 
 def worker_for_an_hour(folder, method):
     settings = dataclasses.replace(EXECUTOR, start_method=method)
-    executor = LocalExecutor(settings=settings, device="cpu", preload=[], folder=folder)
+    executor = LocalExecutor(settings=settings, device="cpu", frameworks={}, folder=folder)
     for _, event in executor.run([WorkItem(target=sleep, arguments=(3600,), log=folder / "worker.log")]):
         print(event, flush=True)  # noqa: T201 (its process number)
 

@@ -427,7 +427,7 @@ def test_a_search_that_never_came_to_a_run_has_a_report_to_make(memory_laborator
 
 def test_trials_share_the_machine_unless_their_time_is_what_is_sought(tmp_path, monkeypatch):
     monkeypatch.setattr("experiments.execution.devices.available_cores", lambda: 6)
-    executor = LocalExecutor(settings=ALONE, device="cpu", preload=[], folder=tmp_path)
+    executor = LocalExecutor(settings=ALONE, device="cpu", frameworks={}, folder=tmp_path)
     timed = search(objectives=(Objective(metric="time/fit", direction="minimize"),))
     assert executor_for(search(), executor).settings.workers == 6
     assert executor_for(timed, executor).settings.workers == 1

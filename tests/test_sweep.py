@@ -299,7 +299,7 @@ def test_names_fit_file_systems():
 def test_a_local_executor_starts_methods_by_device(tmp_path):
     for device, method in (("cpu", "forkserver"), ("gpu", "spawn")):
         auto = job.ExecutorSettings(workers=1, threads=1, device="auto", start_method="auto", time_limit_seconds=1)
-        assert LocalExecutor(settings=auto, device=device, preload=[], folder=tmp_path).start_method == method
+        assert LocalExecutor(settings=auto, device=device, frameworks={}, folder=tmp_path).start_method == method
 
 
 def test_a_database_elsewhere_keeps_its_files_beside_it(

@@ -117,7 +117,7 @@ def test_a_stated_module_path_comes_after_the_projects():
 def test_what_is_stated_reaches_workers_and_the_names_of_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_MAX_EPOCHS", "1")
     settings = dataclasses.replace(EXECUTOR, start_method="spawn", environment={"MY_FLAG": "on"})
-    spawning = LocalExecutor(settings=settings, device="cpu", preload=[], folder=tmp_path)
+    spawning = LocalExecutor(settings=settings, device="cpu", frameworks={}, folder=tmp_path)
     (_, seen), _ = spawning.run([WorkItem(target=environment, arguments=(), log=tmp_path / "0.log")])
     assert seen["MY_FLAG"] == "on"
     assert "KERAS_MAX_EPOCHS" not in seen

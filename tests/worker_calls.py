@@ -90,7 +90,7 @@ def saved(load, name, task, path, folder, emit):
     model.save(Path(folder))
     inputs = dataset.x_test.astype(task.training.dtype)
     expected = model.logits(inputs)
-    if name == "keras":
+    if name.startswith("keras"):
         import keras
 
         found = keras.models.load_model(Path(folder) / "model.keras", safe_mode=True).predict_on_batch(inputs)
@@ -343,7 +343,7 @@ def dropped_on_two(load, task, emit):
     """What each of two Keras devices keeps of the same ones, in training."""
     model = load("keras").build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu", devices=2)
 
-    from frameworks.keras import replicas
+    from frameworks.keras.backends import tensorflow_replicas as replicas
 
     replicas.reseed_per_replica(model.model)
     strategy = model.model.distribute_strategy

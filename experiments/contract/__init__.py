@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
@@ -132,6 +132,8 @@ class FrameworkSpec:
         max_devices: How many devices can share one of its runs; None: any number.
         precisions: Those of `training.precision` that it computes in.
         variables: How the variables of the environment begin that it reads; workers do not inherit them.
+        environment: Those that it must find before it is imported; a process has them for good.
+        extra: The extra of the project that brings the package of the same name, where it needs one.
         bare_loop: What its models do in `BareLoop.fit_bare`, in words; empty where they have none.
         limits: "module:function" that raises ValueError on the first word of a task that it does not know, where that
             is told without importing the framework; empty where it knows all words.
@@ -143,6 +145,8 @@ class FrameworkSpec:
     max_devices: int | None = None
     precisions: tuple[Precision, ...] = get_args(Precision)
     variables: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    extra: str = ""
     bare_loop: str = ""
     limits: str = ""
     also_called: tuple[str, ...] = ()

@@ -16,24 +16,30 @@ OPTIONAL = frozenset({"jax", "matplotlib", "pandas", "scipy", "sklearn", "torchv
 
 
 class _Finder:
-    """Python's own finder of modules, and of distributions by name, to which OPTIONAL are not installed."""
+    """Python's own finder of modules, and of distributions by name, to which `names` are not installed."""
 
-    @staticmethod
-    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        return None if name in OPTIONAL else PathFinder.find_spec(name, path, target)
+    def __init__(self, names: frozenset[str]) -> None:
+        self.names = names
 
-    @staticmethod
-    def find_distributions(context: DistributionFinder.Context) -> Iterable[Distribution]:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        return None if name in self.names else PathFinder.find_spec(name, path, target)
+
+    def find_distributions(self, context: DistributionFinder.Context) -> Iterable[Distribution]:
         find = getattr(PathFinder, "find_distributions", None)  # the package importlib_metadata takes it, and answers
-        return [] if context.name in OPTIONAL or find is None else find(context)
+        return [] if context.name in self.names or find is None else find(context)
 
 
 @contextlib.contextmanager
-def hidden() -> Iterator[None]:
-    """As if they were not installed, whichever way it is asked; what is imported already stays."""
-    finders = sys.meta_path
-    finders[finders.index(PathFinder)] = _Finder
+def hidden(*, also: Iterable[str] = (), but: Iterable[str] = ()) -> Iterator[None]:
+    """As if OPTIONAL, and `also`, were not installed, `but` some, whichever way it is asked.
+
+    What is imported already stays.
+    """
+    finders, finder = sys.meta_path, _Finder((OPTIONAL | set(also)) - set(but))
+    finders[finders.index(PathFinder)] = finder
     try:
         yield
     finally:
-        finders[finders.index(_Finder)] = PathFinder
+        finders[finders.index(finder)] = PathFinder

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import itertools
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import shutil
 import signal
@@ -20,14 +20,15 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from experiments.contract import FrameworkSpec
 from experiments.errors import DiskFull, is_no_room
-from experiments.execution import devices, temporary
+from experiments.execution import devices, forkservers, temporary
 from experiments.execution.preload_log import PRELOAD_LOG
 from experiments.execution.worker_environment import WorkerEnvironment, worker_environment
 from experiments.job import ExecutorSettings
@@ -41,11 +42,13 @@ class WorkItem:
     """`target(*arguments, emit)` in a process of its own; whatever it emits arrives at the parent.
 
     Where it awaits a reply, `emit` returns once the parent has dealt with the event, and says whether to stop.
+    `framework` names the one that it loads, if it does: the process gets what that one must find.
     """
 
     target: Callable[..., None]
     arguments: tuple[Any, ...]
     log: Path
+    framework: str = ""
     awaits_reply: bool = False
 
 
@@ -81,18 +84,16 @@ class LocalExecutor:
     Attributes:
         settings: How many, how many threads each, how long.
         device: "cpu" or "gpu", from `choose_device`.
-        preload: Modules that the forkserver imports once, so that each fork starts with them.
+        frameworks: Those that work items load: a forkserver imports them once, so that each fork starts with them.
         folder: Where the forkserver's own log goes.
-        told: How the variables begin that the frameworks read.
         inherited: The variables that the command was started with, unless they are this process's.
         environment: The variables that workers have, made of few of this process's.
     """
 
     settings: ExecutorSettings
     device: str
-    preload: Sequence[str]
+    frameworks: Mapping[str, FrameworkSpec]
     folder: Path
-    told: Sequence[str] = ()
     inherited: Mapping[str, str] | None = None
     environment: WorkerEnvironment = field(init=False)
     _context: Any = field(init=False)
@@ -106,7 +107,7 @@ class LocalExecutor:
             threads=self.settings.threads,
             device=self.device,
             stated=self.settings.environment,
-            told=self.told,
+            told=[prefix for spec in self.frameworks.values() for prefix in spec.variables],
         )
         method = self.settings.start_method
         if method == "auto":
@@ -120,12 +121,16 @@ class LocalExecutor:
         return str(self._context.get_start_method())
 
     def warm_up(self) -> None:
-        """Start the forkserver, which imports the frameworks while the caller does something else."""
+        """Start the forkserver, which imports the frameworks while the caller does something else.
+
+        There is another one for each framework whose variables contradict those of the others.
+        """
         if self.start_method == "forkserver":
             temporary.make_folder_for_sockets()
-            self._context.set_forkserver_preload([*OWN_PRELOAD, *self.preload])
-            with self.environment.in_force(**{PRELOAD_LOG: str((self.folder / "preload.log").resolve())}):
-                multiprocessing.forkserver.ensure_running()
+            log = {PRELOAD_LOG: str((self.folder / "preload.log").resolve())}
+            in_force = functools.partial(self.environment.in_force, **log)
+            for group in forkservers.groups(self.frameworks.values()):
+                forkservers.start(group, preload=OWN_PRELOAD, in_force=in_force)
 
     def run(self, items: Iterable[WorkItem]) -> Iterator[tuple[int, Any]]:
         """Do all of them; yield (index of the item, its event), and for each a last `Completed` or `Failed`."""
@@ -165,13 +170,19 @@ class LocalExecutor:
     def _start(self, index: int, item: WorkItem, gpu: str | None) -> _Process:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_worker_main, args=(item, theirs, gpu), daemon=True)
-        with self.environment.in_force():
+        spec = self.frameworks.get(item.framework)
+        variables = {} if spec is None else spec.environment
+        self.warm_up()
+        with self.environment.in_force(**variables), self._forking(variables):
             process.start()
         theirs.close()
         deadline = time.monotonic() + self.settings.time_limit_seconds
         return _Process(
             index=index, process=process, connection=ours, gpu=gpu, deadline=deadline, awaits_reply=item.awaits_reply
         )
+
+    def _forking(self, variables: Mapping[str, str]) -> contextlib.AbstractContextManager[None]:
+        return forkservers.serving(variables) if self.start_method == "forkserver" else contextlib.nullcontext()
 
     def _reply(self, process: _Process) -> None:
         if process.awaits_reply:

@@ -252,6 +252,7 @@ class _ProbeRunner:
                 target=target,
                 arguments=(subject, self.load, *others),
                 log=self.folder / f"{subject.framework}-{subject.precision}-{target.__name__}.log",
+                framework=subject.framework,
             )
             for target, subject, *others in calls.values()
         ]

@@ -1,32 +1,34 @@
-"""Keras 3 (TensorFlow) under the contract of experiments/contract/__init__.py."""
+"""Keras 3 under the contract of experiments/contract/__init__.py."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from experiments.contract import evaluation_batches, require_gpus
+from experiments.contract import evaluation_batches
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Task
-from frameworks.keras import bare, layers, networks, optimizers, replicas, training, weights
+from frameworks.keras import bare, layers, networks, optimizers, training, weights
+from frameworks.keras.backends import backend
 
 
 class KerasModel:
     """A compiled keras.Model."""
 
     def __init__(self, model: keras.Model, task: Task, *, device: str) -> None:
-        self.model = model
         self.task = task
         self.device = device
-        self._predict_on_one_replica = tf.function(
-            lambda inputs: self.model(inputs, training=False), reduce_retracing=True
-        )
+        self._take(model)
+
+    def _take(self, model: keras.Model) -> None:
+        self.model = model
+        self._predict = backend.predictor(model)
 
     def weights(self) -> Weights:
         return weights.read(self.model)
@@ -38,11 +40,6 @@ class KerasModel:
         # Not `predict`: inside `fit` it would build a new input pipeline for every evaluation.
         batches = evaluation_batches(inputs, batch_size=self.task.training.batch_size)
         return np.concatenate([self._predict(batch) for batch in batches])
-
-    def _predict(self, inputs: Array) -> Array:
-        if self.model.distribute_strategy.num_replicas_in_sync == 1:
-            return self.model.predict_on_batch(inputs)
-        return self._predict_on_one_replica(inputs).numpy()  # Keras would let every replica predict all of them
 
     def fit(
         self,
@@ -77,22 +74,17 @@ class KerasModel:
         optimizer.build(self.model.trainable_variables)
         by_path = {variable.path: name for name, variable in weights.variables(self.model).items()}
         names = [by_path[variable.path] for variable in self.model.trainable_variables]
-        step = tf.function(lambda given: optimizer.apply(given, self.model.trainable_variables))
-        # Concrete: TensorFlow would look for the graph that fits at every call, which takes longer than a small step.
-        step = step.get_concrete_function(
-            [tf.TensorSpec(each.shape, each.dtype) for each in self.model.trainable_variables]
+        backend.take_steps(
+            optimizer, self.model.trainable_variables, ([given[name] for name in names] for given in gradients)
         )
-        for step_gradients in gradients:
-            step([tf.convert_to_tensor(step_gradients[name]) for name in names])
 
     def fix_dropout(self, seed: int, *, n_steps: int, batch_size: int) -> None:
         before = self.weights()
-        self.model = layers.with_fixed_dropout(self.model, seed=seed, n_steps=n_steps, batch_size=batch_size)
+        self._take(layers.with_fixed_dropout(self.model, seed=seed, n_steps=n_steps, batch_size=batch_size))
         self.load_weights(before)
 
     def synchronize(self) -> None:
-        if self.device == "gpu":
-            tf.test.experimental.sync_devices()
+        backend.synchronize(self.model, device=self.device)
 
     def save(self, folder: Path, /) -> None:
         # Not compiled: our optimizer is no part of the model, and Keras could not find it again.
@@ -107,7 +99,6 @@ def state_defaults() -> None:
     keras.config.set_image_data_format("channels_last")
     keras.config.set_max_epochs(None)
     keras.config.set_max_steps_per_epoch(None)
-    tf.config.run_functions_eagerly(run_eagerly=False)
 
 
 class KerasFramework:
@@ -123,23 +114,24 @@ class KerasFramework:
         device: str,
         devices: int = 1,
     ) -> KerasModel:
-        if device == "gpu":
-            require_gpus(devices, seen=len(tf.config.list_physical_devices("GPU")), by="TensorFlow")
-        tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
-        if not task.training.jit:  # Keras compiles nothing under it; on a CPU runs repeat bit for bit without it too
-            tf.config.experimental.enable_op_determinism()
+        if keras.backend.backend() != os.environ["KERAS_BACKEND"]:
+            raise RuntimeError(
+                f"a process has one backend of Keras, and this one has {keras.backend.backend()}, "
+                f"not {os.environ['KERAS_BACKEND']}"
+            )
+        backend.prepare(task.training, device=device, devices=devices)
         keras.utils.set_random_seed(seed)
         state_defaults()
         # Before building: a dtype policy alone would leave the learning rate in float32.
         keras.config.set_floatx(task.training.dtype)
         keras.config.set_dtype_policy(task.training.precision)
-        with replicas.strategy(device=device, devices=devices).scope():
+        with backend.scope(device=device, devices=devices):
             network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
         weights.variables(network)  # raises on anything unmapped
         return KerasModel(network, task, device=device)
 
     def versions(self) -> dict[str, str]:
-        return {"keras": keras.__version__, "tensorflow": tf.__version__}
+        return {"keras": keras.__version__} | backend.versions()
 
 
 FRAMEWORK = KerasFramework()

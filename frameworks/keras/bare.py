@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-from tensorflow.python.framework.config import disable_op_determinism
 
 from experiments.contract.plan import BatchPlan
 from experiments.task import Task
 from frameworks.keras import optimizers, training
+from frameworks.keras.backends import backend
 
 
 def fit(model: keras.Model, plan: BatchPlan, *, task: Task, on_epoch_end: Callable[[], None]) -> None:
@@ -21,7 +21,7 @@ def fit(model: keras.Model, plan: BatchPlan, *, task: Task, on_epoch_end: Callab
         task: For loss, penalty, optimizer and precision.
         on_epoch_end: As in `BareLoop.fit_bare`.
     """
-    disable_op_determinism()  # `build` asks for it, which takes time; TensorFlow has no public name for the way back
+    backend.as_by_hand()
     training.penalize(model, task)
     rates, weights = plan.learning_rates, task.training.class_weights
     is_constant = bool((rates == rates[0]).all())

@@ -11,11 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from experiments.task import Clip, Task, optimizers
-from frameworks.keras import replicas, weights
+from frameworks.keras import weights
+from frameworks.keras.backends import backend
 
 Rate = keras.optimizers.schedules.LearningRateSchedule
 CLIPS = {"none": None, "value": "clipvalue", "norm": "clipnorm", "global_norm": "global_clipnorm"}
@@ -104,18 +104,11 @@ class _Exact:
     """
 
     def apply(self, grads: list[Any], trainable_variables: list[keras.Variable] | None = None) -> None:
-        """On TensorFlow an embedding's gradient lists a row once per use; Keras would square the parts, not the sum."""
-        whole = [tf.convert_to_tensor(gradient) for gradient in grads]
-        devices = self._distribution_strategy.num_replicas_in_sync
-        if devices > 1:
-            summed = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, whole)
-            whole = [gradient * replicas.loss_scale_correction(devices) for gradient in summed]
-        super().apply(whole, trainable_variables)
+        super().apply(backend.summed(self, grads), trainable_variables)
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[keras.Variable], rate: Any) -> None:
-        """Each device moves its own copies, all alike. Keras would let devices meet here, which it cannot in a cond."""
         for gradient, variable in zip(grads, trainable_variables, strict=True):
-            self.update_step(gradient, variable.value, rate)
+            self.update_step(gradient, backend.updated(variable), rate)
 
     def _backend_increment_gradient_accumulators(self, grads: list[Any], acc_grads: list[keras.Variable]) -> None:
         for gradient, accumulated in zip(grads, acc_grads, strict=True):

@@ -8,19 +8,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from experiments.contract.arrays import Array
 from experiments.contract.plan import Plan
 from experiments.contract.trace import EpochTrace, Taken, digests, sample
 from experiments.task import Task
-from frameworks.keras import optimizers, replicas, weights
+from frameworks.keras import optimizers, weights
+from frameworks.keras.backends import Batch, backend
 from frameworks.keras.layers import Penalty
-
-Batch = tuple[Array, ...]
-CHUNK_BATCHES = 32  # that one call of the compiled function takes and trains, at most: a call costs a small step's time
-CHUNK_BYTES = 2**23  # of them, about
 
 
 class PlannedRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -89,20 +85,12 @@ class StepLosses(keras.metrics.Metric):
     def __init__(self, loss: keras.losses.Loss, n_steps: int) -> None:
         super().__init__(name="step_losses")
         self.loss = loss
-        self.n_devices = tf.distribute.get_strategy().num_replicas_in_sync
-        self.correction = replicas.loss_scale_correction(self.n_devices)
+        self.n_devices, self.correction = backend.replicas()
         self.losses = self.add_variable((n_steps,), initializer="zeros", name="losses")
         self.step = self.add_variable((), initializer="zeros", dtype="int32", name="step")
 
     def update_state(self, targets: Any, logits: Any, sample_weight: Any = None) -> None:
-        batch_loss = self.loss(targets, logits, sample_weight) * self.correction
-        if tf.distribute.in_cross_replica_context():
-            return  # before the first step Keras looks for shapes
-        # In place: Keras' own scatter_update would write all losses of the epoch anew in every step.
-        tf.raw_ops.ResourceScatterUpdate(
-            resource=self.losses.value.handle, indices=self.step.value, updates=ops.cast(batch_loss, self.losses.dtype)
-        )
-        self.step.assign_add(1)
+        backend.write(self.losses, self.step, self.loss(targets, logits, sample_weight) * self.correction)
 
     def result(self) -> Any:
         return ops.sum(self.losses) / ops.cast(self.step, self.losses.dtype)
@@ -138,12 +126,12 @@ class Progress(keras.callbacks.Callback):
         self.step_ended(min(room, self.batches.plan.batches_per_epoch - batch * room))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.model.stop_training = self.epoch_ended(epoch, np.array(self.record.step_losses.losses))
+        self.model.stop_training = self.epoch_ended(epoch, ops.convert_to_numpy(self.record.step_losses.losses).copy())
         self.record.next_epoch()
 
 
 class Record:
-    """What `fit` took: the batches as TensorFlow drew them from Python, whose order it keeps.
+    """What `fit` took: the batches as the backend drew them from Python, whose order it keeps.
 
     How many of them were trained, in how many steps and at which rates, is read from what the compiled step counts.
     """
@@ -183,7 +171,7 @@ class Record:
 class PlannedBatches:
     """The plan's batches, with the weight of each example where classes have weights; `record` is told of each.
 
-    TensorFlow asks for a chunk at a time, up to `per_chunk` batches of an epoch.
+    A backend may ask for a chunk at a time, up to `per_chunk` batches of an epoch.
     """
 
     def __init__(self, plan: Plan, class_weights: tuple[float, ...] | None, record: Record, *, per_chunk: int) -> None:
@@ -214,58 +202,6 @@ class PlannedBatches:
             while chunk := list(itertools.islice(of_epoch, self.per_chunk)):
                 ends = np.cumsum([len(inputs) for inputs, *_ in chunk], dtype=np.int32)
                 yield *map(np.concatenate, zip(*chunk, strict=True)), ends
-
-    def dataset(self) -> tf.data.Dataset:
-        """The chunks of all epochs, in one pipeline.
-
-        Not `from_generator`: it has the C library give freed memory back, which the worker's environment forbids, so
-        that each batch's would be mapped anew.
-        """
-        first = next(self.all())
-
-        def drawn(number: Any) -> Batch:
-            if number == 0:
-                self.drawn = self.chunks()
-            return next(self.drawn)
-
-        def chunk(number: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            *arrays, ends = tf.numpy_function(drawn, [number], [*(array.dtype for array in first), np.int32])
-            for array, like in zip(arrays, first, strict=True):
-                array.set_shape((None, *like.shape[1:]))
-            ends.set_shape((None,))
-            return *arrays, ends
-
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        options.threading.private_threadpool_size = 1
-        options.experimental_optimization.apply_default_optimizations = False
-        n_chunks = self.plan.epochs * self.chunks_per_epoch
-        return tf.data.Dataset.range(n_chunks).map(chunk).prefetch(1).with_options(options)
-
-
-def batches_per_chunk(plan: Plan) -> int:
-    """What the limits allow; of a single epoch a quarter, as its first call, which compiles, says nothing of a step."""
-    n_bytes = sum(array.nbytes for array in next(plan.batches(0)))
-    n_batches = plan.batches_per_epoch if plan.epochs > 1 else max(plan.batches_per_epoch // 4, 1)
-    return min(CHUNK_BATCHES, n_batches, max(CHUNK_BYTES // n_bytes, 1))
-
-
-class ChunkedModel(keras.Model):
-    """A model whose layers are those of `model`: what its `fit` takes as a batch is a chunk, trained in one call."""
-
-    def __init__(self, model: keras.Model) -> None:
-        super().__init__(model.inputs, model.outputs, name=model.name)
-        self.step = tf.function(super().train_step, reduce_retracing=True, jit_compile=model.jit_compile)
-
-    def train_step(self, data: tuple[tf.Tensor, ...]) -> dict[str, Any]:
-        *arrays, ends = data
-
-        def train(number: Any, start: Any) -> tuple[Any, Any]:
-            self.step(tuple(array[start : ends[number]] for array in arrays))
-            return number + 1, ends[number]
-
-        tf.while_loop(lambda number, _: number < tf.size(ends), train, [0, 0])
-        return self.get_metrics_result()
 
 
 def penalize(model: keras.Model, task: Task) -> None:
@@ -299,15 +235,13 @@ def fit(
     """
     penalize(model, task)
     rate = PlannedRate(plan.learning_rates, batches_per_step=plan.batches_per_step)
-    shared = model.distribute_strategy
-    is_shared = shared.num_replicas_in_sync > 1
-    with shared.scope():
+    with backend.scope_of(model):
         step_losses = StepLosses(loss(task), plan.batches_per_epoch)
         optimizer = optimizers.optimizer(task, model, rate, batches_per_step=plan.batches_per_step)
         if task.training.precision == "mixed_float16":
-            optimizer = replicas.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
-        model.jit_compile, model.predict_function = task.training.jit, None  # of what predicts between the epochs
-        trained = model if is_shared else ChunkedModel(model)
+            optimizer = backend.loss_scaled(optimizer)
+        model.predict_function = None  # which `compile` makes anew
+        trained, jit_compile = backend.trainer(model, jit=task.training.jit)
         trained.compile(
             optimizer=optimizer,
             loss=loss(task),
@@ -316,18 +250,15 @@ def fit(
             weighted_metrics=[step_losses],
             run_eagerly=False,
             steps_per_execution=1,
-            jit_compile=False,  # but for each step of a chunk
+            jit_compile=jit_compile,
             auto_scale_loss=True,
         )
         record.begin(step_losses, optimizer)
         optimizer.build(model.trainable_variables)  # made in the first step, they would have it traced twice
 
-    per_chunk = 1 if is_shared else batches_per_chunk(plan)
-    batches = PlannedBatches(plan, task.training.class_weights, record, per_chunk=per_chunk)
-    if is_shared:
-        replicas.reseed_per_replica(model)
+    batches = PlannedBatches(plan, task.training.class_weights, record, per_chunk=backend.per_call(model, plan))
     trained.fit(
-        replicas.distributed(batches.all, shared) if is_shared else batches.dataset(),
+        backend.feed(model, batches),
         shuffle=False,
         epochs=plan.epochs,
         initial_epoch=0,

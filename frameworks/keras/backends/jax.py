@@ -1,0 +1,110 @@
+"""Keras on JAX: the names of `Backend`. Every step is compiled; one device."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import jax
+import keras
+from keras import ops
+
+from experiments.contract import require_gpus
+from experiments.contract.arrays import Array
+from experiments.contract.plan import Plan
+from experiments.task import Training
+from frameworks.keras.backends import float64
+
+if TYPE_CHECKING:
+    from frameworks.keras.backends import Batch, Batches
+
+
+def prepare(training: Training, *, device: str, devices: int) -> None:
+    _pin_threads()
+    if device == "gpu":
+        require_gpus(devices, seen=sum(each.platform == "gpu" for each in jax.devices()), by="JAX")
+    jax.config.update("jax_enable_x64", training.precision == "float64")
+    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+    float64.keep(training.precision == "float64")
+
+
+def _pin_threads() -> None:
+    """XLA counts its threads, and sees its flags, when the first array is made."""
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("NPROC", threads)
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    ours = ["--xla_gpu_deterministic_ops=true"]
+    if threads == "1":
+        ours.append("--xla_cpu_multi_thread_eigen=false")
+    os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*ours, *flags]))
+
+
+def as_by_hand() -> None:
+    """Nothing of `prepare` takes time on a CPU, and what XLA was told of a GPU stays."""
+
+
+def versions() -> dict[str, str]:
+    return {"jax": jax.__version__}
+
+
+def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext()
+
+
+def scope_of(model: keras.Model) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext()
+
+
+def replicas() -> tuple[int, float]:
+    return 1, 1.0
+
+
+def predictor(model: keras.Model) -> Callable[[Array], Array]:
+    return model.predict_on_batch
+
+
+def take_steps(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable], gradients: Iterable[Sequence[Array]]
+) -> None:
+    step = jax.jit(optimizer.stateless_apply)
+    state, weights = [each.value for each in optimizer.variables], [each.value for each in variables]
+    for given in gradients:
+        weights, state = step(state, list(given), weights)
+    for variable, value in zip([*variables, *optimizer.variables], [*weights, *state], strict=True):
+        variable.assign(value)
+
+
+def synchronize(model: keras.Model, *, device: str) -> None:
+    jax.block_until_ready([variable.value for variable in model.variables])
+
+
+def summed(optimizer: keras.optimizers.Optimizer, gradients: list[Any]) -> list[Any]:
+    return gradients
+
+
+def updated(variable: keras.Variable) -> keras.Variable:
+    return variable
+
+
+def loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
+
+
+def write(losses: keras.Variable, step: keras.Variable, loss: Any) -> None:
+    losses.assign(losses.value.at[step.value].set(ops.cast(loss, losses.dtype)))
+    step.assign_add(1)
+
+
+def trainer(model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
+    return model, True
+
+
+def per_call(model: keras.Model, plan: Plan) -> int:
+    return 1
+
+
+def feed(model: keras.Model, batches: Batches) -> Iterator[Batch]:
+    return batches.all()

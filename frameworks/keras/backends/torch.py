@@ -1,0 +1,98 @@
+"""Keras on PyTorch: the names of `Backend`. Steps are taken one by one; one device."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import keras
+import torch
+from keras import ops
+
+from experiments.contract import require_gpus
+from experiments.contract.arrays import Array
+from experiments.contract.plan import Plan
+from experiments.task import Training
+from frameworks.keras.backends import float64
+
+if TYPE_CHECKING:
+    from frameworks.keras.backends import Batch, Batches
+
+
+def prepare(training: Training, *, device: str, devices: int) -> None:
+    if device == "gpu":
+        require_gpus(devices, seen=torch.cuda.device_count(), by="PyTorch")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(mode=True)
+    float64.keep(training.precision == "float64")
+
+
+def as_by_hand() -> None:
+    torch.use_deterministic_algorithms(mode=False)
+
+
+def versions() -> dict[str, str]:
+    return {"torch": str(torch.__version__)}  # it is of a class of PyTorch's: who read it would import PyTorch
+
+
+def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext()
+
+
+def scope_of(model: keras.Model) -> AbstractContextManager[Any]:
+    return contextlib.nullcontext()
+
+
+def replicas() -> tuple[int, float]:
+    return 1, 1.0
+
+
+def predictor(model: keras.Model) -> Callable[[Array], Array]:
+    return model.predict_on_batch
+
+
+def take_steps(
+    optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable], gradients: Iterable[Sequence[Array]]
+) -> None:
+    with torch.no_grad():
+        for given in gradients:
+            optimizer.apply([ops.convert_to_tensor(gradient) for gradient in given], variables)
+
+
+def synchronize(model: keras.Model, *, device: str) -> None:
+    if device == "gpu":
+        torch.cuda.synchronize()
+
+
+def summed(optimizer: keras.optimizers.Optimizer, gradients: list[Any]) -> list[Any]:
+    return gradients
+
+
+def updated(variable: keras.Variable) -> keras.Variable:
+    return variable
+
+
+def loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
+
+
+def write(losses: keras.Variable, step: keras.Variable, loss: Any) -> None:
+    losses.value[step.value] = loss.detach().to(losses.value.dtype)
+    step.assign_add(1)
+
+
+def trainer(model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
+    return model, jit
+
+
+def per_call(model: keras.Model, plan: Plan) -> int:
+    return 1
+
+
+def feed(model: keras.Model, batches: Batches) -> Iterator[Batch]:
+    return batches.all()
