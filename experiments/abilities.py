@@ -106,6 +106,7 @@ def _check_abilities(job: Job, spec: FrameworkSpec, *, device: str, devices: int
         )
     if job.loop == "bare" and not spec.bare_loop:
         problems.append(f"`loop` must be fit for framework={name}, which has no bare loop, but got bare; leave it out")
+    problems += _problems_as_shipped(job, spec, devices=devices) if job.task.as_shipped else []
     if problem := spec.problem_with(job.task):
         problems.append(problem)
     if precision == "mixed_float16" and device != "gpu":
@@ -114,3 +115,21 @@ def _check_abilities(job: Job, spec: FrameworkSpec, *, device: str, devices: int
         )
     if problems:
         raise SettingsError("\n".join(problems))
+
+
+def _problems_as_shipped(job: Job, spec: FrameworkSpec, *, devices: int) -> list[str]:
+    """What cannot be with a framework's own defaults, a sentence each."""
+    got, fix = job.task.alignment, "leave it out"
+    refused = {
+        f"`alignment=aligned` must hold for framework={job.framework.name}, which has no defaults of its own": (
+            not spec.has_defaults
+        ),
+        "`alignment=aligned` must hold with action=parity: what is as shipped is never certified": (
+            job.action == "parity"
+        ),
+        "`alignment=aligned` must hold with executor.devices > 1, where the frameworks' rules differ": (devices > 1),
+        "`alignment=aligned` must hold with training.precision=mixed_float16: its scaler is ours": (
+            job.task.training.precision == "mixed_float16"
+        ),
+    }
+    return [f"{rule}, but got {got}; {fix}" for rule, is_broken in refused.items() if is_broken]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Rises whenever a change moves numbers, so that old runs are never compared with new ones; see CHANGELOG.md.
 RESULTS_VERSION = 2
+ONLY_IF_CHANGED = "only_if_changed"  # metadata of a field that is part of its dataclass's content unless at its default
 
 
 def fingerprint_of(content: Any, /) -> str:
@@ -38,7 +39,11 @@ def plain(content: Any, /) -> Any:
     if dataclasses.is_dataclass(content) and not isinstance(content, type):
         tag = tag_of(content)
         tagged = {tag: getattr(content, tag)} if tag else {}
-        return tagged | {field.name: plain(getattr(content, field.name)) for field in dataclasses.fields(content)}
+        return tagged | {
+            field.name: plain(getattr(content, field.name))
+            for field in dataclasses.fields(content)
+            if not (field.metadata.get(ONLY_IF_CHANGED) and getattr(content, field.name) == field.default)
+        }
     if isinstance(content, dict):
         return {str(key): plain(value) for key, value in content.items()}
     if isinstance(content, (list, tuple)):

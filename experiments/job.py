@@ -22,6 +22,7 @@ BARE = {
     "action": ("train", "certificates are those of loop=fit"),
     "tuning": ("none", NO_SCORES),
     "executor.workers": (1, "times are measured alone on the machine"),
+    "alignment": ("aligned", "what a bare loop shows is the cost of the harness"),
     "executor.devices": (1, "a bare loop has one device"),
     "training.evaluate_every": (1, "the times of epochs are kept where they are scored"),
     "training.keep": ("last", NO_SCORES),

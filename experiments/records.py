@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from experiments.contract.arrays import Array
 from experiments.errors import SettingsError
+from experiments.task.alignment import ALIGNED
 
 Outcome = Literal["finished", "diverged", "failed", "running", "pruned"]
 STATED_VARIABLE = "environment."  # begins the name of each fact that is a variable of `executor.environment`
@@ -52,6 +53,11 @@ class RunRecord:
     def is_bare(self) -> bool:
         """Whether its framework's bare loop trained it: its times count, its scores are in no comparison."""
         return bool(self.config.get("loop") == "bare")
+
+    @property
+    def is_as_shipped(self) -> bool:
+        """Whether its framework kept defaults of its own: it is never certified."""
+        return bool(self.config.get("alignment", ALIGNED) != ALIGNED)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -170,7 +176,7 @@ class StudyRecord:
 class CertificateRecord:
     """What the store knows about the identity of two frameworks on a task that a sweep trained.
 
-    `sentence` says it; `rows` are the levels, empty where there is no certificate.
+    `sentence` says it; `rows` are the levels, empty where there is no certificate, as of what is as shipped.
     """
 
     arm: str
@@ -178,6 +184,7 @@ class CertificateRecord:
     passed: bool
     sentence: str
     rows: tuple[dict[str, Any], ...]
+    is_as_shipped: bool = field(default=False, metadata={"only_if_changed": True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,10 @@ def job_from(
         problems += _check_names(job, frameworks)
     if problems or job is None:
         raise SettingsError("\n".join(problems))
-    return dataclasses.replace(job, labels=labels_from(choices or {}, overrides), overrides=overrides)
+    labels = labels_from(choices or {}, overrides)
+    if job.task.as_shipped:
+        labels["alignment"] = job.task.alignment  # also where nobody typed it
+    return dataclasses.replace(job, labels=labels, overrides=overrides)
 
 
 def text_keys(cls: type[Any] = Job, path: str = "") -> set[str]:
@@ -186,7 +189,7 @@ def _check_names(job: Job, frameworks: tuple[str, ...]) -> list[str]:
         problems.append(
             f"name: must have 1 to {LONGEST_NAME} characters, not all of them spaces, but has {len(job.task.name)}"
         )
-    factors = {*LABEL_GROUPS, "seed", "loop", "setting", *keys.flatten(plain(job.task))}
+    factors = {*LABEL_GROUPS, "seed", "loop", "setting", "alignment", *keys.flatten(plain(job.task))}
     if job.comparison.factor not in factors:
         problems.append(f"comparison.factor: {unknown_name(job.comparison.factor, factors)}")
     problems += job.problems_with_bare_loop

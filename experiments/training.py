@@ -125,6 +125,7 @@ def named(runs: Sequence[Run], *, folder: Path) -> list[Run]:
     renamed = []
     for number, run in enumerate(runs, start=1):
         parts = [run.framework, run.labels.get("optimizer") or run.task.optimizer.kind]
+        parts += [run.labels["alignment"]] if run.task.as_shipped and "alignment" not in varying else []
         parts += [describe_choice(key, run.labels[key]) for key in varying if key in run.labels]
         name = " · ".join([*parts, f"seed {run.seed}"])
         renamed.append(dataclasses.replace(run, name=name, folder=(folder / f"{number:03d}-{slug(name)}").resolve()))

@@ -55,6 +55,7 @@ FRAMEWORKS = {
         colour="#009E73",
         bare_loop="slices of arrays, forward, backward, step",
         max_devices=1,
+        has_defaults=False,
         precisions=("float64",),
         limits="frameworks.numpy.limits:refuse_unknown_words",
     ),

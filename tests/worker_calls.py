@@ -18,8 +18,9 @@ import frameworks
 from experiments import data
 from experiments.contract import optional_packages
 from experiments.contract.plan import FixedPlan
-from experiments.execution.worker import as_fed, build, plan_for
+from experiments.execution.worker import as_fed, build, plan_for, plan_of
 from experiments.parity import probes as parity
+from experiments.task.alignment import touched
 
 
 def _model(load, name, task, path, seed=0, devices=1):
@@ -469,3 +470,21 @@ def pages_of_memory_used_again(emit):
         b"x" * 2**26
         pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
     emit(pages)
+
+
+def shipped_steps(load, name, task, path, emit):
+    """How far each default that is as shipped alone moves the weights of a short training from the aligned ones."""
+    dataset = data.read(path)
+    task = dataclasses.replace(task, training=dataclasses.replace(task.training, epochs=1, precision="float64"))
+
+    def weights(alignment):
+        chosen = dataclasses.replace(task, alignment=alignment)
+        model = build(chosen, dataset, framework=load(name), seed=0, device="cpu")
+        plan = plan_of(chosen, model, dataset, seed=0)
+        model.fit(plan, on_step_end=lambda n: None, on_epoch_end=lambda epoch, losses: False)
+        return model.weights()
+
+    aligned = weights("aligned")
+    others = ("aligned", *touched(task), "as_shipped")
+    found = {each: weights(each) for each in others}
+    emit({each: max(np.abs(found[each][key] - aligned[key]).max() for key in aligned) for each in others})

@@ -83,6 +83,13 @@ class BareLoop(Protocol):
         """
 
 
+class OwnOrder(Protocol):
+    """What a framework's models can besides where its row of FRAMEWORKS says `has_defaults`."""
+
+    def own_orders(self, n_examples: int, *, epochs: int) -> Array:
+        """Permutations of 0 ... n_examples - 1 as the framework itself shuffles, (epochs, n_examples), seeded."""
+
+
 class Framework(Protocol):
     """One deep-learning framework, imported."""
 
@@ -137,6 +144,7 @@ class FrameworkSpec:
         bare_loop: What its models do in `BareLoop.fit_bare`, in words; empty where they have none.
         limits: "module:function" that raises ValueError on the first word of a task that it does not know, where that
             is told without importing the framework; empty where it knows all words.
+        has_defaults: Whether it has defaults of its own, to be trained as shipped.
         also_called: What people type for it, so that a refusal can say its name.
     """
 
@@ -150,6 +158,7 @@ class FrameworkSpec:
     bare_loop: str = ""
     limits: str = ""
     also_called: tuple[str, ...] = ()
+    has_defaults: bool = True
 
     def problem_with(self, task: Task) -> str:
         """What of a task the framework does not know, in a sentence, whatever its precision; empty where nothing."""

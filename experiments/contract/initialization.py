@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,27 @@ def initial_weights(
         ValueError: If a name has a role that has no scheme.
     """
     return {name: _draw(name, shapes, settings, seed).astype(dtype) for name in shapes}
+
+
+def with_shipped(drawn: Weights, own: Weights, *, words: Collection[str]) -> Weights:
+    """The drawn weights, but the framework's own where the task leaves them to it.
+
+    Args:
+        drawn: What `initial_weights` drew.
+        own: What the framework drew as it was built, under the same names.
+        words: Of the defaults that are as shipped: initializers, lstm_forget_bias, embedding_range.
+    """
+    mixed = {}
+    for name, weight in drawn.items():
+        layer, _, role = name.rpartition("/")
+        word = "embedding_range" if role == "embeddings" else "initializers"
+        mixed[name] = own[name] if word in words else weight
+        recurrent = drawn.get(f"{layer}/recurrent_kernel")
+        if role == "bias" and recurrent is not None and recurrent.shape[1] == 4 * recurrent.shape[0]:
+            forget = slice(recurrent.shape[0], 2 * recurrent.shape[0])
+            mixed[name] = mixed[name].copy()
+            mixed[name][forget] = (own if "lstm_forget_bias" in words else drawn)[name][forget]
+    return mixed
 
 
 def _draw(name: str, shapes: Mapping[str, tuple[int, ...]], settings: Initialization, seed: int) -> NDArray[np.float64]:

@@ -50,6 +50,7 @@ class BatchPlan:
         learning_rates: One value per optimizer step, shape (epochs * batches_per_epoch / batches_per_step,).
         augmentation: How images are changed.
         batches_per_step: Batches whose mean gradient makes one optimizer step.
+        orders: A framework's own permutations of the examples, shape (epochs, n); None: those of `order`.
     """
 
     inputs: Array
@@ -60,6 +61,7 @@ class BatchPlan:
     learning_rates: Array
     augmentation: Augmentation
     batches_per_step: int = 1
+    orders: Array | None = None
 
     def __post_init__(self) -> None:
         """Refuse an epoch that ends within a group of batches.
@@ -76,6 +78,9 @@ class BatchPlan:
 
     def order(self, epoch: int) -> Array:
         """Permutation of the examples for `epoch` (0, 1, ...): Philox keyed by (seed, epoch), no state."""
+        if self.orders is not None:
+            own: Array = self.orders[epoch]
+            return own
         rng = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         return rng.permutation(len(self.targets))
 

@@ -58,6 +58,7 @@ class Run:
             | ({"devices": self.devices} if self.devices > 1 else {})
             | ({"environment": dict(self.environment)} if self.environment else {})
             | ({"loop": "bare"} if self.bare_loop else {})
+            | ({"as_shipped": sorted(self.task.as_shipped)} if self.task.as_shipped else {})
         )
 
     @property

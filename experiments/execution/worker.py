@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import resource
 import statistics
@@ -9,13 +10,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from experiments import data, divergence, metrics
-from experiments.contract import Framework, Load, Model
+from experiments.contract import Framework, Load, Model, OwnOrder
 from experiments.contract.arrays import Array, Weights
-from experiments.contract.initialization import initial_weights
+from experiments.contract.initialization import initial_weights, with_shipped
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
 from experiments.contract.trace import EpochTrace
 from experiments.data.fit import check_examples
@@ -43,7 +45,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
     if run.is_trial and (problems := check_examples(run.task, dataset)):  # its task is a new one, not the sweep's
         raise ValueError("\n".join(problems))
     model = build(run.task, dataset, framework=framework, seed=run.seed, device=run.device, devices=run.devices)
-    plan = AuditedPlan(plan=plan_for(run.task, dataset, seed=run.seed))
+    plan = AuditedPlan(plan=plan_of(run.task, model, dataset, seed=run.seed))
     monitor = _FitMonitor(run=run, model=model, dataset=dataset, emit=emit)
     built = time.perf_counter()
     n_parameters = sum(weight.size for weight in model.weights().values())
@@ -108,7 +110,10 @@ def build(
     )
     shapes = {name: weight.shape for name, weight in model.weights().items()}
     dtype = task.training.dtype
-    model.load_weights(initial_weights(shapes, settings=task.network.initialization, seed=seed, dtype=dtype))
+    drawn = initial_weights(shapes, settings=task.network.initialization, seed=seed, dtype=dtype)
+    if task.as_shipped:
+        drawn = with_shipped(drawn, model.weights(), words=task.as_shipped)
+    model.load_weights(drawn)
     return model
 
 
@@ -137,6 +142,15 @@ def plan_for(task: Task, dataset: data.Dataset, *, seed: int) -> BatchPlan:
         learning_rates=rates,
         augmentation=task.regularization.augmentation,
     )
+
+
+def plan_of(task: Task, model: Model, dataset: data.Dataset, *, seed: int) -> BatchPlan:
+    """The same, in the framework's own order where that is as shipped."""
+    plan = plan_for(task, dataset, seed=seed)
+    if "shuffling" not in task.as_shipped:
+        return plan
+    orders = cast(OwnOrder, model).own_orders(len(dataset.y_train), epochs=plan.epochs)
+    return dataclasses.replace(plan, orders=orders)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from experiments.fingerprint import RESULTS_VERSION, fingerprint_of, plain
 from experiments.records import CertificateRecord, RunRecord, SweepRecord
+from experiments.task.alignment import ALIGNED
 from experiments.task.keys import describe_choice, flatten, format_value
 from experiments.tracking.protocol import CertificateReader
 
@@ -107,6 +108,7 @@ def fingerprint(
             "results_version": RESULTS_VERSION,
         }
         | ({"environment": dict(environment)} if environment else {})
+        | ({"alignment": config["alignment"]} if "alignment" in config else {})
     )
 
 
@@ -156,16 +158,25 @@ def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: s
         tasks.setdefault(name, run)
     arms = _names_of([_certified(run) for run in tasks.values()])
     return tuple(
-        _record(reader.certificate(experiment_id, name), pair=pair, record=record, arm=arm)
-        for name, arm in zip(tasks, arms, strict=True)
+        _as_shipped(pair=pair, arm=arm)
+        if run.is_as_shipped
+        else _record(reader.certificate(experiment_id, name), pair=pair, record=record, arm=arm)
+        for (name, run), arm in zip(tasks.items(), arms, strict=True)
     )
+
+
+def _as_shipped(*, pair: tuple[str, str], arm: str) -> CertificateRecord:
+    names = " and ".join(pair)
+    sentence = f"As shipped, never certified: {names} train this task ({arm}) with defaults of their own."
+    return CertificateRecord(arm=arm, frameworks=pair, passed=False, sentence=sentence, rows=(), is_as_shipped=True)
 
 
 def _certified(run: RunRecord) -> dict[str, Any]:
     """What a certificate of this run's task is about, flat, with the data's name last."""
     stated = {key: run.config.get(key) or {} for key in CERTIFIED_PARTS}
     stated["training"] = {key: value for key, value in stated["training"].items() if key in (*CERTIFIED, "precision")}
-    return flatten(stated) | {"data": run.facts.get("data", ""), **run.environment}
+    facts = {"data": run.facts.get("data", ""), "alignment": run.config.get("alignment", ALIGNED), **run.environment}
+    return flatten(stated) | facts
 
 
 def _names_of(tasks: Sequence[Mapping[str, Any]]) -> list[str]:

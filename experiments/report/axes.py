@@ -42,10 +42,13 @@ class Axis:
 
 
 def is_grid(arms: Sequence[Arm], record: SweepRecord) -> bool:
-    """Whether choices beside the framework vary, all on the same data, and no comparison was asked for by name."""
+    """Whether choices beside the framework vary, all on the same data, and no comparison was asked for by name.
+
+    Never over what is as shipped: its mean with what is aligned would be about nothing.
+    """
     varying = {key for arm in arms for key in arm.factors} - {FRAMEWORK}
     asked = record.comparison.get("name") != UNASKED or "comparison=" in record.command
-    return bool(varying) and not asked and len({arm.data for arm in arms}) == 1
+    return bool(varying) and not asked and "alignment" not in varying and len({arm.data for arm in arms}) == 1
 
 
 def axes_of(arms: Sequence[Arm], record: SweepRecord, *, metric: str) -> tuple[Axis, ...]:

@@ -33,7 +33,8 @@ def stamps_of(analysis: Analysis) -> list[str]:
     if analysis.control == "repeat":
         stamps.append("the control found a framework to differ from itself, once: repeat it on new seeds")
     stamps += analysis.warnings
-    certificates = analysis.record.certificates
+    certificates = [each for each in analysis.record.certificates if not each.is_as_shipped]
+    shipped = [each.sentence for each in analysis.record.certificates if each.is_as_shipped]
     missing = [each for each in certificates if not each.rows]
     if len(missing) > 1:
         stamps.append(
@@ -41,6 +42,8 @@ def stamps_of(analysis: Analysis) -> list[str]:
             "sweep yet."
         )
     stamps += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
+    told = f"As shipped, never certified: {len(shipped)} tasks of this sweep keep defaults of the frameworks' own."
+    stamps += [told] if len(shipped) > 1 else shipped
     return list(dict.fromkeys(stamps))
 
 

@@ -6,9 +6,10 @@ its canonical semantics: what every framework is brought to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from experiments.task import alignment as alignments
 from experiments.task.checks import require, require_half_open_share
 from experiments.task.datasets import DATASETS, Data
 from experiments.task.networks import NETWORKS, Network
@@ -210,7 +211,11 @@ class Chance:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Everything that is asked, and nothing about who does it."""
+    """Everything that is asked, and nothing about who does it.
+
+    `alignment` says which of a framework's own defaults it keeps: "aligned" none, "as_shipped" all that the task
+    touches, else words of `alignment.DEFAULTS` joined by "+".
+    """
 
     name: str
     data: Data
@@ -221,9 +226,11 @@ class Task:
     training: Training
     margins: Margins
     chance: Chance
+    alignment: str = field(default=alignments.ALIGNED, metadata={"only_if_changed": True})
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""
+        alignments.check(self.alignment, self)
         self._check_accuracies()
         self._check_margins()
         smoothing = self.regularization.label_smoothing
@@ -272,6 +279,11 @@ class Task:
             if margin is not None and span is not None:
                 fix = "a run that guesses would be equivalent to a perfect one"
                 require(margin < span, f"margins.{name} < {span:g}", margin, fix)
+
+    @property
+    def as_shipped(self) -> frozenset[str]:
+        """Words of the defaults that are left to the framework."""
+        return alignments.words_of(self.alignment, self)
 
     @property
     def is_classification(self) -> bool:

@@ -14,15 +14,16 @@ from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Task
-from frameworks.keras import bare, layers, networks, optimizers, training, weights
+from frameworks.keras import bare, defaults, layers, networks, optimizers, training, weights
 from frameworks.keras.backends import backend
 
 
 class KerasModel:
     """A compiled keras.Model."""
 
-    def __init__(self, model: keras.Model, task: Task, *, device: str) -> None:
+    def __init__(self, model: keras.Model, task: Task, *, seed: int, device: str) -> None:
         self.task = task
+        self.seed = seed
         self.device = device
         self._take(model)
 
@@ -57,6 +58,9 @@ class KerasModel:
             on_step_end=on_step_end,
             on_epoch_end=on_epoch_end,
         )
+
+    def own_orders(self, n_examples: int, *, epochs: int) -> Array:
+        return defaults.own_orders(n_examples, seed=self.seed, epochs=epochs)
 
     def fit_bare(self, plan: BatchPlan, *, on_epoch_end: Callable[[], None]) -> None:
         bare.fit(self.model, plan, task=self.task, on_epoch_end=on_epoch_end)
@@ -127,8 +131,9 @@ class KerasFramework:
         keras.config.set_dtype_policy(task.training.precision)
         with backend.scope(device=device, devices=devices):
             network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
+            network = defaults.layers_as_shipped(network, task)
         weights.variables(network)  # raises on anything unmapped
-        return KerasModel(network, task, device=device)
+        return KerasModel(network, task, seed=seed, device=device)
 
     def versions(self) -> dict[str, str]:
         return {"keras": keras.__version__} | backend.versions()

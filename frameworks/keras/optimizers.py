@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from experiments.task import Clip, Task, optimizers
-from frameworks.keras import weights
+from frameworks.keras import defaults, weights
 from frameworks.keras.backends import backend
 
 Rate = keras.optimizers.schedules.LearningRateSchedule
@@ -40,6 +40,8 @@ def optimizer(task: Task, model: keras.Model, rate: Rate, *, batches_per_step: i
     }
     names = {variable.path: name for name, variable in weights.variables(model).items()}
     made = _adapted(task.optimizer, common, names)
+    if task.as_shipped:
+        made = defaults.optimizer_as_shipped(made, task, rate=rate)
     excludes, variables = task.regularization.excludes, model.trainable_variables
     excluded = [variable for variable in variables if excludes(names[variable.path])]
     if task.weight_decay and excluded:

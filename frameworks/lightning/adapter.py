@@ -14,7 +14,7 @@ from experiments.contract.arrays import Array, Weights
 from experiments.contract.plan import BatchPlan, Plan
 from experiments.contract.trace import EpochTrace
 from experiments.task import Task
-from frameworks.lightning import bare, layers, networks, optimizers, replicas, training, weights
+from frameworks.lightning import bare, defaults, layers, networks, optimizers, replicas, training, weights
 
 
 class LightningModel:
@@ -68,6 +68,9 @@ class LightningModel:
                 on_step_end=on_step_end,
                 on_epoch_end=on_epoch_end,
             )
+
+    def own_orders(self, n_examples: int, *, epochs: int) -> Array:
+        return defaults.own_orders(n_examples, epochs=epochs)
 
     def fit_bare(self, plan: BatchPlan, *, on_epoch_end: Callable[[], None]) -> None:
         bare.fit(self.module.network, plan, task=self.module.task, device=self.device, on_epoch_end=on_epoch_end)
@@ -124,6 +127,7 @@ class LightningFramework:
             require_gpus(devices, seen=torch.cuda.device_count(), by="PyTorch")
         training.configure_process(task, seed=seed)
         network = networks.network(task, input_shape=input_shape, n_outputs=n_outputs)
+        defaults.layers_as_shipped(network, task)
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks it
         weights.places(network)  # raises on anything unmapped
         if task.training.jit:

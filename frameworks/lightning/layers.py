@@ -71,6 +71,11 @@ class Recurrent(nn.Module):
                     nn.init.zeros_(parameter)
                     parameter.requires_grad = False
 
+    def train_both_biases(self) -> None:
+        """As PyTorch ships it: the second bias starts at 0 here, but moves."""
+        for parameter in self.cell.parameters():
+            parameter.requires_grad = True
+
     def forward(self, packed: PackedSequence) -> tuple[PackedSequence, torch.Tensor]:
         """Outputs of every step, (n, steps, directions * units) packed, and the last state, (n, directions * units)."""
         outputs, state = self.cell(packed)

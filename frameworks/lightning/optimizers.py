@@ -10,14 +10,22 @@ import torch
 from torch import nn
 
 from experiments.task import Clip, Task, optimizers
-from frameworks.lightning import weights
+from frameworks.lightning import defaults, weights
 
 Parameters = list[nn.Parameter]
 BASE_RATE = 1.0  # until a step sets the plan's; torch's LambdaLR multiplies it
 
 
 def optimizer(task: Task, network: nn.Module) -> torch.optim.Optimizer:
-    """The task's optimizer over the network's weights; decay and clipping are `before_step`'s."""
+    """The task's optimizer over the network's weights, as far as the task does not leave it to PyTorch."""
+    made = _aligned(task, network)
+    if not task.as_shipped:
+        return made
+    return defaults.optimizer_as_shipped(made, task, trained=trained(network), regularized=regularized(task, network))
+
+
+def _aligned(task: Task, network: nn.Module) -> torch.optim.Optimizer:
+    """Every number stated; decay and clipping are `before_step`'s."""
     everything = trained(network)
     # One kernel for all weights, whose arithmetic is the same. It would unscale the gradients of float16 by itself.
     fused = task.training.precision != "mixed_float16"
@@ -65,8 +73,11 @@ def before_step(task: Task, trained: Parameters, regularized: Parameters, *, rat
         regularized: Those that decay.
         rate: The step's learning rate.
     """
-    clip(task.regularization.clip, trained)
-    if task.weight_decay:
+    if "clipping" in task.as_shipped:
+        defaults.clip_as_shipped(trained, limit=task.regularization.clip.limit)
+    else:
+        clip(task.regularization.clip, trained)
+    if task.weight_decay and "weight_decay" not in task.as_shipped:
         for parameter in regularized:
             parameter.mul_(1 - rate * task.weight_decay)
 

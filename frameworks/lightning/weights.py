@@ -65,6 +65,15 @@ def _gru_bias(first: torch.Tensor, second: torch.Tensor) -> Place:
     )
 
 
+def _summed(first: torch.Tensor, second: torch.Tensor) -> Place:
+    """Two vectors that only ever act by their sum <-> the sum; the second one begins at 0."""
+    return Place(
+        tensors=(first, second),
+        join=lambda arrays: arrays[0] + arrays[1],
+        split=lambda array: [array, np.zeros_like(array)],
+    )
+
+
 def _linear(layer: nn.Linear) -> dict[str, Place]:
     return {"kernel": _transposed(layer.weight), "bias": _as_it_is(layer.bias)}
 
@@ -98,7 +107,8 @@ def _recurrent(layer: nn.RNNBase) -> dict[str, Place]:
         matrix = _gru_kernel if is_gru else _transposed
         places[f"{prefix}kernel"] = matrix(kernel)
         places[f"{prefix}recurrent_kernel"] = matrix(recurrent)
-        places[f"{prefix}bias"] = _gru_bias(bias, second_bias) if is_gru else _as_it_is(bias)
+        one = _summed(bias, second_bias) if second_bias.requires_grad else _as_it_is(bias)
+        places[f"{prefix}bias"] = _gru_bias(bias, second_bias) if is_gru else one
     return places
 
 
