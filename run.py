@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 CONF = Path(__file__).resolve().parent / "conf"
 PYPROJECT = CONF.parent / "pyproject.toml"
+FOR_DOCTOR = "mnist_cnn"  # what is trained for a moment, on drawn images, where no experiment is named
 
 
 def jobs_from(typed: Sequence[str]) -> list[Job]:
@@ -51,6 +52,8 @@ def jobs_from(typed: Sequence[str]) -> list[Job]:
         sys.stdout.write(f"{versions.told(PYPROJECT)}\n")
         sys.exit(ExitCode.ALL_GOOD)
     line = command_line.read(typed[1:], vocabulary=vocabulary())
+    if line.last("action") == "doctor" and line.last("experiment") is None:
+        line = command_line.read([*typed[1:], f"experiment={FOR_DOCTOR}"], vocabulary=vocabulary())
     folders = composition.config_folders(line, conf=CONF)
     jobs = [_job(each, folders=folders) for each in _composed(line, folders=folders)]
     if line.prints:
@@ -123,6 +126,8 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     from experiments.data import download
     from experiments.folders import require_folders
 
+    if jobs[0].action == "doctor":
+        return examine(jobs)
     require_folders(jobs[0], cache=None)
     if jobs[0].action == "report":
         return report_again(jobs)
@@ -162,8 +167,28 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
     record = training.carry_out(sweep, store=store, load=frameworks.load, console=console)
     inputs = {fingerprint: dataset.x_test for fingerprint, dataset in sweep.datasets.items()}
     folder, look = sweep.folder / "report", _look(jobs[0])
+    from experiments.doctor import action as doctor
+
+    doctor.beside_report(folder, output=sweep.output, cache=cache, project=PYPROJECT)
     report.publish(record, store=store, folder=folder, console=console, inputs=inputs, **look)
     return exit_code_of(record)
+
+
+def examine(jobs: Sequence[Job]) -> ExitCode:
+    """Look at this machine and what is installed on it."""
+    import frameworks
+    from experiments.data import download
+
+    cache = download.cache_folder(otherwise=Path(jobs[0].output) / ".cache")
+    from rich.console import Console
+
+    from experiments.doctor import action
+
+    console = Console()
+    is_well = action.carry_out(
+        jobs, frameworks=frameworks.FRAMEWORKS, load=frameworks.load, cache=cache, project=PYPROJECT, console=console
+    )
+    return ExitCode.ALL_GOOD if is_well else ExitCode.SOME_FAILED
 
 
 def open_store(uri: str, *, cache: Path | None) -> Store:

@@ -13,7 +13,7 @@ from experiments.task.keys import flatten, format_value
 from experiments.task.search_space import TuningSettings
 
 NOT_IN_CONF = {"in_conf": False}  # metadata of a field that no file of conf/ states
-Action = Literal["train", "parity", "report"]
+Action = Literal["train", "parity", "report", "doctor"]
 Loop = Literal["fit", "bare"]
 Figures = Literal["svg", "png"]
 NO_SCORES = "a bare loop is scored once, when it is over"

@@ -10,7 +10,7 @@ from experiments.errors import SettingsError
 from experiments.overrides import parse, quoted
 from experiments.synonyms import either, nearest, sentence_for, settings_meant
 
-ACTIONS = ("train", "parity", "report")  # as job.Action has them
+ACTIONS = ("train", "parity", "report", "doctor")  # as job.Action has them
 NOT_SHORTENED = ("--experimental-rerun",)  # argparse takes --experiment for it
 
 

@@ -88,6 +88,7 @@ CHOICES = {
     "train": "fit run training",
     "parity": "certify certificate verify",
     "report": "plot summary",
+    "doctor": "check info diagnose diagnostics env environment health",
     "TPESampler": "tpe",
     "QMCSampler": "qmc sobol",
     "RandomSampler": "random",

@@ -16,6 +16,7 @@ TORCH_VARIABLES = ("TORCH", "PYTORCH_", "ATEN_", "XRT_")
 FRAMEWORKS = {
     "lightning": FrameworkSpec(
         module="frameworks.lightning.adapter",
+        probe="frameworks.lightning.probe",
         colour="#0072B2",
         bare_loop="PyTorch without Lightning: DataLoader over a TensorDataset, zero_grad, loss, backward, step",
         variables=("PL_", "LIGHTNING_", *TORCH_VARIABLES),
@@ -23,6 +24,7 @@ FRAMEWORKS = {
     ),
     "keras": FrameworkSpec(
         module="frameworks.keras.adapter",
+        probe="frameworks.keras.probe",
         colour="#D55E00",
         bare_loop="compile and fit on arrays, in an order of its own",
         variables=KERAS_VARIABLES,
@@ -31,6 +33,7 @@ FRAMEWORKS = {
     ),
     "keras_jax": FrameworkSpec(
         module="frameworks.keras.adapter",
+        probe="frameworks.keras.probe",
         colour="#CC79A7",
         bare_loop="compile and fit on arrays, in an order of its own",
         max_devices=1,
@@ -42,6 +45,7 @@ FRAMEWORKS = {
     ),
     "keras_torch": FrameworkSpec(
         module="frameworks.keras.adapter",
+        probe="frameworks.keras.probe",
         colour="#000000",
         bare_loop="compile and fit on arrays, in an order of its own",
         max_devices=1,

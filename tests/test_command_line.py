@@ -155,7 +155,7 @@ REFUSED = {
     "name=${description} description=${name}": "(name|description): Recursive interpolation detected",
     "name=${": "name=",
     "+optimizer._target_=os.system": "optimizer._target_: unknown '_target_' of kind adam",
-    "action=foo": "action: unknown 'foo'. Available: parity, report, train",
+    "action=foo": "action: unknown 'foo'. Available: doctor, parity, report, train",
 }  # fmt: skip
 
 

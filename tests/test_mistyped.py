@@ -280,7 +280,8 @@ def test_help_fits_80_columns_and_names_what_can_be_done(tmp_path, cache):
     for typed in (["--help"], ["-h"], ["--help", "experiment=xor"]):
         told = command(*typed, cwd=tmp_path, cache=cache).stdout
         assert max(map(len, told.splitlines())) <= 80
-        named = ("action=train", "action=parity", "action=report", "tuning=", "comparison=", "tracking.uri=", "Tab")
+        actions = ("action=train", "action=parity", "action=report", "action=doctor")
+        named = (*actions, "tuning=", "comparison=", "tracking.uri=", "Tab")
         assert [word for word in named if word not in told] == []
 
 

@@ -90,6 +90,22 @@ class OwnOrder(Protocol):
         """Permutations of 0 ... n_examples - 1 as the framework itself shuffles, (epochs, n_examples), seeded."""
 
 
+class Probe(Protocol):
+    """What a framework tells of itself on this machine: the module that its row of FRAMEWORKS names, imported."""
+
+    def devices(self) -> list[str]:
+        """The devices that it sees, in its own words, the CPU among them."""
+
+    def settings(self) -> dict[str, str]:
+        """What its speed here depends on, in words: threads, kernels, instruction sets, CUDA."""
+
+    def matrix_product(self, first: Array, second: Array, /) -> Callable[[], None]:
+        """(n, n) and (n, n), float32 -> what multiplies them once on its first device, and returns when it is done."""
+
+    def convolution(self, images: Array, kernel: Array, /) -> Callable[[], None]:
+        """The same for images (n, h, w, c) and a kernel (h, w, c, filters), float32, without padding."""
+
+
 class Framework(Protocol):
     """One deep-learning framework, imported."""
 
@@ -141,6 +157,7 @@ class FrameworkSpec:
         variables: How the variables of the environment begin that it reads; workers do not inherit them.
         environment: Those that it must find before it is imported; a process has them for good.
         extra: The extra of the project that brings the package of the same name, where it needs one.
+        probe: The module that is its `Probe`; empty where it has none.
         bare_loop: What its models do in `BareLoop.fit_bare`, in words; empty where they have none.
         limits: "module:function" that raises ValueError on the first word of a task that it does not know, where that
             is told without importing the framework; empty where it knows all words.
@@ -155,6 +172,7 @@ class FrameworkSpec:
     variables: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     extra: str = ""
+    probe: str = ""
     bare_loop: str = ""
     limits: str = ""
     also_called: tuple[str, ...] = ()

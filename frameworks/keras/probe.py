@@ -1,0 +1,48 @@
+"""What Keras and the library that it computes with tell of themselves on this machine: `experiments.contract.Probe`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from experiments.contract.arrays import Array
+
+
+def devices() -> list[str]:
+    """As the library names them, GPUs after the CPU."""
+    return [*keras.distribution.list_devices("cpu"), *_gpus()]
+
+
+def _gpus() -> list[str]:
+    try:
+        return list(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX's way to say that there is none
+        return []
+
+
+def settings() -> dict[str, str]:
+    return {
+        "backend": keras.backend.backend(),
+        "threads": os.environ.get("OMP_NUM_THREADS", "its own choice"),
+        "floats": keras.config.floatx(),
+        "images": keras.config.image_data_format(),
+    }
+
+
+def matrix_product(first: Array, second: Array, /) -> Callable[[], None]:
+    a, b = ops.convert_to_tensor(first), ops.convert_to_tensor(second)
+    return lambda: _done(ops.matmul(a, b))
+
+
+def convolution(images: Array, kernel: Array, /) -> Callable[[], None]:
+    given, filters = ops.convert_to_tensor(images), ops.convert_to_tensor(kernel)
+    return lambda: _done(ops.conv(given, filters, padding="valid"))
+
+
+def _done(result: Any) -> None:
+    """Fetch one number: what it was computed from is ready then, on every backend."""
+    float(ops.convert_to_numpy(ops.reshape(result, (-1,))[0]))
