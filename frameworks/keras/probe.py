@@ -10,18 +10,11 @@ import keras
 from keras import ops
 
 from experiments.contract.arrays import Array
+from frameworks.keras.backends import backend
 
 
 def devices() -> list[str]:
-    """As the library names them, GPUs after the CPU."""
-    return [*keras.distribution.list_devices("cpu"), *_gpus()]
-
-
-def _gpus() -> list[str]:
-    try:
-        return list(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # JAX's way to say that there is none
-        return []
+    return backend.devices()
 
 
 def settings() -> dict[str, str]:

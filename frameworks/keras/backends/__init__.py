@@ -44,6 +44,9 @@ class Backend(Protocol):
     def versions(self) -> dict[str, str]:
         """Of the backend's own packages."""
 
+    def devices(self) -> list[str]:
+        """Those that it sees, in its own words, GPUs after the CPU."""
+
     def predictor(self, model: keras.Model) -> Callable[[Array], Array]:
         """Inputs of one batch -> evaluation-mode outputs."""
 

@@ -50,6 +50,11 @@ def versions() -> dict[str, str]:
     return {"jax": jax.__version__}
 
 
+def devices() -> list[str]:
+    gpus = [each for each in jax.devices() if each.platform == "gpu"]
+    return [*map(str, jax.devices("cpu")), *(f"{each} {each.device_kind}" for each in gpus)]
+
+
 def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
     return contextlib.nullcontext()
 

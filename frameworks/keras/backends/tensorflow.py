@@ -42,6 +42,10 @@ def versions() -> dict[str, str]:
     return {"tensorflow": tf.__version__}
 
 
+def devices() -> list[str]:
+    return [each.name for kind in ("CPU", "GPU") for each in tf.config.list_logical_devices(kind)]
+
+
 def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
     return tensorflow_replicas.strategy(device=device, devices=devices).scope()
 

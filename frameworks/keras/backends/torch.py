@@ -40,6 +40,11 @@ def versions() -> dict[str, str]:
     return {"torch": str(torch.__version__)}  # it is of a class of PyTorch's: who read it would import PyTorch
 
 
+def devices() -> list[str]:
+    gpus = range(torch.cuda.device_count())
+    return ["cpu", *(f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in gpus)]
+
+
 def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
