@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -998,17 +999,24 @@ def scored(framework, seed, **scores):
     )
 
 
-def test_macro_f1_is_on_page_one_where_it_says_something_of_its_own():
+def test_page_one_has_the_same_columns_for_every_sweep_of_a_task():
+    """A macro-F1 unlike the accuracy, a time or memory that no run told: all were columns that came and went."""
     alike = [scored("keras", seed, accuracy=0.9, loss=0.1, macro_f1=0.895) for seed in range(3)]
     unlike = [scored("keras", seed, accuracy=0.9, loss=0.1, macro_f1=0.7) for seed in range(3)]
-    assert analyse(sweep(alike)).columns == ("test/accuracy", "test/loss", "time/steady_epoch")
-    assert analyse(sweep(unlike)).columns == ("test/accuracy", "test/macro_f1", "test/loss", "time/steady_epoch")
+    failed = [replace(each, outcome="failed", metrics={}) for each in unlike]
+    for runs in (alike, unlike, failed):
+        analysis = analyse(sweep(runs))
+        assert analysis.columns == ("test/accuracy", "test/loss", "time/steady_epoch", "memory/peak_mib")
+        assert tables.results(analysis).head[3:] == ("accuracy, %", "loss", "s / epoch", "MiB *")
+        head = next(line for line in shown(analysis).splitlines() if line.startswith("arm "))
+        assert re.split(r"\s{2,}", head) == ["arm", "n", "accuracy, %", "loss", "s / epoch", "MiB *"]
+    assert "macro-F1, %" in tables.scores(analyse(sweep(alike))).head
 
 
 def test_a_regression_has_no_empty_column_of_accuracies():
     runs = [scored("keras", seed, loss=0.1, rmse=3.0, mae=2.0, skill=0.4 + seed / 100) for seed in range(3)]
     analysis = analyse(sweep(runs))
-    assert analysis.columns == ("test/loss", "test/rmse", "test/skill", "time/steady_epoch")
+    assert analysis.columns == ("test/loss", "test/rmse", "test/r2", "test/skill")
     table = tables.scores(analysis)
     assert table.head == ("arm", "loss", "RMSE", "MAE", "skill")
     assert "accuracy, %" not in tables.results(analysis).head

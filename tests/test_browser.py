@@ -213,6 +213,18 @@ def test_the_first_column_stays_while_a_table_scrolls(page):
     assert wide.bounding_box()["width"] > 64 * 16  # pixels: wider than running text
 
 
+@pytest.mark.parametrize("section", ["results", "settings", "runs"])
+def test_the_title_of_a_table_stays_while_it_scrolls(page, section):
+    page.set_viewport_size({"width": 400, "height": 900})
+    wide = page.locator(f"section[aria-labelledby={section}] .wide").first
+    assert wide.evaluate("(each) => { each.scrollLeft = 0; return each.scrollWidth > each.clientWidth + 100; }")
+    title = wide.locator("caption span")
+    before = title.bounding_box()
+    assert before["x"] + before["width"] <= 400
+    wide.evaluate("(each) => { each.scrollLeft = 100; }")
+    assert title.bounding_box() == before
+
+
 def test_figures_are_readable_on_a_telephone(page):
     page.set_viewport_size({"width": 400, "height": 900})
     card = page.locator("#figure-val-loss .card")

@@ -122,7 +122,7 @@ def test_parity_then_a_sweep_whose_report_shows_the_certificate(local, tmp_path,
         in swept.stdout
     )
     (html,) = tmp_path.glob("outputs/digits-mlp/*/report/report.html")
-    assert "keras and lightning, adam</caption>" in html.read_text()
+    assert "keras and lightning, adam</span></caption>" in html.read_text()
 
     other = command(*task, "training.epochs=1", "seed=0", "optimizer.epsilon=1e-7", cwd=tmp_path, cache=cache)
     assert "Not certified: nobody has run `action=parity` on this task (digits_mlp, adam) yet." in other.stdout

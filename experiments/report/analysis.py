@@ -35,7 +35,7 @@ from experiments.task.checks import require
 from experiments.task.keys import format_value
 
 SCORES = (metrics.ACCURACY, metrics.LOSS, "time/steady_epoch", metrics.MEMORY)
-MACRO_F1, SKILL = "test/macro_f1", "test/skill"
+SKILL = "test/skill"
 # Of the environment, beside versions.
 FACTS = (
     "data", "cpu", "instruction_sets", "cores", "threads", "workers", "device", "start_method", "platform", "python",
@@ -46,7 +46,6 @@ SOUND: dict[str, dict[str, float | None]] = {  # beside which each is checked al
     "chance": {"accuracy": None, "loss": None},
 }
 FIRST_COLUMNS = 4  # of page one
-UNLIKE = 0.01  # macro-F1 that far from accuracy says something of its own
 SEEDS_OF_AN_INTERVAL = 3
 VERDICT_WORDS = {  # of a verdict, in one word
     "not_assessed": "not assessed",
@@ -102,15 +101,11 @@ class Analysis:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Metrics of page one, at most four: those that say most of this task; tables hold them all."""
-        wanted = [metrics.ACCURACY, MACRO_F1, metrics.LOSS, "test/rmse", "test/r2", SKILL, *SCORES[2:]]
-        means = {metric: [arm.interval(metric) for arm in self.arms] for metric in wanted}
-        pairs = zip(means[metrics.ACCURACY], means[MACRO_F1], strict=True)
-        if not any(first and second and abs(first.value - second.value) > UNLIKE for first, second in pairs):
-            wanted.remove(MACRO_F1)
-        if not any(any(estimates) for estimates in means.values()):
+        """Metrics of page one, four: the same for every sweep of a task, whatever it scored; tables hold them all."""
+        if self.metric == metrics.ACCURACY:
             return SCORES
-        return tuple(metric for metric in wanted if any(means[metric]))[:FIRST_COLUMNS]
+        forecast = [SKILL] if any(arm.scores(SKILL) for arm in self.arms) else []  # which the task's data decide
+        return (metrics.LOSS, "test/rmse", "test/r2", *forecast, *SCORES[2:])[:FIRST_COLUMNS]
 
     @property
     def skills(self) -> tuple[tuple[str, str], ...]:

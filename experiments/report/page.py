@@ -20,7 +20,7 @@ from experiments.report.sanitize import clean, markdown
 from experiments.report.section import Section
 from experiments.report.studies.facts import total_seconds
 from experiments.statistics import details_of
-from experiments.words import count
+from experiments.words import count, of_all
 
 TEMPLATES = Path(__file__).parent
 
@@ -38,8 +38,8 @@ def stamps_of(analysis: Analysis) -> list[str]:
     missing = [each for each in certificates if not each.rows]
     if len(missing) > 1:
         stamps.append(
-            f"Not certified: nobody has run `action=parity` on {len(missing)} of the {len(certificates)} tasks of this "
-            "sweep yet."
+            f"Not certified: nobody has run `action=parity` on {of_all(len(missing), len(certificates))} tasks of "
+            "this sweep yet."
         )
     stamps += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
     told = f"As shipped, never certified: {len(shipped)} tasks of this sweep keep defaults of the frameworks' own."
@@ -53,9 +53,7 @@ def certified_of(analysis: Analysis) -> list[str]:
     passed = [each for each in certificates if each.passed]
     if len(passed) < 2:
         return [each.sentence for each in passed]
-    how_many = f"{len(passed)} of the {len(certificates)}"
-    if len(passed) == len(certificates):
-        how_many = "both" if len(passed) == 2 else f"all {len(passed)}"
+    how_many = of_all(len(passed), len(certificates))
     return [
         f"Certified: {' and '.join(passed[0].frameworks)} train {how_many} tasks of this sweep identically in float64: "
         f"{'; '.join(each.arm for each in passed)}."

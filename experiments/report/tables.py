@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from experiments import metrics, statistics
+from experiments import metrics, statistics, words
 from experiments.parity.certificate import cells
 from experiments.records import CertificateRecord
 from experiments.report import formatting
@@ -56,7 +55,9 @@ def results(analysis: Analysis) -> Table:
     searched = list(dict.fromkeys(each.key for each in analysis.record.tuned_values))
     head = ["arm", "n", "lost", *searched, *(["trials"] if searched else [])]
     columns = dict.fromkeys([*analysis.columns, *SCORES, "time/steady_step", "time/total"])
-    shown = [metric for metric in columns if any(arm.scores(metric) for arm in analysis.arms)]
+    shown = [
+        metric for metric in columns if metric in analysis.columns or any(arm.scores(metric) for arm in analysis.arms)
+    ]
     trials = {each.value: str(each.n_trials) for each in analysis.record.tuned_values}
     rows = [
         [
@@ -327,8 +328,7 @@ def ledger(analysis: Analysis) -> Table:
 
 def command(overrides: Sequence[str]) -> str:
     """What a person types to train one run, … for the folders of this machine; "–" where it is not known."""
-    first = sorted(overrides, key=lambda each: not each.startswith("experiment="))
-    return without_paths(shlex.join(["python", "run.py", *first])) if overrides else "–"
+    return without_paths(words.command(overrides)) or "–"
 
 
 def environment(analysis: Analysis) -> Table:
