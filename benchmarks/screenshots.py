@@ -34,22 +34,19 @@ def shoot_report(browser: Browser, path: Path, *, name: str) -> None:
 
 
 def shoot_dashboard(browser: Browser, address: str, *, experiment: str) -> None:
-    """The runs of the experiment, and the sweep's note and report."""
+    """The sweep's report, as MLflow shows it."""
     client = mlflow.MlflowClient("sqlite:///mlflow.db")
     found = client.get_experiment_by_name(experiment)
     assert found is not None, f"no sweep of {experiment} is kept here"
     sweep = client.search_runs([found.experiment_id], "tags.`tandem.kind` = 'sweep'")[0]
-    base = f"{address}/#/experiments/{found.experiment_id}/runs"
-    pages = {"mlflow-runs": f"{base}?{VIEW}"}
-    pages["mlflow-report"] = f"{base}/{sweep.info.run_id}/artifacts/report/report.html?{VIEW}"
-    for name, url in pages.items():
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(url)
-        page.wait_for_timeout(8000)  # it never stops asking, so there is no end to wait for
-        page.get_by_role("button", name="Close").first.click()  # MLflow's assistant, which is there at the first visit
-        page.wait_for_timeout(1000)
-        page.screenshot(path=IMAGES / f"{name}.png")
-        page.close()
+    run = f"{address}/#/experiments/{found.experiment_id}/runs/{sweep.info.run_id}"
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(f"{run}/artifacts/report/report.html?{VIEW}")
+    page.wait_for_timeout(8000)  # it never stops asking, so there is no end to wait for
+    page.get_by_role("button", name="Close").first.click()  # MLflow's assistant, which is there at the first visit
+    page.wait_for_timeout(1000)
+    page.screenshot(path=IMAGES / "mlflow-report.png")
+    page.close()
 
 
 def main(experiment: str) -> None:

@@ -19,7 +19,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 
 from experiments.errors import SettingsError, unknown_name
-from experiments.mistyped import Vocabulary, refuse_commas, refuse_dashes, refuse_strays
+from experiments.mistyped import Vocabulary, refuse_commas, refuse_dashes, refuse_repeats, refuse_strays
 from experiments.overrides import parse, quoted
 
 MOST_RUNS = 10_000
@@ -103,6 +103,7 @@ def read(arguments: Sequence[str], *, vocabulary: Vocabulary) -> Line:
         return Line(options=options, words=tuple(options.overrides), overrides=())
     mode = {"run": "hydra.mode=RUN", "multirun": "hydra.mode=MULTIRUN"}
     refuse_strays(options.overrides, vocabulary=vocabulary)
+    refuse_repeats(options.overrides, one_value=ONE_VALUE)
     typed = [*options.overrides, *(word for option, word in mode.items() if getattr(options, option))]
     options.run = options.multirun = False
     parsed = [_read_word(word, vocabulary) for word in typed]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
 from experiments.errors import GOES_ON, DiskFull, ExitCode, TandemError, is_no_room, notice
+from experiments.execution import temporary
 from experiments.interruption import Terminated
 from experiments.uris import without_password
 
@@ -59,12 +61,14 @@ def _fault(error: BaseException, *, output: Path | None) -> str:
     told = f"This is a fault of Tandem, not of what you asked for: {type(error).__name__}: {reason}"
     told += f" in {ours[-1]}" if ours else ""
     text = without_password("".join(traceback.format_exception(error)))
-    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}.txt"
-    for folder in (output, Path(tempfile.gettempdir())):
+    name = f"fault-{time.strftime('%Y%m%d-%H%M%S')}-"
+    for folder in (output, temporary.outlasting()):
         with contextlib.suppress(OSError):
             if folder is not None:
-                (folder / name).write_text(text, encoding="utf-8")
-                return f"{told}. The traceback is in {folder / name}; what has ended is kept."
+                number, path = tempfile.mkstemp(dir=folder, prefix=name, suffix=".txt")
+                with os.fdopen(number, "w", encoding="utf-8") as file:
+                    file.write(text)
+                return f"{told}. The traceback is in {path}; what has ended is kept."
     return f"{told}. TANDEM_DEBUG=1 shows the traceback; what has ended is kept."
 
 

@@ -1,7 +1,8 @@
-"""What was typed in a form that nothing reads, told with the form that does: dashes, words apart, odd commas."""
+"""What was typed in a form that nothing reads, told with the form that does: dashes, words apart, twice one key."""
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,32 @@ def _alone(word: str, vocabulary: Vocabulary) -> str:
     meant = vocabulary.choices([name]) or settings or vocabulary.choices_meant(word)
     guess = f"did you mean {either(meant[:4])}?" if meant else "--help names what can be typed"
     return f"{word!r} must be KEY=VALUE; {guess}"
+
+
+def refuse_repeats(words: Sequence[str], *, one_value: Collection[str]) -> None:
+    """Refuse words beside each other that give one key several values: what a shell makes of optimizer={sgd,adam}.
+
+    Args:
+        words: The overrides.
+        one_value: Groups that take no list.
+
+    Raises:
+        SettingsError: With the list that was meant.
+    """
+    for key, beside in itertools.groupby(words, key=lambda word: word.partition("=")[0]):
+        typed = list(dict.fromkeys(beside))
+        if len(typed) < 2 or key.startswith("hydra"):
+            continue
+        values = [word.partition("=")[2] for word in typed]
+        whole, settings = f"{key}={','.join(values)}", f"{key}={{{','.join(values)}}}"
+        if all(":" in value for value in values) and parse(settings) is not None:
+            fix = f"together they are {shlex.quote(settings)}"
+        elif parse(whole) is not None and key.lstrip("+").partition(".")[0] not in one_value:
+            fix = f"a run of each is asked for by {shlex.quote(whole)}"
+        else:
+            fix = "leave the others out"
+        shell = "braces without quotes are taken apart by the shell"
+        raise SettingsError(f"{' '.join(typed)}: the last one alone would count, and {shell}; {fix}")
 
 
 def refuse_commas(word: str) -> None:

@@ -28,9 +28,16 @@ def phase(name: str, /, *, console: Console) -> Iterator[Callable[[str], None]]:
         console.print(f"{name} ...", style="dim", highlight=False, markup=False, soft_wrap=True)
         yield lambda detail: None
         return
-    status = console.status(Text(f"{name} ..."), spinner=SPINNER, refresh_per_second=4)
+    status = console.status(_line(f"{name} ...", console), spinner=SPINNER, refresh_per_second=4)
     try:
         status.start()
-        yield lambda detail: status.update(Text(f"{name}: {detail} ..."))
+        yield lambda detail: status.update(_line(f"{name}: {detail} ...", console))
     finally:
         status.stop()
+
+
+def _line(text: str, console: Console) -> Text:
+    """One line, however narrow the terminal is: the spinner and a space stand before it."""
+    line = Text(text)
+    line.truncate(console.width - 2)
+    return line

@@ -15,7 +15,7 @@ from experiments.data.catalog import SOURCES
 from experiments.execution import environment
 from experiments.execution.estimate import Arm, arm_of
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
-from experiments.execution.progress import Display, line_of
+from experiments.execution.progress import Display, headline, line_of, score
 from experiments.execution.run import Diverged, EpochEnded, Finished, Pruned, Run, Started
 from experiments.execution.worker import train
 from experiments.fingerprint import plain
@@ -24,7 +24,7 @@ from experiments.phases import phase
 from experiments.records import BaselineRecord, Outcome, StudyRecord, TunedValue
 from experiments.sweep import Sweep
 from experiments.tracking.protocol import SweepStore
-from experiments.words import count
+from experiments.words import command, count
 
 
 @dataclass(kw_only=True)
@@ -279,6 +279,7 @@ class RunRecorder:
             metrics=active.metrics,
             step=active.epoch,
             folder=run.folder,
+            note=_note(active, task=self.sweep.name),
         )
         if self.sweep.board is not None:
             self.sweep.board.log(run.folder.name, active.metrics, epoch=active.epoch)
@@ -289,6 +290,15 @@ class RunRecorder:
 
 def _told(active: ActiveRun) -> str:
     return line_of(active.run, outcome=active.outcome, reason=active.reason, metrics=active.metrics)
+
+
+def _note(active: ActiveRun, *, task: str) -> str:
+    """What became of a run, and the command that trains it alone, in a sentence: what MLflow shows of it."""
+    became = f"{active.outcome}: {active.reason}"
+    if active.outcome == "finished":
+        became = score(active.metrics, headline(active.metrics, "val" if active.run.is_trial else "test"))
+    alone = command(active.run.overrides)
+    return f"{task}, {active.run.name}: {became}{alone and f'; `{alone}` trains it alone'}."
 
 
 def _manifest_entry(run_id: str, run: Run) -> dict[str, Any]:

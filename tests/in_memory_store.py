@@ -33,6 +33,7 @@ class Kept:
     logits: tuple[Any, Any] | None = None
     pictures: dict[int, Any] = field(default_factory=dict)
     report: dict[str, bytes] = field(default_factory=dict)
+    note: str = ""
     lost: str = ""  # for a test to say what is missing
 
 
@@ -95,13 +96,14 @@ class InMemoryStore:
     def log_facts(self, run_id, facts):
         self.kept[run_id].facts |= facts
 
-    def end_run(self, run_id, *, outcome, reason, metrics, step, folder):
+    def end_run(self, run_id, *, outcome, reason, metrics, step, folder, note=""):
         self._log(run_id, metrics, step=step)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "test_logits.npz").exists():
             with np.load(folder / "test_logits.npz") as stored:
                 self.kept[run_id].logits = stored["logits"], stored["targets"]
         self.kept[run_id].facts |= {"outcome": outcome, "reason": reason}
+        self.kept[run_id].note = note
         self.kept[run_id].is_open = False
 
     def mark_as_attempt(self, run_id):

@@ -81,6 +81,18 @@ def test_a_fault_of_ours_says_so_and_leaves_its_traceback_in_a_file(tmp_path, ca
     ending.Path(path).unlink()
 
 
+def test_a_traceback_outlasts_the_folder_of_a_command_that_knew_no_other(tmp_path):
+    code = (
+        "from experiments import ending; from experiments.execution import temporary\n"
+        "temporary.use_own_folder(); ending.end(ZeroDivisionError(), output=None, debug=False)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, env=os.environ | {"TMPDIR": str(tmp_path)},
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    (path,) = re.findall(r"The traceback is in (\S+);", told.stderr)
+    assert "ZeroDivisionError" in ending.Path(path).read_text()
+    assert list(tmp_path.iterdir()) == [ending.Path(path)]
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 def test_a_closed_terminal_ends_a_command_as_a_scheduler_does_unless_it_is_ignored(number):
     code = (

@@ -27,7 +27,14 @@ ONE_WORD = "a setting and its value are one word, KEY=VALUE: "
 NO_OPTION = "there is no such option; "
 QUOTED = "what holds spaces is quoted for the shell: "
 NO_EFFECT = "Hydra only composes configs here, so that this has no effect; "
+TAKEN_APART = "the last one alone would count, and braces without quotes are taken apart by the shell; "
 SAID = {
+    "experiment=xor optimizer=sgd optimizer=adam": f"optimizer=sgd optimizer=adam: {TAKEN_APART}a run of each is asked "
+    "for by optimizer=sgd,adam",
+    "seed=0 seed=1,2 seed=0 framework=keras": f"seed=0 seed=1,2: {TAKEN_APART}a run of each is asked for by seed=0,1,2",
+    "output=a output=b": f"output=a output=b: {TAKEN_APART}leave the others out",
+    "executor.environment=A:1 executor.environment=B:2": f"executor.environment=A:1 executor.environment=B:2: "
+    f"{TAKEN_APART}together they are 'executor.environment={{A:1,B:2}}'",
     "--experiment=digits_mlp": f"--experiment=digits_mlp: {WITHOUT_DASHES}experiment=digits_mlp",
     "--experiment digits_mlp": f"--experiment digits_mlp: {WITHOUT_DASHES}experiment=digits_mlp",
     "--experiment": f"--experiment: {WITHOUT_DASHES}experiment=VALUE",
@@ -158,9 +165,14 @@ def test_what_nothing_reads_is_told_the_form_that_does(refused, typed, sentence)
     assert refused(*shlex.split(typed)) == sentence
 
 
+@pytest.mark.parametrize("words", [("seed=0", "seed=0"), ("seed=0", "experiment=xor", "seed=1")])
+def test_a_key_may_be_typed_again_later_and_the_same_twice(words):
+    mistyped.refuse_repeats(words, one_value=())
+
+
 @pytest.mark.parametrize(("typed", "sentence"), OF_A_CONFIG.items())
 def test_the_word_of_another_program_is_told_ours(refused, typed, sentence):
-    assert refused("experiment=digits_mlp", "seed=0", *shlex.split(typed)) == sentence
+    assert refused("experiment=digits_mlp", "seed=0", "name=x", *shlex.split(typed)) == sentence
 
 
 def test_a_command_says_it_and_leaves_with_2(tmp_path, cache):

@@ -97,6 +97,14 @@ def test_phases_on_a_terminal_are_named_and_leave_nothing(terminal):
     assert written.rindex("\x1b[?25h") > written.rindex("\x1b[?25l")  # the cursor is there again
 
 
+def test_a_phase_is_one_line_however_much_there_is_to_tell(terminal):
+    with phase("Certifying fashion_mnist_resnet, C0 to C6", console=terminal.console) as tell:
+        tell(f"10 of 12, {', '.join(['C0 C1 C3 lightning'] * 9)}")
+    written = terminal.left()
+    assert "C0 C1 C3 lightning, C0" in written
+    assert written.count("\n") == 1  # once it is over
+
+
 def test_phases_go_together_with_each_other_and_with_bars(terminal):
     console = terminal.console
     with phase("outer", console=console), Display(console, arms=[("numpy", "")], n_workers=1) as display:
@@ -323,6 +331,11 @@ def test_times_are_told_roughly(seconds, told):
 )
 def test_counts_are_told_in_grammar(number, one, many, told):
     assert words.count(number, one, many) == told
+
+
+@pytest.mark.parametrize(("number", "of", "told"), [(2, 2, "both"), (3, 3, "all 3"), (2, 3, "2 of the 3")])
+def test_some_of_all_are_told_in_a_word(number, of, told):
+    assert words.of_all(number, of) == told
 
 
 def displayed(console, *, seconds):

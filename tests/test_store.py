@@ -67,7 +67,7 @@ def started(store, experiment_id, parent_id, *, kind="run", fingerprint="f", **c
 
 
 def ended(store, run_id, folder, *, outcome="finished", reason="", **metrics):
-    store.end_run(run_id, outcome=outcome, reason=reason, metrics=metrics, step=2, folder=folder)
+    store.end_run(run_id, outcome=outcome, reason=reason, metrics=metrics, step=2, folder=folder, note="what became")
 
 
 def entry(run_id, name="run 0"):
@@ -429,7 +429,9 @@ def test_mlflow_shows_how_a_run_ended(store, folder, outcome, status):
     experiment_id = store.experiment("e", description="")
     run_id = started(store, experiment_id, opened(store, experiment_id))
     ended(store, run_id, folder, outcome=outcome)
-    assert store.client.get_run(run_id).info.status == status
+    run = store.client.get_run(run_id)
+    assert run.info.status == status
+    assert run.data.tags["mlflow.note.content"] == "what became"
 
 
 def test_what_a_run_ends_with_is_drawn_as_a_bar_and_what_each_epoch_tells_as_a_curve(store, folder):

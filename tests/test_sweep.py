@@ -7,6 +7,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cases
 import mlflow
@@ -17,7 +18,7 @@ from commands import command, in_a_process, started
 from rich.console import Console
 
 import frameworks
-from experiments import job, preparation, report, training
+from experiments import job, preparation, recording, report, training
 from experiments.errors import SettingsError
 from experiments.execution import core_time
 from experiments.execution.executor import LocalExecutor
@@ -97,11 +98,28 @@ def test_the_store_holds_what_mlflow_users_expect(recorded):
     assert run.data.params["framework"] == "lightning"
     assert run.data.params["optimizer.learning_rate"] == "0.001"
     assert run.inputs.dataset_inputs[0].dataset.digest == record.runs[0].facts["data"].rpartition(" ")[2]
+    score = record.runs[0].metrics["test/accuracy"]
+    told = f"digits_mlp, lightning · adam · seed 0: test/accuracy {score:.4f}."
+    assert run.data.tags["mlflow.note.content"] == told
     paths = {artifact.path for artifact in store.client.list_artifacts(record.runs[0].run_id)}
     assert {"config.yaml", "model", "test_logits.npz", "worker.log"} <= paths
     logits = np.load(store.client.download_artifacts(record.runs[0].run_id, "test_logits.npz"))
     share = np.mean(logits["logits"].argmax(axis=1) == logits["targets"])
     assert share == pytest.approx(record.runs[0].metrics["test/accuracy"], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "is_trial", "became"),
+    [("finished", False, "test/accuracy 0.5000"), ("finished", True, "val/loss 0.2500"),
+     ("diverged", False, "diverged: a loss of nan")],
+)  # fmt: skip
+def test_a_run_is_described_by_what_became_of_it_and_the_command_that_trains_it_alone(outcome, is_trial, became):
+    made = SimpleNamespace(name="keras · seed 0", overrides=("seed=0", "experiment=xor"), is_trial=is_trial)
+    metrics = {"val/loss": 0.25} if is_trial else {"test/accuracy": 0.5, "test/loss": 1.0}
+    reason = "" if outcome == "finished" else "a loss of nan"
+    active = recording.ActiveRun(run=made, parent_id="", outcome=outcome, reason=reason, metrics=metrics)
+    alone = "`python run.py experiment=xor seed=0` trains it alone"
+    assert recording._note(active, task="xor") == f"xor, keras · seed 0: {became}; {alone}."
 
 
 def test_the_same_command_again_trains_nothing_and_another_seed_only_itself(recorded, quick, cache):

@@ -28,6 +28,12 @@ def use_own_folder() -> None:
         tempfile.tempdir = os.environ["TMPDIR"] = str(_make(Path(tempfile.gettempdir())))
 
 
+def outlasting() -> Path:
+    """Where this process' own folder lies: what is put there stays when it ends."""
+    own = Path(tempfile.gettempdir())
+    return own.parent if own.name.startswith(PREFIX) else own
+
+
 def make_folder_for_sockets() -> None:
     """Make the folder of the forkserver's socket elsewhere, where $TMPDIR is too long for the address of one.
 

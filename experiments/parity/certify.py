@@ -219,9 +219,8 @@ def _require_result(probe: Any, subject: Subject, event: Any, *, log: Path) -> N
 
 
 def _in_words(key: Any, subject: Subject) -> str:
-    """A call as the screen names it: the levels that it is for, unless there is but one, and the framework at work."""
-    name = key[1] if isinstance(key, tuple) else ""
-    return f"{LEVELS.get(name, '')} {subject.framework}".strip()
+    """A call as the screen names it: the levels that it is for; where there is but one, the framework at work."""
+    return LEVELS.get(key[1] if isinstance(key, tuple) else "", subject.framework)
 
 
 @dataclass(kw_only=True)
@@ -260,7 +259,7 @@ class _ProbeRunner:
         def handed_out() -> Iterator[WorkItem]:
             for index, item in enumerate(items):
                 at_work[index] = _in_words(keys[index], calls[keys[index]][1])
-                tell(f"{index + 1} of {len(items)}, {', '.join(at_work.values())}")
+                tell(f"{index + 1} of {len(items)}, {', '.join(dict.fromkeys(at_work.values()))}")
                 yield item
 
         results: dict[Any, Result] = {}

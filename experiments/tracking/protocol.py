@@ -201,6 +201,7 @@ class SweepStore(Protocol):
         metrics: Mapping[str, float],
         step: int,
         folder: Path,
+        note: str,
     ) -> None:
         """Close the record of a run.
 
@@ -211,6 +212,7 @@ class SweepStore(Protocol):
             metrics: The final ones.
             step: The epoch they belong to.
             folder: Whose files are kept with the run; made if need be.
+            note: What a person reads of it.
         """
 
     def mark_as_attempt(self, run_id: str) -> None:

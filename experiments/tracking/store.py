@@ -220,14 +220,15 @@ class Store:
         metrics: Mapping[str, float],
         step: int,
         folder: Path,
+        note: str = "",
     ) -> None:
-        """Final metrics, all files of `folder`, the outcome and the end; as `SweepStore` says."""
+        """Final metrics, all files of `folder`, the outcome, the note and the end; as `SweepStore` says."""
         self._require_lease()
         folder.mkdir(parents=True, exist_ok=True)
         self.files.copy_all(run_id, folder)
         run = self._open.pop(run_id, _OpenRun())
         kept = inventory(folder, {CONFIG: run.config} if run.config else {})
-        tags = {TAG + "files": kept, TAG + "outcome": outcome, TAG + "reason": reason}
+        tags = {TAG + "files": kept, TAG + "outcome": outcome, TAG + "reason": reason, NOTE: note}
         told = {name: value for name, value in metrics.items() if is_per_epoch(name)}
         single = {name: value for name, value in metrics.items() if name not in told}  # MLflow draws step 0 as a bar
         self._log(run_id, [*run.unwritten, *_as_metrics(told, step=step), *_as_metrics(single, step=0)], tags)

@@ -18,6 +18,7 @@ from experiments.task.search_space import TuningSettings
 from experiments.tuning.points import overrides_with
 from experiments.tuning.studies import Study, arm_of
 from experiments.tuning.tuner import Tuner
+from experiments.words import count
 
 OVERRIDDEN = ("network", "optimizer", "schedule", "regularization")  # groups of conf/ that a setting belongs to
 LONGEST_NAME = 200  # characters of a file's name; file systems have room for 255 bytes
@@ -99,7 +100,7 @@ def write_best(tuner: Tuner, *, folder: Path, experiment: str) -> dict[str, str]
             name = f"{name[:LONGEST_NAME]}-{fingerprint_of(study.name)[:6]}"
         path = folder / "tuned" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        head = f"# @package _global_\n# The best of {study.n_asked} trials of the study {study.name!r}.\n"
+        head = f"# @package _global_\n# The best of {count(study.n_asked, 'trial')} of the study {study.name!r}.\n"
         content = _config_with(study.template, values)
         path.write_text(head + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         names[study.name] = name
