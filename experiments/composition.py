@@ -18,6 +18,7 @@ from experiments.overrides import quoted
 from experiments.synonyms import either, sentence_for, settings_meant
 
 OUTPUT = "outputs"  # as conf/config.yaml has it
+DEFAULTS = "defaults.yaml"  # what the frameworks do by default: a list to look up, and no setting
 OPEN_KEYS = (ENVIRONMENT, "tuning.sampler.options", "tuning.pruner.options")  # any NAME can be added to
 
 
@@ -204,6 +205,7 @@ def known_keys(folders: Sequence[Path]) -> dict[str, set[str]]:
         for folder in folders
         for pattern in ("*.yaml", "*/*.yaml")
         for path in folder.glob(pattern)
+        if path.name != DEFAULTS
     ]
     for path, group in stated:
         is_global = "@package _global_" in path.read_text(encoding="utf-8", errors="replace")

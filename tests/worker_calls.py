@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import importlib
+import inspect
+import operator
 import os
 import resource
 import shutil
@@ -488,3 +491,17 @@ def shipped_steps(load, name, task, path, emit):
     others = ("aligned", *touched(task), "as_shipped")
     found = {each: weights(each) for each in others}
     emit({each: max(np.abs(found[each][key] - aligned[key]).max() for key in aligned) for each in others})
+
+
+def catalogue_of(name, changed, emit):
+    """What a framework tells of its defaults, where `changed` is (class, argument, value) or None."""
+    found = importlib.import_module(f"frameworks.{name}.catalogue")
+    if changed:
+        kind, argument, value = changed
+        kind = operator.attrgetter(kind)(importlib.import_module({"lightning": "torch", "keras": "keras"}[name]))
+        signature = inspect.signature(kind.__init__)
+        parameters = [
+            each.replace(default=value) if each.name == argument else each for each in signature.parameters.values()
+        ]
+        kind.__init__.__signature__ = signature.replace(parameters=parameters)
+    emit({word: {item: list(told) for item, told in items.items()} for word, items in found.catalogue().items()})
