@@ -154,12 +154,12 @@ def test_the_answers_shown_are_of_the_frameworks_with_the_best_settings():
 # In plain words
 
 
-def verdict_of(differences, *, margin=0.01, metric="test accuracy", unit="pp", scale=100.0, level=0.9):
+def verdict_of(differences, *, margin=0.01, metric="test accuracy", unit="pp", scale=100.0, level=0.9, n_claims=1):
     second = {seed: level + 0.001 * seed for seed in range(len(differences))}
     first = {seed: second[seed] + each for seed, each in enumerate(differences)}
     return statistics.verdict(
         first, second, margin=margin, higher_is_better=True, n_planned=3, names=("a", "b"), metric=metric, unit=unit,
-        scale=scale,
+        scale=scale, n_claims=n_claims,
     )  # fmt: skip
 
 
@@ -188,6 +188,17 @@ def test_what_is_not_settled_says_how_many_seeds_would_tell():
     assert statistics.headline_of(verdict) == (
         f"a and b: no difference shown, nor that there is none (about {verdict.pairs_needed} seeds would tell)"
     )
+
+
+def test_what_would_matter_but_is_not_settled_says_who_is_ahead_and_how_many_seeds_would_show_it():
+    """One seed more mostly shows 21 points that scatter by 4; "about 224 seeds would tell" of them misled."""
+    verdict = verdict_of([0.2, 0.25, 0.17], n_claims=6)
+    assert (verdict.id, verdict.pairs_needed) == ("inconclusive", 224)
+    assert statistics.headline_of(verdict) == (
+        "a is ahead of b by 21 points, which 3 seeds do not settle (about 4 would, if it is that large)"
+    )
+    swapped = verdict_of([-0.2, -0.25, -0.17], n_claims=6)
+    assert statistics.headline_of(swapped).startswith("b is ahead of a by 21 points, which 3 seeds")
 
 
 def test_a_difference_below_what_the_metric_can_show_is_none():

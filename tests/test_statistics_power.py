@@ -6,7 +6,7 @@ R1 ... R8 and "protocol": the plan of these statistics; its figures were publish
 import numpy as np
 import pytest
 
-from experiments.statistics.power import equivalence_power, pairs_for_equivalence, tost_power
+from experiments.statistics.power import equivalence_power, pairs_for_difference, pairs_for_equivalence, tost_power
 
 
 @pytest.mark.parametrize(("n", "power"), [(3, 0.0386), (8, 0.28871), (15, 0.69339), (30, 0.94326), (50, 0.99458)])
@@ -36,6 +36,18 @@ def test_the_seeds_needed_are_those_of_the_protocols_table(ratio, for_80, for_90
     assert pairs_for_equivalence(**plan, true_difference=ratio * 0.2 / 2) == half
 
 
+@pytest.mark.parametrize(("effect", "n", "strict"), [(0.2, 199, 296), (0.5, 34, 51), (0.8, 15, 22), (1.0, 10, 16)])
+def test_the_seeds_that_a_difference_needs_are_those_of_other_programs(effect, n, strict):
+    """G*Power 3.1, t test of matched pairs, two-tailed, level .05, power .8."""
+    assert pairs_for_difference(difference=effect * 0.2, sd=0.2) == n
+    assert pairs_for_difference(difference=-effect * 0.2, sd=0.2) == n
+    assert pairs_for_difference(difference=effect, sd=1.0, alpha=0.01) == strict  # statsmodels 0.15.0, TTestPower
+
+
+def test_a_difference_beyond_any_doubt_needs_the_fewest_seeds():
+    assert pairs_for_difference(difference=1e9, sd=1e-9) == 3
+
+
 def test_the_exact_count_is_one_above_the_normal_approximation():
     assert pairs_for_equivalence(margin=0.3, sd=1.0) == 97  # PASS: 96 by the approximation
 
@@ -57,6 +69,7 @@ def test_more_claims_need_more_seeds():
     ("call", "message"),
     [
         (lambda: pairs_for_equivalence(margin=0.2, sd=1, true_difference=0.2), r"`\|true_difference\| < margin`"),
+        (lambda: pairs_for_difference(difference=0.0, sd=1), r"`difference > 0` must hold, but got 0.0"),
         (lambda: pairs_for_equivalence(margin=0.2, sd=0.0), r"`sd > 0` must hold, but got 0.0"),
     ],
 )

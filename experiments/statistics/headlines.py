@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.statistics.outcome import Verdict
-from experiments.statistics.power import MOST_PAIRS
+from experiments.statistics.power import MOST_PAIRS, pairs_for_difference
 from experiments.statistics.speed import SpeedComparison, margin_words
 from experiments.statistics.wording import decimals_for, fixed, format_number, known
 
@@ -12,7 +12,7 @@ POINTS = {"pp": "points"}  # of a difference in per cent
 
 def headline_of(verdict: Verdict) -> str:
     """Write what a verdict says, without its statistics: "adam beats sgd by 21 points"."""
-    first, second = verdict.names
+    names = first, second = verdict.names
     both = f"{first} and {second}"
     winner = verdict.shows_difference_in_favour_of
     if winner is not None:
@@ -26,6 +26,10 @@ def headline_of(verdict: Verdict) -> str:
             return f"{both} {_same(verdict)}, within {_margin(verdict)}"
         case "constant_difference":
             return f"{both} differ by the same {size_of(verdict)} on every seed: check determinism"
+        case "inconclusive" if _is_beyond_margin(verdict):
+            ahead, behind = names if known(verdict.mean_difference) > 0 else names[::-1]
+            by = f"by {size_of(verdict)}{_of_what(verdict)}"
+            return f"{ahead} is ahead of {behind} {by}, which {verdict.n} seeds do not settle{_outlook_if_so(verdict)}"
         case "inconclusive":
             return f"{both}: no difference{_of_what(verdict)} shown, nor that there is none{_outlook(verdict)}"
         case _:
@@ -86,6 +90,20 @@ def _same(verdict: Verdict) -> str:
 def _doubt(verdict: Verdict) -> str:
     beyond = verdict.id in ("A_better_practical", "B_better_practical")
     return "" if beyond or verdict.margin is None else f"; whether by more than {_margin(verdict)} is not settled"
+
+
+def _is_beyond_margin(verdict: Verdict) -> bool:
+    """Whether what was seen would matter, were it so; then a reader asks how many seeds show it, not its absence."""
+    return verdict.margin is not None and abs(known(verdict.mean_difference)) > verdict.margin
+
+
+def _outlook_if_so(verdict: Verdict) -> str:
+    if not verdict.sd or verdict.pairs_needed is None:
+        return ""
+    alpha, difference = 1 - verdict.difference_level, known(verdict.mean_difference)
+    needed = max(pairs_for_difference(difference=difference, sd=verdict.sd, alpha=alpha), verdict.n + 1)
+    many = needed >= MOST_PAIRS
+    return f" ({f'more than {MOST_PAIRS:,}' if many else f'about {needed}'} would, if it is that large)"
 
 
 def _outlook(verdict: Verdict) -> str:

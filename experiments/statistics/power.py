@@ -104,6 +104,36 @@ def pairs_for_equivalence(
     return _fewest(reached)
 
 
+def pairs_for_difference(*, difference: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Fewest pairs (at least 3, at most MOST_PAIRS) whose t test shows a true difference with probability `power`.
+
+    power = P(|T| > t_{1-alpha/2, n-1}), T noncentral t with n - 1 degrees of freedom and noncentrality
+    difference * sqrt(n) / sd.
+
+    Args:
+        difference: True mean difference, unit of the metric, not 0.
+        sd: Standard deviation of the paired differences, same unit; a pilot of a few seeds may estimate it.
+        power: Wanted probability.
+        alpha: Level; divide it by the number of claims.
+
+    Raises:
+        ValueError: If an argument is out of range.
+
+    Source:
+        Cohen 1988, Statistical Power Analysis for the Behavioral Sciences, section 2.3.
+    """
+    require_positive(sd=sd, difference=abs(difference))
+    require_open_share(power=power, alpha=alpha)
+
+    def reached(n_pairs: int) -> bool:
+        df, shift = n_pairs - 1, abs(difference) * math.sqrt(n_pairs) / sd
+        critical = float(special.stdtrit(df, 1 - alpha / 2))
+        missed = float(special.nctdtr(df, shift, critical)) - float(special.nctdtr(df, shift, -critical))
+        return not missed > 1 - power  # far beyond any doubt, scipy has no number
+
+    return _fewest(reached)
+
+
 def _mean_over_spread(function: Callable[[Array], Array], degrees_of_freedom: float, *, limit: float) -> float:
     """Mean of `function` of u = observed sd / true sd, over u <= limit; u^2 is chi-square over its df."""
     width = 1 / math.sqrt(2 * degrees_of_freedom)  # about the sd of u; beyond 9 of them the density is below 1e-16
