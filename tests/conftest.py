@@ -61,6 +61,14 @@ def local(tmp_path_factory):
 OTHER_BACKENDS = {"keras_jax", "keras_torch"}  # than TensorFlow, which is Keras' in the forkserver of most tests
 
 
+def named(names):
+    """Names as parameters of a test, those of OTHER_BACKENDS for the slow suite.
+
+    They keep the contract by the lines that are tested on TensorFlow, but for one small module each.
+    """
+    return [pytest.param(name, marks=pytest.mark.slow) if name in OTHER_BACKENDS else name for name in names]
+
+
 def executor_for(names, tmp_path_factory):
     return executor.LocalExecutor(
         settings=EXECUTOR,
@@ -73,7 +81,7 @@ def executor_for(names, tmp_path_factory):
 @pytest.fixture(scope="session")
 def elsewhere(tmp_path_factory):
     """The executor of each of OTHER_BACKENDS, whose forkserver starts with the first work that is for it."""
-    return {name: executor_for([name], tmp_path_factory) for name in OTHER_BACKENDS}
+    return {name: executor_for(["lightning", name], tmp_path_factory) for name in OTHER_BACKENDS}
 
 
 @pytest.fixture

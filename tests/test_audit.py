@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from cases import change
+from conftest import named
 from worker_calls import fed_wrongly
 
 import frameworks
@@ -114,7 +115,7 @@ def test_the_digests_of_shards_add_up_to_the_batchs(dtype, shape):
     assert (digests([sample(inputs[:7])], [targets[:7]]) != whole).all()
 
 
-@pytest.mark.parametrize("name", frameworks.FRAMEWORKS)
+@pytest.mark.parametrize("name", named(frameworks.FRAMEWORKS))
 def test_a_framework_that_trains_something_else_fails_its_run(in_worker, name, task, digits, digits_path, tmp_path):
     precision = "float64" if name == "numpy" else "float32"
     run = Run(

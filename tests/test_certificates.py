@@ -78,6 +78,22 @@ def test_one_framework_has_nothing_to_certify(memory_store):
     assert of_sweep(record, reader=memory_store, experiment_id="0") == ()
 
 
+def test_each_pair_of_a_sweep_is_certified_or_said_not_to_be(memory_store):
+    runs = [*BOTH, *(dataclasses.replace(one, framework="numpy") for one in BOTH if one.framework == "keras")]
+    experiment_id = memory_store.experiment("e", description="")
+    for pair, passed in ((("lightning", "keras"), True), (("lightning", "numpy"), False)):
+        name = fingerprint(BOTH[0].config, data_fingerprint="", frameworks=pair)
+        content = certificate(passed=passed).as_dict() | {"frameworks": list(pair)}
+        memory_store.log_certificate(experiment_id, name="c", fingerprint=name, passed=passed, content=content, text="")
+    records = of_sweep(sweep(*runs), reader=memory_store.reader, experiment_id=experiment_id)
+    assert [(record.frameworks, record.sentence.partition(":")[0], bool(record.rows)) for record in records] == [
+        (("keras", "lightning"), "Certified", True),
+        (("keras", "numpy"), "Not certified", False),
+        (("lightning", "numpy"), "NOT certified", True),
+    ]
+    assert "keras and numpy" in records[1].sentence
+
+
 def test_a_certificate_under_other_variables_says_nothing(memory_store):
     pair = {"data_fingerprint": "", "frameworks": ("lightning", "keras")}
     plainly = fingerprint(BOTH[0].config, **pair)

@@ -6,7 +6,7 @@ import cases
 import numpy as np
 import pytest
 from cases import change
-from conftest import OTHER_BACKENDS
+from conftest import named
 from worker_calls import (
     gpu,
     load_incomplete,
@@ -14,6 +14,7 @@ from worker_calls import (
     n_parameters,
     optional_packages_imported,
     pages_and_draws,
+    refusal_of_another_backend,
     saved,
     stopped_after_first_epoch,
     threads,
@@ -25,14 +26,9 @@ from worker_calls import (
 
 import frameworks
 
-# Keras on another backend keeps the clauses by the lines that are tested on TensorFlow, but for those of one small
-# module; JAX compiles whatever it is asked for.
-NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if name in OTHER_BACKENDS else name for name in frameworks.FRAMEWORKS
-]
-each_framework = pytest.mark.parametrize("name", NAMES)
+each_framework = pytest.mark.parametrize("name", named(frameworks.FRAMEWORKS))
 # The referee computes in float64 only, without dropout.
-both_frameworks = pytest.mark.parametrize("name", [name for name in NAMES if name != "numpy"])
+both_frameworks = pytest.mark.parametrize("name", named(name for name in frameworks.FRAMEWORKS if name != "numpy"))
 
 
 @pytest.fixture
@@ -211,6 +207,12 @@ def test_an_epoch_of_whole_groups_has_one_step_per_group(in_worker, name, task, 
     told = in_worker(trained, frameworks.load, name, grouped, digits_path)
     assert told["n_steps"] == 2 * 72  # batches of 1,295 examples
     assert told["losses"][0][1].shape == (72,)
+
+
+def test_a_process_has_one_backend_of_keras(in_worker, task):
+    """Where another one was imported, and where it was not; else one would compute under the other's name."""
+    said = in_worker(refusal_of_another_backend, frameworks.load, "keras_torch", task)
+    assert said == "a process has one backend of Keras, and this one has torch, not jax"
 
 
 @both_frameworks

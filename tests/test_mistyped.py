@@ -21,6 +21,7 @@ from experiments.task.networks import Activation, Initialization
 from experiments.task.search_space import Objective, PrunerName, SamplerName
 
 CONF = PROJECT / "conf"
+FRAMEWORKS = "Available: keras, keras_jax, keras_torch, lightning, numpy"
 EXPERIMENTS = ", ".join(sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
 WITHOUT_DASHES = "a setting is typed as KEY=VALUE, without dashes: "
 ONE_WORD = "a setting and its value are one word, KEY=VALUE: "
@@ -115,13 +116,14 @@ OF_A_CONFIG = {
     "resume=true": "resume: there is no such setting; the same command goes on where it stopped, without a word for it",
     "optimizer.xyz=1": "optimizer.xyz: there is no such setting; see --cfg job --package optimizer",
     "xyz=1": "xyz: there is no such setting; see --cfg job",
-    "framework=pytorch": "framework: unknown 'pytorch'; did you mean lightning? Available: keras, lightning, numpy",
-    "framework=torch,keras": "framework: unknown 'torch'; did you mean lightning? Available: keras, lightning, numpy",
-    "framework=pl": "framework: unknown 'pl'; did you mean lightning? Available: keras, lightning, numpy",
-    "framework=pytorch_lightning": "framework: unknown 'pytorch_lightning'; did you mean lightning? Available: keras, "
-    "lightning, numpy",
-    "framework=tensorflow": "framework: unknown 'tensorflow'; did you mean keras? Available: keras, lightning, numpy",
-    "framework=tf": "framework: unknown 'tf'; did you mean keras? Available: keras, lightning, numpy",
+    "framework=pytorch": f"framework: unknown 'pytorch'; did you mean lightning? {FRAMEWORKS}",
+    "framework=torch,keras": f"framework: unknown 'torch'; did you mean lightning? {FRAMEWORKS}",
+    "framework=pl": f"framework: unknown 'pl'; did you mean lightning? {FRAMEWORKS}",
+    "framework=pytorch_lightning": f"framework: unknown 'pytorch_lightning'; did you mean lightning? {FRAMEWORKS}",
+    "framework=tensorflow": f"framework: unknown 'tensorflow'; did you mean keras? {FRAMEWORKS}",
+    "framework=tf": f"framework: unknown 'tf'; did you mean keras? {FRAMEWORKS}",
+    "framework=jax": f"framework: unknown 'jax'; did you mean keras_jax? {FRAMEWORKS}",
+    "framework=keras-torch": f"framework: unknown 'keras-torch'; did you mean keras_torch? {FRAMEWORKS}",
     "experiment=mnist": "experiment: unknown 'mnist'; did you mean mnist_cnn, mnist_mlp or "
     f"mnist_mlp_adam? Available: {EXPERIMENTS}",
     "experiment=mnist_cn": f"experiment: unknown 'mnist_cn'; did you mean mnist_cnn? Available: {EXPERIMENTS}",

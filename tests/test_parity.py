@@ -5,6 +5,7 @@ import dataclasses
 import cases
 import numpy as np
 import pytest
+from conftest import OTHER_BACKENDS
 from planted_errors import PlantedError
 from scipy import stats
 from worker_calls import (
@@ -25,6 +26,7 @@ from experiments.parity import levels, probes
 from experiments.parity.probes import FreeRun, Subject
 
 PAIR = ("lightning", "keras")
+OTHER_PAIRS = [("lightning", name) for name in sorted(OTHER_BACKENDS)]
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +35,26 @@ def data_paths(tmp_path_factory):
 
 
 @pytest.fixture
-def emitted(local, tmp_path):
-    """`emitted({key: (target, *arguments)})`: key -> everything it emitted, two processes at a time."""
+def emitted(local, elsewhere, tmp_path):
+    """`emitted({key: (target, *arguments)})`: key -> everything it emitted, two processes at a time.
+
+    Where one is for another backend of Keras, the key begins with its name, and all go to the same executor.
+    """
 
     def run(works):
         keys = list(works)
+        others = {key[0] for key in keys if isinstance(key, tuple)} & OTHER_BACKENDS
         asked = [
-            WorkItem(target=target, arguments=tuple(arguments), log=tmp_path / f"{number}.log")
-            for number, (target, *arguments) in enumerate(works.values())
+            WorkItem(
+                target=target,
+                arguments=tuple(arguments),
+                log=tmp_path / f"{number}.log",
+                framework=key[0] if isinstance(key, tuple) else "",
+            )
+            for number, (key, (target, *arguments)) in enumerate(works.items())
         ]
         told = {key: [] for key in keys}
-        for index, event in local.run(asked):
+        for index, event in elsewhere[others.pop()].run(asked) if others else local.run(asked):
             if isinstance(event, Failed):
                 pytest.fail(f"{keys[index]}: {event.reason}\n{asked[index].log.read_text()[-2000:]}")
             if not isinstance(event, Completed):
@@ -93,10 +104,10 @@ def stretches(names, settled, *, longest=8):
         yield from (alike[at : at + longest] for at in range(0, len(alike), longest))
 
 
-def each_of(emitted, subject, settled, target, *, options=None):
+def each_of(emitted, subject, settled, target, *, pair=PAIR, options=None):
     """(name, framework) -> what `target` emitted of each (kind, task); `options` of the framework come after `load`."""
     works = {}
-    for framework in PAIR[::-1]:  # what takes longest comes first
+    for framework in pair[::-1]:  # what takes longest comes first
         for names in stretches(list(settled), settled):
             subjects = {name: subject(*settled[name], framework, folder=name) for name in names}
             more = () if options is None else (options[framework],)
@@ -104,20 +115,20 @@ def each_of(emitted, subject, settled, target, *, options=None):
     told = {
         (name, framework): results for (framework, _), events in emitted(works).items() for name, *results in events
     }
-    assert set(told) == {(name, framework) for name in settled for framework in PAIR}
+    assert set(told) == {(name, framework) for name in settled for framework in pair}
     return told
 
 
-def compared(emitted, subject, settled, *, n_steps, reference_keeps=False):
+def compared(emitted, subject, settled, *, n_steps, pair=PAIR, reference_keeps=False):
     """Name -> rows C0, C1, C3, C4 of each (kind, task), float64; the first framework keeps checkpoints if it is to."""
     options = {
-        framework: FreeRun(n_steps=n_steps, keeps_checkpoints=reference_keeps and framework == PAIR[0])
-        for framework in PAIR
+        framework: FreeRun(n_steps=n_steps, keeps_checkpoints=reference_keeps and framework == pair[0])
+        for framework in pair
     }
-    told = each_of(emitted, subject, settled, untrained_and_free_run, options=options)
+    told = each_of(emitted, subject, settled, untrained_and_free_run, pair=pair, options=options)
     rows = {}
     for name, (_, task) in settled.items():
-        rest, runs = zip(*(told[name, framework] for framework in PAIR), strict=True)
+        rest, runs = zip(*(told[name, framework] for framework in pair), strict=True)
         rows[name] = [
             levels.weight_map(*rest, precision="float64"),
             levels.forward(*rest, task=task),
@@ -133,31 +144,34 @@ ONE_LAYER = "network.depth=1"  # of each kind: that several are stacked alike is
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("pair", [PAIR, *OTHER_PAIRS], ids=lambda pair: pair[1])
 @pytest.mark.parametrize("network", list(cases.NETWORKS))
-def test_every_optimizer_trains_every_network_alike(emitted, subject, network):
+def test_every_optimizer_trains_every_network_alike(emitted, subject, network, pair):
     settled = {
         optimizer: cases.with_network(network, ONE_LAYER, f"optimizer={optimizer}") for optimizer in cases.OPTIMIZERS
     }
     assert len(settled) >= 13
-    assert failures(compared(emitted, subject, settled, n_steps=50)) == {}
+    assert failures(compared(emitted, subject, settled, pair=pair, n_steps=50)) == {}
 
 
 @pytest.mark.slow
-def test_every_regularization_and_loss_is_alike(emitted, subject):
+@pytest.mark.parametrize("pair", [PAIR, *OTHER_PAIRS], ids=lambda pair: pair[1])
+def test_every_regularization_and_loss_is_alike(emitted, subject, pair):
     settled = {name: cases.with_network("cnn_bn", ONE_LAYER, *words) for name, words in cases.REGULARIZATIONS.items()}
     settled["clip_norm_gru"] = cases.with_network("gru", *cases.REGULARIZATIONS["clip_norm"])
     settled["dropout_lstm"] = cases.with_network("deep_bidirectional_lstm", "regularization.dropout=0.3")
     settled |= {name: ("values", cases.task("network=mlp", *words)) for name, words in cases.LOSSES.items()}
-    assert failures(compared(emitted, subject, settled, n_steps=50)) == {}
+    assert failures(compared(emitted, subject, settled, pair=pair, n_steps=50)) == {}
 
 
 @pytest.mark.slow
-def test_every_layer_is_alike_forward_and_backward(emitted, subject):
+@pytest.mark.parametrize("pair", [PAIR, *OTHER_PAIRS], ids=lambda pair: pair[1])
+def test_every_layer_is_alike_forward_and_backward(emitted, subject, pair):
     settled = {name: cases.with_network(name) for name in cases.NETWORKS | cases.MORE_NETWORKS}
-    assert failures(compared(emitted, subject, settled, n_steps=20, reference_keeps=True)) == {}
-    told = each_of(emitted, subject, settled, gradients_of_each)
+    assert failures(compared(emitted, subject, settled, pair=pair, n_steps=20, reference_keeps=True)) == {}
+    told = each_of(emitted, subject, settled, gradients_of_each, pair=pair)
     rows = {
-        name: [levels.gradients(*(told[name, framework][0] for framework in PAIR), task=task)]
+        name: [levels.gradients(*(told[name, framework][0] for framework in pair), task=task)]
         for name, (_, task) in settled.items()
     }
     assert failures(rows) == {}
@@ -196,7 +210,7 @@ def test_the_referee_agrees_with_both_on_xor(together, tmp_path, cache):
     made = data.load(xor.data, cache=cache)
     asked = {
         name: Subject(task=xor, framework=name, seed=0, data_path=data.write(made, cache / "prepared"), folder=tmp_path)
-        for name in frameworks.FRAMEWORKS
+        for name in (*PAIR, "numpy")
     }
     told = together(
         {name: (probes.free_run, one, frameworks.load, FreeRun(n_steps=1000)) for name, one in asked.items()}

@@ -31,20 +31,21 @@ def test_tensorflow_casts_python_numbers_through_float32(in_worker):
     assert in_worker(upstream_quirks.cast_through_float32, frameworks.load) == pytest.approx(0.8999999762, abs=1e-10)
 
 
-def test_the_torch_backend_computes_float64_in_float32():
-    """Why Keras runs on TensorFlow only here: on the other backends a certificate would need a private name."""
+@pytest.mark.parametrize("name", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+def test_other_backends_compute_float64_in_float32(name):
+    """frameworks/keras/backends/float64.py, which keeps them from it by a private name."""
     code = (
-        "import os; os.environ['KERAS_BACKEND'] = 'torch'; import keras;"
-        "print(keras.ops.matmul(keras.ops.ones((2, 2), 'float64'), keras.ops.ones((2, 2), 'float64')).dtype)"
+        "import keras; ones = keras.ops.ones((2, 2), 'float64');"
+        "print(ones.dtype, keras.backend.standardize_dtype(keras.ops.norm(ones).dtype))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "KERAS_BACKEND": name, "JAX_ENABLE_X64": "1"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "torch.float32"
+    assert done.stdout.split() == [{"torch": "torch.float64", "jax": "float64"}[name], "float32"]
 
 
 def test_tensorflow_hides_nan_behind_a_fused_relu(in_worker):

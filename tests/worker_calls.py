@@ -208,6 +208,12 @@ def gpu(load, name, task, emit):
         emit(str(error))
 
 
+def refusal_of_another_backend(load, name, task, emit):
+    """What a process that has computed with one backend of Keras says when it is asked for JAX."""
+    load(name).build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu")
+    gpu(load, "keras_jax", task, emit)
+
+
 def say(words, emit):
     for word in words:
         emit(word)

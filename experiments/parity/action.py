@@ -23,11 +23,11 @@ from experiments.tracking.protocol import CertificateStore
 def carry_out(
     sweep: Sweep, *, frameworks: Mapping[str, FrameworkSpec], store: CertificateStore, load: Load, console: Console
 ) -> list[Certificate]:
-    """A certificate for each task of the sweep, its first two frameworks compared.
+    """A certificate for each task of the sweep and each two of its frameworks.
 
     Args:
         sweep: What `action=parity` was planned as.
-        frameworks: Name -> what each can do; a pair is compared in the precisions that both have.
+        frameworks: Name -> what each can do; two are compared in the precisions that both have.
         store: Where the certificates are kept.
         load: `frameworks.load`.
         console: Where they are shown.
@@ -39,44 +39,45 @@ def carry_out(
     names = tuple(dict.fromkeys(run.framework for run in sweep.runs))
     if len(names) < 2:
         raise SettingsError(f"`action=parity` compares two frameworks, but got {', '.join(names)}; name two")
-    pair = (names[0], names[1])
-    precisions = [each for each in frameworks[pair[0]].precisions if each in frameworks[pair[1]].precisions]
+    precisions = {name: frameworks[name].precisions for name in names}
     experiment_id = store.experiment(sweep.name, description=sweep.description)
     certificates = []
-    for run in _one_run_per_task(sweep.runs, pair=pair):
+    for run in _one_run_per_task(sweep.runs):
         began = time.monotonic()
-        certificate = certify.certify(
+        made = certify.certify_pairs(
             run.task,
-            frameworks=pair,
+            frameworks=names,
+            precisions=precisions,
             seed=run.seed,
             data_path=run.data_path,
             data_fingerprint=run.data_fingerprint,
             folder=sweep.folder,
             executor=on_all_cores(sweep.executor),
             load=load,
-            precisions=precisions,
             console=console,
         )
-        store.log_certificate(
-            experiment_id,
-            name=f"certificate · {' · '.join(pair)}",
-            fingerprint=certificate.fingerprint,
-            passed=certificate.passed,
-            content=certificate.as_dict(),
-            text=as_markdown(certificate),
-        )
-        show(certificate, console=console)
-        console.print(f"{time.monotonic() - began:.0f} s; kept in MLflow under {certificate.fingerprint}", style="dim")
-        certificates.append(certificate)
+        for certificate in made:
+            store.log_certificate(
+                experiment_id,
+                name=f"certificate · {' · '.join(certificate.frameworks)}",
+                fingerprint=certificate.fingerprint,
+                passed=certificate.passed,
+                content=certificate.as_dict(),
+                text=as_markdown(certificate),
+            )
+            show(certificate, console=console)
+            console.print(f"Kept in MLflow under {certificate.fingerprint}", style="dim")
+        console.print(f"{time.monotonic() - began:.0f} s", style="dim")
+        certificates += made
     return certificates
 
 
-def _one_run_per_task(runs: Sequence[Run], *, pair: tuple[str, str]) -> list[Run]:
-    """The first run of each task that needs a certificate of its own."""
+def _one_run_per_task(runs: Sequence[Run]) -> list[Run]:
+    """The first run of each task that needs certificates of its own."""
     by_name: dict[str, Run] = {}
     for run in runs:
         name = fingerprint(
-            plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=pair, environment=run.environment
+            plain(run.task), data_fingerprint=run.data_fingerprint, frameworks=(), environment=run.environment
         )
         by_name.setdefault(name, run)
     return list(by_name.values())

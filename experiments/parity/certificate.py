@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -142,26 +143,25 @@ def as_markdown(certificate: Certificate) -> str:
 
 
 def of_sweep(record: SweepRecord, *, reader: CertificateReader, experiment_id: str) -> tuple[CertificateRecord, ...]:
-    """For each task of a sweep and its first two frameworks: its certificate, or why there is none."""
+    """For each task of a sweep and each two of its frameworks: their certificate, or why there is none."""
     frameworks = sorted({run.framework for run in record.runs})
-    if len(frameworks) < 2:
-        return ()
-    pair = (frameworks[0], frameworks[1])
     tasks: dict[str, RunRecord] = {}
     for run in record.runs:
-        name = fingerprint(
-            run.config,
-            data_fingerprint=run.facts.get("data_fingerprint", ""),
-            frameworks=pair,
-            environment=run.environment,
-        )
-        tasks.setdefault(name, run)
+        tasks.setdefault(_name_of(run, frameworks), run)
     arms = _names_of([_certified(run) for run in tasks.values()])
     return tuple(
         _as_shipped(pair=pair, arm=arm)
         if run.is_as_shipped
-        else _record(reader.certificate(experiment_id, name), pair=pair, record=record, arm=arm)
-        for (name, run), arm in zip(tasks.items(), arms, strict=True)
+        else _record(reader.certificate(experiment_id, _name_of(run, pair)), pair=pair, record=record, arm=arm)
+        for pair in itertools.combinations(frameworks, 2)
+        for run, arm in zip(tasks.values(), arms, strict=True)
+    )
+
+
+def _name_of(run: RunRecord, frameworks: Sequence[str]) -> str:
+    data_fingerprint = run.facts.get("data_fingerprint", "")
+    return fingerprint(
+        run.config, data_fingerprint=data_fingerprint, frameworks=frameworks, environment=run.environment
     )
 
 
@@ -203,7 +203,10 @@ def _record(
     kept: Mapping[str, Any] | None, *, pair: tuple[str, str], record: SweepRecord, arm: str
 ) -> CertificateRecord:
     if kept is None:
-        sentence = f"Not certified: nobody has run `action=parity` on this task ({record.experiment}, {arm}) yet."
+        which = f"{record.experiment}, {arm}"
+        if len({run.framework for run in record.runs}) > 2:
+            which += f", {' and '.join(pair)}"
+        sentence = f"Not certified: nobody has run `action=parity` on this task ({which}) yet."
         return CertificateRecord(arm=arm, frameworks=pair, passed=False, sentence=sentence, rows=())
     versions = {
         key.removeprefix("version."): value

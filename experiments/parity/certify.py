@@ -8,6 +8,7 @@ alike in float32; for a task in mixed precision also that both frameworks round,
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,31 +37,48 @@ LEVELS = {"untrained": "C0 C1 C3", "gradients": "C2", "free_run": "C4 C5", "agai
 
 
 def certify(
-    task: Task,
-    *,
-    frameworks: tuple[str, str],
-    seed: int,
-    data_path: Path,
-    data_fingerprint: str,
-    folder: Path,
-    executor: LocalExecutor,
-    load: Load,
-    precisions: Sequence[Precision] = get_args(Precision),
-    with_floors: bool = False,
-    console: Console | None = None,
+    task: Task, *, frameworks: tuple[str, str], precisions: Sequence[Precision] = get_args(Precision), **keywords: Any
 ) -> Certificate:
     """Compare two frameworks on a task.
 
     Args:
         task: What is compared; its precision is replaced by each of `precisions`.
         frameworks: The two; the first one's way is the reference.
+        precisions: Those that both have.
+        **keywords: As in `certify_pairs`.
+    """
+    (certificate,) = certify_pairs(
+        task, frameworks=frameworks, precisions=dict.fromkeys(frameworks, precisions), **keywords
+    )
+    return certificate
+
+
+def certify_pairs(
+    task: Task,
+    *,
+    frameworks: Sequence[str],
+    precisions: Mapping[str, Sequence[Precision]],
+    seed: int,
+    data_path: Path,
+    data_fingerprint: str,
+    folder: Path,
+    executor: LocalExecutor,
+    load: Load,
+    with_floors: bool = False,
+    console: Console | None = None,
+) -> list[Certificate]:
+    """Compare each two of the frameworks on a task; each is probed once, whatever the number of its pairs.
+
+    Args:
+        task: What is compared; its precision is replaced by each of `precisions`.
+        frameworks: Two or more; of a pair the first one's way is the reference.
+        precisions: Of each framework. Of those that a pair shares float64 gates; float32 and the task's own inform.
         seed: Of weights, batches and masks.
         data_path: What `data.write` wrote.
         data_fingerprint: The data's name.
         folder: For checkpoints and logs.
         executor: Each probe is a process of its own.
         load: `frameworks.load`.
-        precisions: Those that both have. Of them float64 gates; float32 and the task's own inform.
         with_floors: Measure the noise floor even where the fixed bound is kept without it.
         console: Where it is said which levels are looked at; None: nowhere.
 
@@ -71,34 +89,62 @@ def certify(
         executor=executor, load=load, folder=folder, console=console or Console(quiet=True), task_name=task.name
     )
     wanted = dict.fromkeys((*PRECISIONS, task.training.precision))
-    precisions = [precision for precision in wanted if precision in precisions]
     subjects = {
         (framework, precision): Subject(
             task=_in_precision(task, precision), framework=framework, seed=seed, data_path=data_path, folder=folder
         )
-        for precision in precisions
+        for precision in wanted
         for framework in frameworks
+        if precision in precisions[framework]
     }
-    results = runner.run(_first_round(subjects, reference=frameworks[0]), what="C0 to C6")
+    results = runner.run(_first_round(subjects), what="C0 to C6")
     gradients = {(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()}
     results |= runner.run(gradients, what="C2")
-    rows: list[Row] = []
-    for precision in precisions:
-        first, second = (subjects[framework, precision] for framework in frameworks)
-        rows += _rows(first, second, results, runner=runner, with_floors=with_floors)
-    environment = executor.environment
-    name = fingerprint(
-        plain(task), data_fingerprint=data_fingerprint, frameworks=frameworks, environment=environment.stated
-    )
+    certificates = []
+    for pair in itertools.combinations(frameworks, 2):
+        both = [(subjects[pair[0], each], subjects[pair[1], each]) for each in wanted if _have(subjects, pair, each)]
+        rows = [row for two in both for row in _rows(*two, results, runner=runner, with_floors=with_floors)]
+        certificates.append(_certificate(task, pair, rows, results, runner=runner, data_fingerprint=data_fingerprint))
+    return certificates
+
+
+def _have(subjects: Mapping[Any, Subject], pair: tuple[str, str], precision: Precision) -> bool:
+    return all((framework, precision) in subjects for framework in pair)
+
+
+def _certificate(
+    task: Task,
+    pair: tuple[str, str],
+    rows: Sequence[Row],
+    results: Mapping[Any, Result],
+    *,
+    runner: _ProbeRunner,
+    data_fingerprint: str,
+) -> Certificate:
+    """What the rows of a pair come to.
+
+    Args:
+        task: What was compared.
+        pair: The frameworks; the first one's noise is the floor.
+        rows: Of all precisions.
+        results: (framework, precision), probe -> what it emitted.
+        runner: What measured the floor, if it was measured.
+        data_fingerprint: The data's name.
+    """
+    environment = runner.executor.environment
     versions: dict[str, str] = {}
-    for framework in frameworks:
-        versions |= results[(framework, precisions[0]), "untrained"]["versions"]
+    for framework in pair:
+        versions |= next(
+            each["versions"] for (key, probe), each in results.items() if (key[0], probe) == (framework, "untrained")
+        )
     return Certificate(
         task_name=task.name,
-        frameworks=frameworks,
-        fingerprint=name,
+        frameworks=pair,
+        fingerprint=fingerprint(
+            plain(task), data_fingerprint=data_fingerprint, frameworks=pair, environment=environment.stated
+        ),
         versions=versions,
-        floor=runner.floors.get(("float64", FLOOR_STARTS)),
+        floor=runner.floors.get((pair[0], "float64", FLOOR_STARTS)),
         rows=tuple(sorted(rows, key=lambda row: row.level)),
         environment=environment.facts(),
     )
@@ -108,11 +154,12 @@ def _in_precision(task: Task, precision: Precision) -> Task:
     return dataclasses.replace(task, training=dataclasses.replace(task.training, precision=precision))
 
 
-def _first_round(subjects: Mapping[Any, Subject], *, reference: str) -> dict[Any, tuple[Any, ...]]:
-    """Every probe that waits for no other."""
+def _first_round(subjects: Mapping[Any, Subject]) -> dict[Any, tuple[Any, ...]]:
+    """Every probe that waits for no other; in each precision the first framework leaves its weights along the way."""
     calls: dict[Any, tuple[Any, ...]] = {}
+    first = {subject.precision: subject for subject in reversed(list(subjects.values()))}
     for key, subject in subjects.items():
-        options = FreeRun(keeps_checkpoints=subject.framework == reference)
+        options = FreeRun(keeps_checkpoints=subject is first[subject.precision])
         calls[key, "free_run"] = (probes.free_run, subject, options)
         calls[key, "again"] = (probes.free_run, subject, FreeRun(n_steps=probes.EARLY_STEPS))
         calls[key, "untrained"] = (probes.untrained, subject)
@@ -232,7 +279,7 @@ class _ProbeRunner:
     folder: Path
     console: Console
     task_name: str
-    floors: dict[tuple[str, int], float] = field(default_factory=dict)
+    floors: dict[tuple[str, str, int], float] = field(default_factory=dict)
 
     def run(self, calls: Mapping[Any, tuple[Any, ...]], *, what: str) -> dict[Any, Result]:
         """Key -> what its probe emitted.
@@ -292,5 +339,5 @@ class _ProbeRunner:
             floor = np.maximum(floor, np.maximum.accumulate(np.max(distances, axis=0)))
             if enough is not None and floor[-1] >= enough:
                 break
-        self.floors[subject.precision, n_starts] = float(floor[-1])
+        self.floors[subject.framework, subject.precision, n_starts] = float(floor[-1])
         return floor

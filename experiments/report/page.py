@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from experiments.records import CertificateRecord
 from experiments.report import formatting, methods, tables
 from experiments.report.analysis import Analysis
 from experiments.report.answers import best_of, claims_of, nothing, question
@@ -34,22 +35,31 @@ def stamps_of(analysis: Analysis) -> list[str]:
         stamps.append("the control found a framework to differ from itself, once: repeat it on new seeds")
     stamps += analysis.warnings
     certificates = [each for each in analysis.record.certificates if not each.is_as_shipped]
-    shipped = [each.sentence for each in analysis.record.certificates if each.is_as_shipped]
+    shipped = [each for each in analysis.record.certificates if each.is_as_shipped]
     missing = [each for each in certificates if not each.rows]
     if len(missing) > 1:
-        stamps.append(
-            f"Not certified: nobody has run `action=parity` on {of_all(len(missing), len(certificates))} tasks of "
-            "this sweep yet."
-        )
+        of = "tasks of this sweep yet"
+        if len({each.frameworks for each in certificates}) > 1:
+            named = "; ".join(dict.fromkeys(" and ".join(each.frameworks) for each in missing))
+            of = f"pairs of frameworks and tasks of this sweep yet: {named}"
+        how_many = of_all(len(missing), len(certificates))
+        stamps.append(f"Not certified: nobody has run `action=parity` on {how_many} {of}.")
     stamps += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
-    told = f"As shipped, never certified: {len(shipped)} tasks of this sweep keep defaults of the frameworks' own."
-    stamps += [told] if len(shipped) > 1 else shipped
+    n_shipped = len({each.arm for each in shipped})
+    told = f"As shipped, never certified: {n_shipped} tasks of this sweep keep defaults of the frameworks' own."
+    stamps += [told] if n_shipped > 1 else [each.sentence for each in shipped]
     return list(dict.fromkeys(stamps))
 
 
 def certified_of(analysis: Analysis) -> list[str]:
-    """What is certified: a sentence, however many tasks it is about."""
-    certificates = analysis.record.certificates
+    """What is certified: a sentence for each pair, however many tasks it is about."""
+    by_pair: dict[tuple[str, str], list[CertificateRecord]] = {}
+    for each in analysis.record.certificates:
+        by_pair.setdefault(each.frameworks, []).append(each)
+    return [sentence for certificates in by_pair.values() for sentence in _certified_pair(certificates)]
+
+
+def _certified_pair(certificates: Sequence[CertificateRecord]) -> list[str]:
     passed = [each for each in certificates if each.passed]
     if len(passed) < 2:
         return [each.sentence for each in passed]
