@@ -146,9 +146,12 @@ def _standardized(x: Array, x_test: Array) -> tuple[Array, Array]:
 def _logistic(x: Array, y: Array, x_test: Array, *, n_classes: int) -> Array64:
     """Log probabilities (n_test, n_classes) of logistic regression, scikit-learn's defaults."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     model = LogisticRegression(max_iter=MOST_STEPS)
-    with warnings.catch_warnings(action="ignore"):  # that it has not converged: it is bounded in time
+    # One thread: several spin beside workers that start, for ten times the processor time, and move the last digits.
+    # Ignored is that it has not converged: it is bounded in time.
+    with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
         scores = model.fit(x, y).decision_function(x_test).astype(np.float64)
     if scores.ndim == 1:  # of two classes, the second one's
         scores = np.stack([np.zeros_like(scores), scores], axis=1)
@@ -160,7 +163,9 @@ def _logistic(x: Array, y: Array, x_test: Array, *, n_classes: int) -> Array64:
 def _ridge(x: Array, y: Array, x_test: Array) -> Array64:
     """Outputs (n_test, n_outputs) of ridge regression, scikit-learn's defaults."""
     from sklearn.linear_model import Ridge
+    from threadpoolctl import threadpool_limits
 
     model = Ridge(solver="lsqr", max_iter=MOST_STEPS)  # the solver whose time is bounded
-    outputs: Array64 = model.fit(x, y).predict(x_test).reshape(len(x_test), -1).astype(np.float64)
+    with threadpool_limits(1):
+        outputs: Array64 = model.fit(x, y).predict(x_test).reshape(len(x_test), -1).astype(np.float64)
     return outputs

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 from sklearn.datasets import load_wine
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from test_custom import load, npz
 from test_data import settings
 from test_report import BOTH, run, sweep
 from test_store import manifest, opened
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from experiments import baselines, data
 from experiments.fingerprint import plain
@@ -109,6 +110,23 @@ def test_a_linear_model_learns_wine_and_digits(wine, digits):
         guess, linear = baselines.of(made, loss="cross_entropy")
         assert linear.n_examples is None
         assert linear.metrics["test/accuracy"] > least > 2 * guess.metrics["test/accuracy"]
+
+
+@pytest.mark.parametrize(("model", "loss"), [(LogisticRegression, "cross_entropy"), (Ridge, "mean_squared_error")])
+def test_a_linear_model_takes_one_core(tmp_path, monkeypatch, model, loss):
+    threads = []
+    fit = model.fit
+
+    def watched(self, *given):
+        threads.extend(each["num_threads"] for each in threadpool_info())
+        return fit(self, *given)
+
+    monkeypatch.setattr(model, "fit", watched)
+    y = np.arange(N) % 2 if loss == "cross_entropy" else TABLE[:, 0] / 2
+    made = load(npz(tmp_path, x_train=TABLE, y_train=y))
+    with threadpool_limits(2):
+        assert len(baselines.of(made, loss=loss)) == 2
+    assert set(threads) == {1}
 
 
 def test_of_many_examples_some_of_each_class_are_taken_and_told(wine, monkeypatch):
