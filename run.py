@@ -141,11 +141,13 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
 
     console = Console()
     with phase("Reading the data", console=console):
-        from experiments import preparation, training
+        from experiments import ladder, preparation, training
 
         sweep = preparation.prepare(
             jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console
         )
+    if ladder.is_asked_for(sweep.comparison):
+        sweep = ladder.expanded(sweep, load=frameworks.load, console=console)
     uri = jobs[0].tracking.uri
     if jobs[0].action == "parity":
         sweep.executor.warm_up()

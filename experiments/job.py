@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from experiments.fingerprint import plain
+from experiments.fingerprint import ONLY_IF_CHANGED, plain
 from experiments.task import Task
 from experiments.task.checks import require
 from experiments.task.keys import flatten, format_value
@@ -85,12 +85,14 @@ class ComparisonSettings:
     """What a report compares: the values of `factor`, each with `baseline` (null: each with each).
 
     `factor` is a key as it is typed: framework, optimizer, regularization.dropout, ...; "seed" is the control of a
-    framework against itself.
+    framework against itself. `ladder` holds, for each framework, the defaults that were found to matter to it, where
+    the factor is "alignment".
     """
 
     name: str
     factor: str
     baseline: str | None
+    ladder: Mapping[str, tuple[str, ...]] | None = field(default=None, metadata={**NOT_IN_CONF, ONLY_IF_CHANGED: True})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -511,3 +511,18 @@ def catalogue_of(name, changed, emit):
         ]
         kind.__init__.__signature__ = signature.replace(parameters=parameters)
     emit({word: {item: list(told) for item, told in items.items()} for word, items in found.catalogue().items()})
+
+
+def load_with_defaults(changed, name):
+    """The framework, its Keras with other defaults: {"layers.BatchNormalization": {"epsilon": 1e-5}}."""
+    framework = frameworks.load(name)
+    if name == "keras":
+        for path, values in changed.items():
+            init = operator.attrgetter(path)(importlib.import_module("keras")).__init__
+            names = [
+                each.name for each in inspect.signature(init).parameters.values() if each.default is not each.empty
+            ]
+            init.__defaults__ = tuple(
+                values.get(argument, default) for argument, default in zip(names, init.__defaults__, strict=True)
+            )
+    return framework

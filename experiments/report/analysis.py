@@ -15,6 +15,8 @@ from experiments.report import baselines, formatting
 from experiments.report.arms import Arm, arms_of, choice, in_order, pooled
 from experiments.report.axes import Axis, axes_of, is_grid, with_pairs
 from experiments.report.effects import Dose, Effects, Gap, dose_of, effects_of, gaps_of
+from experiments.report.ladder import FACTOR as ALIGNMENT
+from experiments.report.ladder import MetricLadder, is_rung_of, ladders_of
 from experiments.report.loops import LOOP, LoopPair, bare_speeds, harness_of, is_bare, loop_pairs, remark_on
 from experiments.report.pairs import (
     Pair,
@@ -73,6 +75,7 @@ class Analysis:
         axes: What varies, where a grid was typed and no comparison was named; `pairs` are those of its levels.
         loops: Arms beside the bare loops of their frameworks, which are no arms of this report.
         bare_speeds: Times of the bare loops of two frameworks, of each pair that has them; exploratory.
+        ladders: What each default adds to the frameworks' difference, of each metric that has it.
         control: passed, repeat, invalid or not assessed for a control; else what the newest control found, or "".
     """
 
@@ -92,6 +95,7 @@ class Analysis:
     loops: tuple[LoopPair, ...] = ()
     axes: tuple[Axis, ...] = ()
     bare_speeds: tuple[SpeedComparison, ...] = ()
+    ladders: tuple[MetricLadder, ...] = ()
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -127,7 +131,8 @@ class Analysis:
         """What may be said, a sentence per comparison: scores, then losses, then times, then bare loops."""
         said = [f"{verdict.names[0]} against {verdict.names[1]}: {verdict.sentence}" for verdict in self.verdicts]
         said += [f"{pair.title}: time per step: {pair.speed.sentence}" for pair in self.pairs if pair.speed is not None]
-        return tuple(said + [each.sentence for each in self.loops])
+        said += [each.sentence for each in self.loops]
+        return tuple(said + [each.sentence for each in self.ladders])
 
     @property
     def tags(self) -> dict[str, str]:
@@ -182,7 +187,7 @@ def analyse(record: SweepRecord) -> Analysis:
     record = dataclasses.replace(record, runs=tuple(sorted(record.runs, key=lambda run: (run.name, run.seed))))
     every = arms_of(record.runs)
     loops = loop_pairs(every, record)
-    arms = tuple(arm for arm in every if not is_bare(arm))
+    arms = tuple(arm for arm in every if not is_bare(arm) and not is_rung_of(arm, record))
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
     chance = record.chance.get(metrics.base_name(metric))
     warnings = [*_warnings(record), *unusable, *baselines.warnings_of(arms, record, metric=metric)]
@@ -222,6 +227,7 @@ def analyse(record: SweepRecord) -> Analysis:
         shown=_shown(arms, members, metric=metric) if axes else next(iter(members), None),
         axes=with_pairs(axes, pairs),
         loops=loops,
+        ladders=ladders_of(every, record),
         bare_speeds=bare_speeds([(pair.first, pair.second) for pair in pairs], loops, record),
     )
 
@@ -266,6 +272,8 @@ def _factor_and_baseline(record: SweepRecord, arms: Sequence[Arm], warnings: lis
     """Factor and baseline as far as these arms have them; what is not as asked for is said."""
     factor, baseline = str(record.comparison["factor"]), record.comparison.get("baseline")
     levels = {arm.factors.get(factor) for arm in arms}
+    if factor == ALIGNMENT:  # frameworks are compared as shipped and aligned; the steps between are a ladder
+        return "framework", None
     if factor == LOOP:  # the harness is compared by times alone, in `loops`; scores are the frameworks'
         return "framework", None
     if factor not in ("framework", "seed") and len(levels) < 2:

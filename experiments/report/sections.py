@@ -9,7 +9,7 @@ from types import MappingProxyType
 from matplotlib.figure import Figure
 
 from experiments import metrics
-from experiments.report import answers, formatting, methods, settings, tables
+from experiments.report import answers, formatting, ladder_section, methods, settings, tables
 from experiments.report.analysis import Analysis
 from experiments.report.figures import confusion, curves, effects, paired, speed
 from experiments.report.figures.style import NO_COLOURS, Colours, colours_of
@@ -44,7 +44,8 @@ def sections_of(
     drawn = [*(run.framework for run in (*record.runs, *record.trials)), *(study.framework for study in record.studies)]
     builder = _Builder(colours=colours_of(drawn, colours), links=links)
     steps: list[Callable[[_Builder, Analysis], None]] = [
-        _settings, _differences, _results, _search, _curves, _effects, _gaps, _speed, _predictions, _parity, _runs,
+        _settings, _defaults, _differences, _results, _search, _curves, _effects, _gaps, _speed, _predictions, _parity,
+        _runs,
     ]  # fmt: skip
     for step in steps:
         step(builder, analysis)
@@ -92,6 +93,11 @@ def _settings(builder: _Builder, analysis: Analysis) -> None:
         commands=commands,
         notes=["…/ stands for a folder of the machine that the command was typed on."] if elided else [],
     )
+
+
+def _defaults(builder: _Builder, analysis: Analysis) -> None:
+    if made := ladder_section.section(analysis.ladders):
+        builder.sections.append(made)
 
 
 def _differences(builder: _Builder, analysis: Analysis) -> None:

@@ -19,6 +19,8 @@ from experiments.statistics.headlines import size_of as size_of
 from experiments.statistics.headlines import speed_headline_of as speed_headline_of
 from experiments.statistics.intervals import Estimate as Estimate
 from experiments.statistics.intervals import mean_interval as mean_interval
+from experiments.statistics.ladder import Ladder as Ladder
+from experiments.statistics.ladder import ladder as ladder
 from experiments.statistics.multiplicity import control_outcome as control_outcome
 from experiments.statistics.multiplicity import holm as holm
 from experiments.statistics.multiplicity import with_holm as with_holm

@@ -16,11 +16,11 @@ Task = Any  # experiments.task.Task, which has an alignment
 ALIGNED, AS_SHIPPED, AND = "aligned", "as_shipped", "+"
 # How each optimizer's own formula may differ from the task's, in words; what is not here has no formula of its own.
 FORMULAS = {
-    "adam": "Adam's formula, where epsilon stands",
-    "adamw": "AdamW's formula, where epsilon stands",
-    "adamax": "Adamax's formula, where epsilon stands",
-    "rmsprop": "RMSprop's formula, where epsilon stands",
-    "adagrad": "Adagrad's formula, where epsilon stands",
+    "adam": "Adam's formula (where epsilon stands)",
+    "adamw": "AdamW's formula (where epsilon stands)",
+    "adamax": "Adamax's formula (where epsilon stands)",
+    "rmsprop": "RMSprop's formula (where epsilon stands)",
+    "adagrad": "Adagrad's formula (where epsilon stands)",
     "adadelta": "Adadelta's formula",
     "adafactor": "Adafactor's formula",
 }

@@ -1,0 +1,170 @@
+"""The steps between as shipped and aligned, of each metric: what a default adds to the frameworks' difference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from experiments import metrics, statistics
+from experiments.records import RunRecord, SweepRecord
+from experiments.report import formatting
+from experiments.report.arms import Arm
+from experiments.statistics import Ladder
+from experiments.statistics.ladder import Step
+from experiments.task.alignment import ALIGNED, AND, AS_SHIPPED, title_of
+
+FACTOR = "alignment"
+STEPS = "steps to the target"
+MOST_NAMED = 3  # steps that a sentence names
+Key = tuple[str, frozenset[str]]  # framework, words that are as shipped
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricLadder:
+    """A ladder in one metric; `scale` and `unit` are for reading, `titles` name the words."""
+
+    what: str
+    unit: str
+    scale: float
+    decimals: int
+    margin: float | None
+    names: tuple[str, str]
+    titles: Mapping[str, str]
+    ladder: Ladder
+
+    @property
+    def sentence(self) -> str:
+        """What may be said of this gap."""
+        ladder, (first, second) = self.ladder, self.names
+        gap = f"the gap in {self.what}, {first} minus {second} as shipped, {self.size(ladder.shipped)}"
+        if not ladder.is_shown:
+            return f"{gap[0].upper()}{gap[1:]}, is not shown to come from defaults{self._harmless()}."
+        shown = sorted((each for each in ladder.steps if each.is_shown), key=lambda step: -abs(step.part.value))
+        told = [f"{self.titles[each.word]} explains {percent(each)}" for each in shown[:MOST_NAMED]]
+        said = " and ".join(told) if told else "no default alone is shown to explain"
+        rest = "" if len(shown) == len(ladder.steps) else "; the rest is not shown"
+        return f"{said[0].upper()}{said[1:]} of {gap}{rest}{self._harmless()}."
+
+    def size(self, estimate: statistics.Estimate) -> str:
+        """An estimate as it is read, with its interval."""
+        parts = [self._number(value, self.decimals) for value in (estimate.value, estimate.low, estimate.high)]
+        return f"{parts[0]}{self.unit}" + (f" [{parts[1]}, {parts[2]}]" if estimate.low is not None else "")
+
+    def _number(self, value: float | None, decimals: int) -> str:
+        return "–" if value is None else f"{self.scale * value:+.{decimals}f}".replace("-", "−")
+
+    def _harmless(self) -> str:
+        if self.margin is None:
+            return ""
+        small = [self.titles[each.word] for each in self.ladder.steps if each.is_within(self.margin)]
+        return f"; less than the margin: {', '.join(small)}" if small else ""
+
+
+def percent(step: Step) -> str:
+    """Its share of the gap, with the interval."""
+    share = step.share
+    if share is None or share.low is None or share.high is None:
+        return "a part that has no interval"
+    low, middle, high = (f"{100 * value:.0f}".replace("-", "−") for value in (share.low, share.value, share.high))
+    return f"{middle} % [{low}, {high}]"
+
+
+def is_rung_of(arm: Arm, record: SweepRecord) -> bool:
+    """Whether it stands between as shipped and aligned: no arm of that report, but a step of its ladder."""
+    effective = record.comparison.get("ladder") or {}
+    alignment = str(arm.settings.get(FACTOR, ALIGNED))
+    return (
+        arm.framework in effective
+        and alignment not in (ALIGNED, AS_SHIPPED)
+        and set(alignment.split(AND)) < set(effective[arm.framework])
+    )
+
+
+def ladders_of(arms: Sequence[Arm], record: SweepRecord) -> tuple[MetricLadder, ...]:
+    """A ladder for accuracy, loss and steps to a target, where every run of a seed is there."""
+    effective = record.comparison.get("ladder") or {}
+    names = sorted(effective)
+    words = tuple(dict.fromkeys(word for name in names for word in effective[name]))
+    if len(names) != 2 or not words or not arms:
+        return ()
+    ours = sorted((arm for arm in arms if arm.framework in names), key=lambda arm: FACTOR not in arm.settings)
+    by_key = {_key(arm, effective): arm for arm in ours}  # where nothing can matter, aligned and as shipped are one
+    optimizer = str(arms[0].settings.get("optimizer.kind", ""))
+    titles = {word: title_of(word, optimizer=optimizer) for word in words}
+    found = []
+    for metric in (metrics.ACCURACY, metrics.LOSS, STEPS):
+        scores = _scores(by_key, metric)
+        taken = _ladder(scores, effective, names=names, words=words)
+        if taken is None:
+            continue
+        is_share = metric == metrics.ACCURACY
+        found.append(
+            MetricLadder(
+                what=STEPS if metric == STEPS else formatting.in_words(metric),
+                unit=" pp" if is_share else "",
+                scale=100 if is_share else 1,
+                decimals=0 if metric == STEPS else 2 if is_share else 4,
+                margin=None if metric == STEPS else record.margins.get(metrics.base_name(metric)),
+                names=(names[0], names[1]),
+                titles=titles,
+                ladder=taken,
+            )
+        )
+    return tuple(found)
+
+
+def _key(arm: Arm, effective: Mapping[str, Sequence[str]]) -> Key:
+    alignment = str(arm.settings.get(FACTOR, ALIGNED))
+    known = effective[arm.framework]
+    words = {ALIGNED: (), AS_SHIPPED: tuple(known)}.get(alignment, tuple(alignment.split(AND)))
+    return arm.framework, frozenset(words) & frozenset(known)
+
+
+def _scores(by_key: Mapping[Key, Arm], metric: str) -> dict[Key, dict[int, float]]:
+    if metric != STEPS:
+        return {key: arm.scores(metric) for key, arm in by_key.items()}
+    runs = [run for arm in by_key.values() for run in arm.finished]
+    best = [min(losses) for run in runs if (losses := [loss for _, loss in run.curves.get("val/loss", [])])]
+    if not best or len(best) < len(runs):
+        return {}
+    target = max(best)  # the lowest validation loss that every run reaches
+    return {key: {run.seed: _steps_to(run, target) for run in arm.finished} for key, arm in by_key.items()}
+
+
+def _steps_to(run: RunRecord, target: float) -> float:
+    """Optimizer steps until the epoch that first reaches the target."""
+    steps = dict(run.curves.get("step", []))
+    return next((steps.get(epoch, math.nan) for epoch, loss in run.curves["val/loss"] if loss <= target), math.nan)
+
+
+def _ladder(
+    scores: Mapping[Key, Mapping[int, float]],
+    effective: Mapping[str, Sequence[str]],
+    *,
+    names: Sequence[str],
+    words: Sequence[str],
+) -> Ladder | None:
+    """The ladder over the seeds of which every run came to its end; None without one."""
+    points = [frozenset(words[k:]) for k in range(len(words) + 1)]  # as shipped ... aligned
+    back = [frozenset(words[:k]) for k in range(len(words) + 1)]
+    needed = {(name, chosen & set(effective[name])) for name in names for chosen in (*points, *back)}
+    if not all(key in scores for key in needed):
+        return None
+    shared = set.intersection(*(set(scores[key]) for key in needed))
+    seeds = sorted(seed for seed in shared if all(math.isfinite(scores[key][seed]) for key in needed))
+    if not seeds:
+        return None
+
+    def gap(chosen: frozenset[str], seed: int) -> float:
+        first, second = (scores[name, chosen & set(effective[name])][seed] for name in names)
+        return first - second
+
+    paths: list[Callable[[int], list[float]]] = [
+        lambda seed: [gap(chosen, seed) for chosen in points],
+        lambda seed: [gap(chosen, seed) for chosen in back],
+    ]
+    down, up = (np.array([path(seed) for seed in seeds]).T for path in paths)
+    return statistics.ladder(down, up, words=words)
