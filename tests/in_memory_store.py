@@ -81,7 +81,8 @@ class InMemoryStore:
         self.kept[study_id].facts["owner"] = self.owner.tag
         return study_id
 
-    def end_study(self, run_id, *, metrics, values):
+    def end_study(self, run_id, *, metrics, values, note=""):
+        self.kept[run_id].note = note
         self._log(run_id, metrics, step=0)
         self.kept[run_id].facts |= {f"best.{key}": str(value) for key, value in values.items()}
         self.kept[run_id].is_open = False

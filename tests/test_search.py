@@ -229,6 +229,8 @@ def test_the_study_is_a_run_with_its_budget_and_its_best(whole):
         assert run.data.metrics["seconds"] == pytest.approx(sum(trial.seconds for trial in kept.trials))
         assert run.data.metrics["best/val/loss"] == kept.trials[0].scores[0]
         assert run.data.tags[f"best.{RATE}"] == "0.001"
+        told = f"{kept.arm}, best of 3 trials: learning_rate 0.001: val/loss {kept.trials[0].scores[0]:.4g}."
+        assert run.data.tags["mlflow.note.content"] == told
 
 
 def test_the_budget_is_printed_and_the_report_is_written(whole):

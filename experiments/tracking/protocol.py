@@ -158,8 +158,8 @@ class SweepStore(Protocol):
     def open_study(self, experiment_id: str, *, sweep_id: str, name: str) -> str:
         """Identifier of what holds a study's trials: a child of the sweep, made once."""
 
-    def end_study(self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any]) -> None:
-        """Its best values and score, its budget, its end."""
+    def end_study(self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any], note: str) -> None:
+        """Its best values and score, its budget, what a person reads of it, its end."""
 
     def start_run(
         self,

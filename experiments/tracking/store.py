@@ -168,9 +168,12 @@ class Store:
         tags |= {"optuna.study_name": name}
         return self._create(experiment_id, f"study {name}", tags)
 
-    def end_study(self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any]) -> None:
-        """Its best values and score, its budget, its end."""
-        self._log(run_id, _as_metrics(metrics, step=0), {f"best.{key}": str(value) for key, value in values.items()})
+    def end_study(
+        self, run_id: str, *, metrics: Mapping[str, float], values: Mapping[str, Any], note: str = ""
+    ) -> None:
+        """Its best values and score, its budget, its note, its end."""
+        best = {f"best.{key}": str(value) for key, value in values.items()}
+        self._log(run_id, _as_metrics(metrics, step=0), best | {NOTE: note})
         self.client.set_terminated(run_id, "FINISHED")
 
     def start_run(

@@ -206,8 +206,10 @@ class _TrialLoop:
                 "seconds": study.seconds,
             }
             scores = scores_of(study.best_trials[0], settings) if study.best_trials else {}
+            best = f"{values_in_words(study.best_values or {})}: {scores_in_words(scores)}" if scores else "none"
             store.end_study(
                 self.parent_ids[study.name],
                 metrics=cost | {f"best/{metric}": score for metric, score in scores.items()},
                 values=study.best_values or {},
+                note=f"{study.arm}, best of {count(len(study.finished_trials), 'trial')}: {best}.",
             )
