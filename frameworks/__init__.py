@@ -6,6 +6,7 @@ import importlib
 import os
 
 from experiments.contract import Framework, FrameworkSpec
+from experiments.task import Task
 
 # How the variables begin that Keras reads, whichever library it computes with, and those of PyTorch.
 KERAS_VARIABLES = ("KERAS_", "TF_", "TENSORFLOW_", "XLA_", "JAX_", "ITEX_")
@@ -52,6 +53,7 @@ FRAMEWORKS = {
         precisions=("float32", "float64", "mixed_bfloat16"),
         variables=(*KERAS_VARIABLES, *TORCH_VARIABLES),
         environment={"KERAS_BACKEND": "torch"},
+        limits="frameworks:refuse_compiled_steps",
         also_called=("keras-torch", "keras_pytorch", "keras-pytorch"),
     ),
     "numpy": FrameworkSpec(
@@ -64,6 +66,12 @@ FRAMEWORKS = {
         limits="frameworks.numpy.limits:refuse_unknown_words",
     ),
 }
+
+
+def refuse_compiled_steps(task: Task) -> None:
+    """Raise ValueError on a task whose steps are to be compiled: Keras on PyTorch takes them one by one."""
+    if task.training.jit:
+        raise ValueError("`framework=keras_torch` compiles no step, but got training.jit=True; set training.jit=false")
 
 
 def load(name: str) -> Framework:

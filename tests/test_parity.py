@@ -158,6 +158,9 @@ def test_every_optimizer_trains_every_network_alike(emitted, subject, network, p
 @pytest.mark.parametrize("pair", [PAIR, *OTHER_PAIRS], ids=lambda pair: pair[1])
 def test_every_regularization_and_loss_is_alike(emitted, subject, pair):
     settled = {name: cases.with_network("cnn_bn", ONE_LAYER, *words) for name, words in cases.REGULARIZATIONS.items()}
+    settled = {
+        name: known for name, known in settled.items() if not frameworks.FRAMEWORKS[pair[1]].problem_with(known[1])
+    }
     settled["clip_norm_gru"] = cases.with_network("gru", *cases.REGULARIZATIONS["clip_norm"])
     settled["dropout_lstm"] = cases.with_network("deep_bidirectional_lstm", "regularization.dropout=0.3")
     settled |= {name: ("values", cases.task("network=mlp", *words)) for name, words in cases.LOSSES.items()}

@@ -145,7 +145,7 @@ class _Exact:
             update(trainable_variables)
             return
         is_step = (self._iterations + 1) % steps == 0
-        ops.cond(is_step, lambda: update(trainable_variables), lambda: None)
+        backend.only_if(is_step, lambda: update(trainable_variables), changes=self._model_variables_moving_average)
 
     def _step(self, variable: keras.Variable) -> Any:
         return ops.cast(self.iterations + 1, variable.dtype)

@@ -67,6 +67,9 @@ class Backend(Protocol):
     def updated(self, variable: keras.Variable) -> Any:
         """What an optimizer's update rule is given to change."""
 
+    def only_if(self, condition: Any, update: Callable[[], None], *, changes: Sequence[keras.Variable]) -> None:
+        """Within a step: update the variables that it `changes`, where the condition holds."""
+
     def loss_scaled(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
         """The optimizer with the scaling of losses that float16 needs."""
 

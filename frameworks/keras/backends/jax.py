@@ -94,6 +94,14 @@ def updated(variable: keras.Variable) -> keras.Variable:
     return variable
 
 
+def only_if(condition: Any, update: Callable[[], None], *, changes: Sequence[keras.Variable]) -> None:
+    """A branch of JAX's may not assign: both are computed, and one is taken."""
+    before = [variable.value for variable in changes]
+    update()
+    for variable, value in zip(changes, before, strict=True):
+        variable.assign(ops.where(condition, variable.value, value))
+
+
 def loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
 

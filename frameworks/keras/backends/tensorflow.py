@@ -100,6 +100,10 @@ def updated(variable: keras.Variable) -> tf.Variable:
     return variable.value
 
 
+def only_if(condition: Any, update: Callable[[], None], *, changes: Sequence[keras.Variable]) -> None:
+    ops.cond(condition, update, lambda: None)
+
+
 def loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     return tensorflow_replicas.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
 

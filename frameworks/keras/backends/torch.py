@@ -82,6 +82,11 @@ def updated(variable: keras.Variable) -> keras.Variable:
     return variable
 
 
+def only_if(condition: Any, update: Callable[[], None], *, changes: Sequence[keras.Variable]) -> None:
+    if condition:
+        update()
+
+
 def loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
     return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
 
