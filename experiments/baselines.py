@@ -38,7 +38,7 @@ def kept(dataset: Dataset, *, loss: str, folder: Path, console: Console) -> list
         content = json.loads(path.read_text())
         if content["made_of"] == made_of:
             return [BaselineRecord(**each | {"origin": dataset.origin}) for each in content["baselines"]]
-    with phase("Scoring what needs no network", console=console):
+    with phase("Scoring the baselines", console=console):
         found = of(dataset, loss=loss)
     partial = path.with_name(f".{path.name}.{id(found)}")
     with contextlib.suppress(OSError):  # the next command makes them again

@@ -130,10 +130,22 @@ def test_of_three_levels_the_best_is_held_against_each_other_one():
 def test_the_best_arm_is_named_with_what_is_not_shown_to_be_worse():
     said = answers.best_of(analyse(typed(two_by_two())))
     assert said.startswith("Best of 4: adam · dropout 0, test accuracy 96.")
-    assert said.endswith("exploratory, Holm over the others: all others are shown to be worse.")
+    assert said.endswith("exploratory, arm against arm, Holm over the others: all others are shown to be worse.")
     close = {("adam", "0"): 0.96, ("adam", "0.5"): 0.96, ("sgd", "0"): 0.75, ("sgd", "0.5"): 0.70}
     assert answers.best_of(analyse(typed(two_by_two(close)))).endswith("not shown worse: adam · dropout 0.5.")
     assert answers.best_of(analyse(typed(grid()))) == ""
+
+
+def test_an_arm_with_the_same_scores_as_the_best_is_named_beside_it():
+    tied = {("adam", "0"): 0.96, ("nadam", "0"): 0.96, ("momentum", "0"): 0.959, ("sgd", "0"): 0.75}
+    said = answers.best_of(analyse(typed(two_by_two(tied))))
+    assert said.endswith("; the same scores: nadam; not shown worse: momentum.")
+
+
+def test_what_the_loss_shows_where_the_score_is_open_stands_in_the_headline():
+    score, loss = verdict_of([0.2, 0.25, 0.17], n_claims=6), verdict_of([0.3, 0.31, 0.32], metric="test loss", unit="")
+    assert answers._although(score, loss).startswith("; a beats b by 31")
+    assert answers._although(loss, score) == answers._although(score, score) == answers._although(score, None) == ""
 
 
 def test_of_one_axis_the_best_is_what_its_claims_say():
@@ -185,9 +197,8 @@ def test_a_verdict_in_plain_words(said):
 def test_what_is_not_settled_says_how_many_seeds_would_tell():
     verdict = verdict_of([0.02, -0.02, 0.001])
     assert verdict.id == "inconclusive"
-    assert statistics.headline_of(verdict) == (
-        f"a and b: no difference shown, nor that there is none (about {verdict.pairs_needed} seeds would tell)"
-    )
+    remedy = f"(about {verdict.pairs_needed} seeds would show that there is none, if so)"
+    assert statistics.headline_of(verdict) == f"a and b: no difference shown, nor that there is none {remedy}"
 
 
 def test_what_would_matter_but_is_not_settled_says_who_is_ahead_and_how_many_seeds_would_show_it():

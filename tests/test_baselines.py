@@ -174,7 +174,7 @@ def test_they_are_made_once_per_dataset_and_loss(wine, tmp_path, monkeypatch):
 
 
 def test_it_is_named_while_they_are_made_and_not_where_they_are_kept(wine, tmp_path):
-    for said in ("Scoring what needs no network ...\n", ""):
+    for said in ("Scoring the baselines ...\n", ""):
         console = Console(file=io.StringIO(), width=80)
         kept(wine, tmp_path, console=console)
         assert console.file.getvalue() == said
@@ -252,6 +252,20 @@ def test_arms_on_other_data_or_with_another_loss_are_not_held_against_it():
     guess = dataclasses.replace(GUESS, metrics={"test/accuracy": 1.0})
     for other in (dataclasses.replace(guess, data="other"), dataclasses.replace(guess, loss="brier_score")):
         assert not any("whatever the input" in each for each in page.stamps_of(analyse(with_baselines(other))))
+
+
+@pytest.mark.parametrize(("of_linear", "is_said"), [(0.955, False), (0.9602, False), (0.9604, True)])
+def test_a_network_that_a_line_beats_is_told(of_linear, is_said):
+    """The best mean is keras' 0.96033."""
+    linear = dataclasses.replace(LINEAR, metrics={"test/accuracy": of_linear})
+    stamps = page.stamps_of(analyse(with_baselines(GUESS, linear)))
+    said = [each for each in stamps if "without a network" in each]
+    assert said == (
+        ["logistic regression, without a network, scores 96.04 %: better than every network here, of which keras is "
+         "the best with 96.03 %"] * is_said
+    )  # fmt: skip
+    elsewhere = dataclasses.replace(linear, data="other")
+    assert not any("without a network" in each for each in page.stamps_of(analyse(with_baselines(elsewhere))))
 
 
 def test_the_report_has_a_row_for_each_and_none_without():

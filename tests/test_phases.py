@@ -168,7 +168,7 @@ def test_a_command_names_its_phases_and_one_that_is_done_starts_no_worker(local,
     for kept in cache.glob("prepared/*.baselines.json"):  # of another test
         kept.unlink()
     first = command(*TYPED, cwd=tmp_path, cache=cache)
-    before.insert(2, "Scoring what needs no network")
+    before.insert(2, "Scoring the baselines")
     assert phases.findall(first.stdout) == [*before, "Starting numpy", *after]
     del before[2]
     with pytest.MonkeyPatch.context() as patch:

@@ -191,6 +191,7 @@ def analyse(record: SweepRecord) -> Analysis:
     metric = metrics.ACCURACY if _has_accuracy(record) else metrics.LOSS
     chance = record.chance.get(metrics.base_name(metric))
     warnings = [*_warnings(record), *unusable, *baselines.warnings_of(arms, record, metric=metric)]
+    warnings += baselines.better_than_all(arms, record, metric=metric)
     if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in every):
         warnings.append(f"{n_repeated} run(s) repeat a seed of their arm: of each seed the first one counts")
     factor, baseline = _factor_and_baseline(record, arms, warnings)
@@ -325,7 +326,7 @@ def _warnings(record: SweepRecord) -> list[str]:
         elif each.at_edge:
             warnings.append(
                 f"the best {each.key} for {what} ({format_value(each.value)}) lies at the edge of what was tried "
-                f"({each.low:g} to {each.high:g}): the search space is too narrow for it"
+                f"({each.low:g} to {each.high:g}): the search space may be too narrow"
             )
     return list(dict.fromkeys(warnings))
 

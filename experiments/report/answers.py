@@ -113,7 +113,7 @@ def _of_axis(axis: Axis, analysis: Analysis) -> Claim:
     ]
     return Claim(
         word=_word_of([VERDICT_WORDS[each.id] for each in verdicts]),
-        headline=_headline_of(axis, best, others, verdicts),
+        headline=_headline_of(axis, best, others, pairs),
         texts=(*texts, *_share(axis, analysis)),
     )
 
@@ -129,9 +129,10 @@ def _between(axis: Axis, first: Arm, second: Arm) -> Pair:
     return next(pair for pair in axis.pairs if {pair.first.name, pair.second.name} == {first.name, second.name})
 
 
-def _headline_of(axis: Axis, best: Arm, others: Sequence[Arm], verdicts: Sequence[Verdict]) -> str:
+def _headline_of(axis: Axis, best: Arm, others: Sequence[Arm], pairs: Sequence[Pair]) -> str:
+    verdicts = [pair.score for pair in pairs]
     if len(others) == 1:
-        return statistics.headline_of(verdicts[0])
+        return statistics.headline_of(verdicts[0]) + _although(verdicts[0], pairs[0].loss)
     beaten, same, open_ = [], [], []
     for other, verdict in zip(others, verdicts, strict=True):
         if verdict.shows_difference_in_favour_of == best.name:
@@ -146,6 +147,13 @@ def _headline_of(axis: Axis, best: Arm, others: Sequence[Arm], verdicts: Sequenc
     parts += [f"scores the same as {listed(same)}"] if same else []
     parts += [f"is not settled against {listed(open_)}"] if open_ else []
     return f"{best.name} {'; '.join(parts)}"
+
+
+def _although(score: Verdict, loss: Verdict | None) -> str:
+    """What the loss shows where the score shows no difference."""
+    if score.shows_difference_in_favour_of or loss is None or not loss.shows_difference_in_favour_of:
+        return ""
+    return f"; {statistics.headline_of(loss)}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -175,15 +183,19 @@ def best_of(analysis: Analysis) -> str:
     if found is None:
         return ""
     best, plausible = found
-    kind = "exploratory, Holm over the others: "
+    kind = "exploratory, arm against arm, Holm over the others: "
     if [axis.factor == FRAMEWORK for axis in analysis.axes].count(False) == 1:
         kind, plausible = "", [arm for arm in arms if not _is_beaten(arm, best, analysis.axes[0])]
     rate = best.settings.get("optimizer.learning_rate")
     varies = any("learning_rate" in key for key in best.factors)
     settings = "" if rate is None or varies else f" (learning rate {rate:g})"
     score = f"{formatting.interval(best.interval(analysis.metric), analysis.metric)} {_unit(analysis.metric)}".strip()
-    others = [arm.name for arm in plausible if arm is not best]
-    doubt = f"not shown worse: {listed(others)}" if others else "all others are shown to be worse"
+    scores = best.scores(analysis.metric)
+    ties = [arm.name for arm in plausible if arm is not best and arm.scores(analysis.metric) == scores]
+    others = [arm.name for arm in plausible if arm is not best and arm.name not in ties]
+    doubts = [f"the same scores: {listed(ties)}"] if ties else []
+    doubts += [f"not shown worse: {listed(others)}"] if others else []
+    doubt = "; ".join(doubts) or "all others are shown to be worse"
     return f"Best of {len(arms)}: {best.name}{settings}, {formatting.in_words(analysis.metric)} {score}; {kind}{doubt}."
 
 

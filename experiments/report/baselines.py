@@ -42,6 +42,21 @@ def warnings_of(arms: Sequence[Arm], record: SweepRecord, *, metric: str) -> lis
     return said
 
 
+def better_than_all(arms: Sequence[Arm], record: SweepRecord, *, metric: str) -> list[str]:
+    """A sentence where what needs no network scores above every arm's mean."""
+    sign = 1.0 if metrics.metric_of(metric).higher_is_better else -1.0
+    means = {arm.name: mean.value for arm in arms if (mean := arm.interval(metric)) is not None}
+    known = [each for arm in arms for each in _of_arm(arm, record) if not each.is_guess and metric in each.metrics]
+    if not means or not known or len({each.data for each in known}) > 1:
+        return []
+    name, highest = max(means.items(), key=lambda each: sign * each[1])
+    best = max(known, key=lambda each: sign * each.metrics[metric])
+    if sign * (best.metrics[metric] - highest) <= 0:
+        return []
+    said = f"{best.name}, without a network, scores {_shown(best.metrics[metric], metric)}"
+    return [f"{said}: better than every network here, of which {name} is the best with {_shown(highest, metric)}"]
+
+
 def _of_arm(arm: Arm, record: SweepRecord) -> list[BaselineRecord]:
     """The baselines on the arm's data under its loss."""
     loss = arm.settings.get("training.loss")

@@ -10,8 +10,9 @@ from experiments import metrics
 from experiments.statistics import Estimate
 from experiments.statistics.wording import fixed, format_number, signed
 
-MEMORY_NOTE = "* scores on the test set; peak resident memory of the worker above what it held before it read its data"
 SCORES_NOTE = "scores on the test set"
+MEMORY_NOTE = f"{SCORES_NOTE}; * peak resident memory of the worker above what it held before it read its data"
+DISTURBED_NOTE = "; times are not to be compared: other programs kept the cores busy"
 IMPORTED_BEFORE = "imported before"  # by the process that workers are copies of
 SHORTEST_IMPORT = 0.010  # seconds; no import of a framework takes less
 

@@ -38,12 +38,12 @@ def stamps_of(analysis: Analysis) -> list[str]:
     shipped = [each for each in analysis.record.certificates if each.is_as_shipped]
     missing = [each for each in certificates if not each.rows]
     if len(missing) > 1:
-        of = "tasks of this sweep yet"
+        of = "tasks of this sweep"
         if len({each.frameworks for each in certificates}) > 1:
             named = "; ".join(dict.fromkeys(" and ".join(each.frameworks) for each in missing))
-            of = f"pairs of frameworks and tasks of this sweep yet: {named}"
+            of = f"pairs of frameworks and tasks of this sweep: {named}"
         how_many = of_all(len(missing), len(certificates))
-        stamps.append(f"Not certified: nobody has run `action=parity` on {how_many} {of}.")
+        stamps.append(f"Not certified yet: {how_many} {of}; the same command with `action=parity` does it.")
     stamps += [each.sentence for each in certificates if not each.passed and (each.rows or len(missing) == 1)]
     n_shipped = len({each.arm for each in shipped})
     told = f"As shipped, never certified: {n_shipped} tasks of this sweep keep defaults of the frameworks' own."

@@ -221,13 +221,18 @@ def disturbance_of(runs: Sequence[RunRecord]) -> str:
     known = {run.facts["instruction_sets"] for run in runs if "instruction_sets" in run.facts}  # later than the others
     if len(machines) > 1 or len(known) > 1:
         return "the runs were made on different machines, instruction sets or thread counts"
-    waited = max((run.metrics.get("time/waited", 0.0) for run in runs), default=0.0)
+    waited = longest_wait(runs)
     if waited > LONGEST_WAIT:
         return (
             f"other programs kept the cores busy (a run waited {min(waited, 1.0):.0%} of its time for one, above "
             f"{LONGEST_WAIT:.0%}; a quiet machine tells)".replace("%", " %")
         )
     return ""
+
+
+def longest_wait(runs: Sequence[RunRecord]) -> float:
+    """Largest share of its time that a run's threads waited for a core, in [0, 1] but for what the clock rounds."""
+    return max((run.metrics.get("time/waited", 0.0) for run in runs), default=0.0)
 
 
 def _difference(first: Arm, second: Arm, metric: str) -> statistics.Estimate | None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from experiments.report import addresses, answers, baselines, formatting, page
 from experiments.report.analysis import Analysis
+from experiments.report.pairs import LONGEST_WAIT, longest_wait
 
 # What a terminal of ASCII alone shows instead of each sign.
 ASCII = str.maketrans({"▲": "*", "≡": "~", "–": "-", "−": "-", "±": "+/-", "·": "-", "²": "2", "×": "x", "≥": ">="})
@@ -57,7 +58,8 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str, 
     for stamp in page.stamps_of(analysis):
         say.line(f"! {stamp}", style="yellow", indent=INDENT)
     if words := list(dict.fromkeys(claim.word for claim in claims)):
-        say.line("; ".join(f"{answers.ICONS[word]} {answers.MEANINGS[word]}" for word in words), style="dim")
+        signs = [f"{answers.ICONS[word]} {answers.MEANINGS[word]}" for word in words]
+        say.line("; ".join([*signs, "+ in a difference: the first is better"]), style="dim")
     console.print()
     say.path(f"Report:    {report}")
     say.path(f"Dashboard: {dashboard(store_uri, page_of_sweep)}")
@@ -116,7 +118,9 @@ def _show_table(analysis: Analysis, say: _Speaker) -> None:
             say.line(name, style="bold")
             for what, cell in zip(head[1:], cells, strict=True):
                 say.line(f"{INDENT}{what}: {cell}")
-    say.line(formatting.footnote(analysis.columns), style="dim")
+    busy = longest_wait([run for arm in analysis.arms for run in arm.runs]) > LONGEST_WAIT
+    note = formatting.footnote(analysis.columns) + (formatting.DISTURBED_NOTE if busy else "")
+    say.line(note, style="dim")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -110,7 +110,8 @@ def _outlook(verdict: Verdict) -> str:
     if verdict.pairs_needed is None or verdict.pairs_needed <= verdict.n:
         return ""
     many = verdict.pairs_needed >= MOST_PAIRS
-    return f" (more than {MOST_PAIRS:,} seeds)" if many else f" (about {verdict.pairs_needed} seeds would tell)"
+    how_many = f"more than {MOST_PAIRS:,}" if many else f"about {verdict.pairs_needed}"
+    return f" ({how_many} seeds would show that there is none, if so)"
 
 
 def _remedy(verdict: Verdict) -> str:
