@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import cases
+import numpy as np
 import pytest
 from cases import change
 from conftest import EXECUTOR
@@ -11,9 +12,10 @@ from rich.console import Console
 from worker_calls import load_with_defaults
 
 import frameworks
-from experiments import ladder, preparation, report, training
+from experiments import ladder, preparation, report, statistics, training
 from experiments.errors import SettingsError
 from experiments.job import ComparisonSettings
+from experiments.report.ladder import MetricLadder
 
 QUIET = Console(quiet=True)
 NETWORK = ("network=cnn_bn", "network.depth=1", "network.width=8", "network.dense_width=16")
@@ -60,6 +62,30 @@ def test_a_ladder_of_one_framework_is_refused(task, tmp_path, cache):
     sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="c", console=QUIET)
     with pytest.raises(SettingsError, match="needs two frameworks and one task, as shipped and aligned, but got 1 and"):
         ladder.expanded(sweep, load=frameworks.load, console=QUIET)
+
+
+def told(parts):
+    """The sentence on gaps of four seeds whose defaults add these parts; the margin is 0.02."""
+    words = tuple(parts)
+    at = [sum(np.array(parts[word]) for word in words[k:]) + np.zeros(4) for k in range(len(words) + 1)]
+    back = [at[0] - point for point in at]
+    found = statistics.ladder(np.array(at), np.array(back), words=words)
+    titles = {word: word.replace("_", " ") for word in words}
+    return MetricLadder(
+        what="test loss", unit="", scale=1, decimals=2, margin=0.02, names=("keras", "lightning"), titles=titles,
+        ladder=found,
+    ).sentence  # fmt: skip
+
+
+def test_a_sentence_names_what_is_shown_and_no_more():
+    noisy, wide, nothing = [0.1, 0.11, 0.1, 0.09], [1, -1.5, 2, -1.5], [0.001, -0.001, 0.001, -0.001]
+    gap = "the gap in test loss, keras minus lightning as shipped, "
+    one = told({"adam_epsilon": noisy, "shuffling": nothing})
+    assert one.startswith("Adam epsilon explains 100 % [98, 102] of " + gap + "+0.10 [")
+    assert one.endswith("]; the rest is not shown; less than the margin: shuffling.")
+    assert told({"adam_epsilon": noisy, "shuffling": wide}).endswith("], is not shown to come from defaults.")
+    apart = told({"a": [0.1, 0.5, 0.1, 0.5], "b": [0.5, 0.1, 0.5, 0.1]})
+    assert apart == "No default alone is shown to explain " + gap + "+0.60 [+0.60, +0.60]."
 
 
 @pytest.mark.slow

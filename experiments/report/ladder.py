@@ -43,10 +43,11 @@ class MetricLadder:
         if not ladder.is_shown:
             return f"{gap[0].upper()}{gap[1:]}, is not shown to come from defaults{self._harmless()}."
         shown = sorted((each for each in ladder.steps if each.is_shown), key=lambda step: -abs(step.part.value))
-        told = [f"{self.titles[each.word]} explains {percent(each)}" for each in shown[:MOST_NAMED]]
-        said = " and ".join(told) if told else "no default alone is shown to explain"
+        if not shown:
+            return f"No default alone is shown to explain {gap}{self._harmless()}."
+        told = " and ".join(f"{self.titles[each.word]} explains {percent(each)}" for each in shown[:MOST_NAMED])
         rest = "" if len(shown) == len(ladder.steps) else "; the rest is not shown"
-        return f"{said[0].upper()}{said[1:]} of {gap}{rest}{self._harmless()}."
+        return f"{told[0].upper()}{told[1:]} of {gap}{rest}{self._harmless()}."
 
     def size(self, estimate: statistics.Estimate) -> str:
         """An estimate as it is read, with its interval."""
