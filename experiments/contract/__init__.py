@@ -106,6 +106,13 @@ class Probe(Protocol):
         """The same for images (n, h, w, c) and a kernel (h, w, c, filters), float32, without padding."""
 
 
+class DeviceMemory(Protocol):
+    """What a framework offers besides where it has GPUs."""
+
+    def device_peak_bytes(self) -> int:
+        """The most that this process has had of the GPU that it uses most of, as the framework's own books say."""
+
+
 class Framework(Protocol):
     """One deep-learning framework, imported."""
 

@@ -15,7 +15,7 @@ from typing import cast
 import numpy as np
 
 from experiments import data, divergence, metrics
-from experiments.contract import Framework, Load, Model, OwnOrder
+from experiments.contract import DeviceMemory, Framework, Load, Model, OwnOrder
 from experiments.contract.arrays import Array, Weights
 from experiments.contract.initialization import initial_weights, with_shipped
 from experiments.contract.plan import BatchPlan, batches_of, require_equal_shards
@@ -83,6 +83,7 @@ def train(run: Run, load: Load, emit: Callable[[Event], bool | None]) -> None:
             "memory/peak_mib": _peak_mib() - start_mib,
             "memory/process_peak_mib": _peak_mib(),
         }
+        | ({"memory/device_peak_mib": _device_peak_mib(framework)} if run.device == "gpu" else {})
     )
     emit(Finished(metrics=scores | ledger))
 
@@ -353,6 +354,11 @@ def _relative_spread(seconds: list[float]) -> float:
         return 0.0
     low, middle, high = statistics.quantiles(seconds, n=4)
     return (high - low) / 1.349 / middle
+
+
+def _device_peak_mib(framework: Framework) -> float:
+    """Peak memory of the GPU that this process used most of, MiB, as the framework's own books say."""
+    return cast(DeviceMemory, framework).device_peak_bytes() / 2**20
 
 
 def _peak_mib() -> float:

@@ -65,6 +65,7 @@ def certify_pairs(
     executor: LocalExecutor,
     load: Load,
     with_floors: bool = False,
+    device: str = "cpu",
     console: Console | None = None,
 ) -> list[Certificate]:
     """Compare each two of the frameworks on a task; each is probed once, whatever the number of its pairs.
@@ -80,6 +81,7 @@ def certify_pairs(
         executor: Each probe is a process of its own.
         load: `frameworks.load`.
         with_floors: Measure the noise floor even where the fixed bound is kept without it.
+        device: "cpu" or "gpu", where all of it is computed; the bounds are those of a CPU.
         console: Where it is said which levels are looked at; None: nowhere.
 
     Raises:
@@ -91,7 +93,12 @@ def certify_pairs(
     wanted = dict.fromkeys((*PRECISIONS, task.training.precision))
     subjects = {
         (framework, precision): Subject(
-            task=_in_precision(task, precision), framework=framework, seed=seed, data_path=data_path, folder=folder
+            task=_in_precision(task, precision),
+            framework=framework,
+            seed=seed,
+            data_path=data_path,
+            folder=folder,
+            device=device,
         )
         for precision in wanted
         for framework in frameworks

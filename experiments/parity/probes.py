@@ -45,6 +45,7 @@ class Subject:
     seed: int
     data_path: Path
     folder: Path
+    device: str = "cpu"
 
     @property
     def precision(self) -> str:
@@ -60,7 +61,7 @@ class Subject:
         """The model with the seed's initial weights and dropout fixed, and the data."""
         dataset = data.read(self.data_path)
         task = task or self.task
-        model = build(task, dataset, framework=load(self.framework), seed=self.seed, device="cpu")
+        model = build(task, dataset, framework=load(self.framework), seed=self.seed, device=self.device)
         if task.regularization.dropout or task.regularization.spatial_dropout:
             model.fix_dropout(self.seed, n_steps=FREE_STEPS, batch_size=task.training.batch_size)
         return model, dataset

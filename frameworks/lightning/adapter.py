@@ -138,5 +138,8 @@ class LightningFramework:
         own = str(torch.__version__)  # it is of a class of PyTorch's: who read it would import PyTorch
         return {"pytorch-lightning": pl.__version__, "torch": own}
 
+    def device_peak_bytes(self) -> int:
+        return max(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count()))
+
 
 FRAMEWORK = LightningFramework()

@@ -47,6 +47,9 @@ class Backend(Protocol):
     def devices(self) -> list[str]:
         """Those that it sees, in its own words, GPUs after the CPU."""
 
+    def device_peak_bytes(self) -> int:
+        """The most that this process has had of one GPU, as the library's own books say."""
+
     def predictor(self, model: keras.Model) -> Callable[[Array], Array]:
         """Inputs of one batch -> evaluation-mode outputs."""
 

@@ -55,6 +55,10 @@ def devices() -> list[str]:
     return [*map(str, jax.devices("cpu")), *(f"{each} {each.device_kind}" for each in gpus)]
 
 
+def device_peak_bytes() -> int:
+    return max(each.memory_stats()["peak_bytes_in_use"] for each in jax.devices() if each.platform == "gpu")
+
+
 def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
     return contextlib.nullcontext()
 

@@ -46,6 +46,11 @@ def devices() -> list[str]:
     return [each.name for kind in ("CPU", "GPU") for each in tf.config.list_logical_devices(kind)]
 
 
+def device_peak_bytes() -> int:
+    gpus = range(len(tf.config.list_logical_devices("GPU")))
+    return max(tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in gpus)
+
+
 def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
     return tensorflow_replicas.strategy(device=device, devices=devices).scope()
 

@@ -45,6 +45,10 @@ def devices() -> list[str]:
     return ["cpu", *(f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in gpus)]
 
 
+def device_peak_bytes() -> int:
+    return max(torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count()))
+
+
 def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
     return contextlib.nullcontext()
 
