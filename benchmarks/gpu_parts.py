@@ -79,7 +79,11 @@ def certificates(folder: Path, device: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         for name, words in TASKS.items():
-            task = task_of(*words, *(SMALL[name] if device == "cpu" else []), "training.precision=mixed_bfloat16")
+            task = task_of(
+                *words,
+                *([*SMALL[name], "training.batch_size=8"] if device == "cpu" else []),
+                "training.precision=mixed_bfloat16",
+            )
             ways: list[tuple[str, Load, Sequence[Precision]]] = [
                 ("exact", load, ("float64", "float32", "mixed_bfloat16")),
                 ("TF32", load_with_tf32, ("float32",)),
