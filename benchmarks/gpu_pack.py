@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from experiments.execution.environment import PROJECT
 
 # There already, in versions of that machine's: what brings CUDA, and what it was built against.
-PRESENT = ("torch", "pytorch-lightning", "jax", "jaxlib", "numpy", "scipy", "tensorflow", "scikit-learn")
+PRESENT = ("torch", "pytorch-lightning", "jax", "jaxlib", "numpy", "scipy", "tensorflow")
 SOURCE_ONLY = "antlr4-python3-runtime==4.9.3"  # of hydra-core and omegaconf: pure Python, but no wheel is published
 ALONE = ("mlflow", "mlflow-tracing", "mlxtend")  # without what they require: servers, models, scikit-learn
 BESIDE = ("mlflow-skinny", "alembic", "sqlalchemy", "pandas", "packaging")  # what MLflow's client for SQLite imports

@@ -1,4 +1,4 @@
-"""The parts of `benchmarks.gpu`, each a process: python -m benchmarks.gpu_parts PART FOLDER gpu|cpu -> PART.json."""
+"""The parts of `benchmarks.gpu`, each in a process of its own: PART FOLDER gpu|cpu -> FOLDER/PART.json."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def _trained(folder: Path, device: str, words: Sequence[str], *, name: str) -> d
     return {
         "command": " ".join(typed),
         "code": done.returncode,
-        "said": done.stdout[-4000:],
+        "said": (done.stdout + done.stderr)[-4000:],
         "runs": runs_of(folder / f"{name}.db"),
     }
 
@@ -218,6 +218,8 @@ PARTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
     "fashion": fashion,
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Do the part that was typed."""
     _, part, place, where = sys.argv
     _write(Path(place), part, PARTS[part](Path(place), where))
