@@ -16,8 +16,8 @@ failed, or was stopped at its time limit, says so.
 NOT_RUN = """Not run yet: no GPU was at hand. It is not known yet whether
 certificates hold (float64, float32 with and without TF32, bfloat16), whether runs repeat bit by bit, what steps take
 beside loops by hand, what peaks of memory on the device `memory/device_peak_mib` tells, and that several GPUs have a
-run each. From packed wheels the parts steps, doctor and mnist, and mnist_cnn's certificates, ran on a CPU; the
-other certificates and fashion did not come to their end there.
+run each. From packed wheels the parts steps, doctor and mnist and the certificates of mnist_cnn and vowels_lstm
+ran on a CPU; the other certificates and fashion did not come to their end there.
 """
 LEVELS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6")
 
