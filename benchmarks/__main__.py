@@ -35,6 +35,7 @@ OTHERS = {
     "tuning": "what pruning saves, and what a second worker brings to a search",
     "timed_command": "what the parts of one command take, as `cost` measures them",
     "report_time": "the report of 200 runs",
+    "defaults": "every default of both frameworks, as conf/defaults.yaml and docs/defaults.md",
     "gpu": "what a run on a GPU is like, as docs/gpu.md; `python -m benchmarks.gpu --help`",
     "screenshots": "docs/img/",
     "dashboard": "`mlflow ui`, for screenshots (no command)",
