@@ -75,7 +75,7 @@ def _part(name: str, *, folder: Path, device: str, seconds: float) -> dict[str, 
         process = subprocess.Popen(words, cwd=PROJECT, stdout=output, stderr=output, start_new_session=True)
         try:
             code = process.wait(timeout=seconds)
-            status = "done" if code == 0 else f"failed with {code}"
+            status = "done" if code == 0 and found.is_file() else f"failed with {code}"
         except subprocess.TimeoutExpired:
             status = f"stopped after {seconds:.0f} s"
         finally:

@@ -222,4 +222,7 @@ PARTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
 def main() -> None:
     """Do the part that was typed."""
     _, part, place, where = sys.argv
-    _write(Path(place), part, PARTS[part](Path(place), where))
+    found = PARTS[part](Path(place), where)
+    _write(Path(place), part, found)
+    if part != "doctor" and found.get("code"):
+        sys.exit(f"{found['said'][-1000:]}\nthe sweep left with {found['code']}")
