@@ -15,6 +15,7 @@ import frameworks
 from experiments import ladder, preparation, report, statistics, training
 from experiments.errors import SettingsError
 from experiments.job import ComparisonSettings
+from experiments.report import ladder_section
 from experiments.report.ladder import MetricLadder
 
 QUIET = Console(quiet=True)
@@ -64,6 +65,15 @@ def test_a_ladder_of_one_framework_is_refused(task, tmp_path, cache):
         ladder.expanded(sweep, load=frameworks.load, console=QUIET)
 
 
+def test_the_report_says_what_each_framework_does_by_itself():
+    shown = ladder_section.defaults(["optimizer_epsilon", "leaky_relu_slope"])
+    assert shown.head == ("word of alignment", "of", "lightning", "keras", "differs")
+    assert ("leaky_relu_slope", "LeakyReLU", "0.01", "0.3", "yes") in shown.rows
+    assert ("optimizer_epsilon", "Adam", "1e-08", "1e-07", "yes") in shown.rows
+    assert {row[0] for row in shown.rows} == {"optimizer_epsilon", "leaky_relu_slope"}
+    assert "torch 2." in shown.title
+
+
 def told(parts):
     """The sentence on gaps of four seeds whose defaults add these parts; the margin is 0.02."""
     words = tuple(parts)
@@ -83,6 +93,9 @@ def test_a_sentence_names_what_is_shown_and_no_more():
     one = told({"adam_epsilon": noisy, "shuffling": nothing})
     assert one.startswith("Adam epsilon explains 100 % [98, 102] of " + gap + "+0.10 [")
     assert one.endswith("]; the rest is not shown; less than the margin: shuffling.")
+    small = told({"adam_epsilon": noisy, "shuffling": [0.0010, 0.0011, 0.0010, 0.0011]})  # shown, and no cause
+    assert small.startswith("Adam epsilon explains 99 % [99, 99] of " + gap)
+    assert small.endswith("]; less than the margin: shuffling.")
     assert told({"adam_epsilon": noisy, "shuffling": wide}).endswith("], is not shown to come from defaults.")
     apart = told({"a": [0.1, 0.5, 0.1, 0.5], "b": [0.5, 0.1, 0.5, 0.1]})
     assert apart == "No default alone is shown to explain " + gap + "+0.60 [+0.60, +0.60]."

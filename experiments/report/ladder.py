@@ -42,12 +42,17 @@ class MetricLadder:
         gap = f"the gap in {self.what}, {first} minus {second} as shipped, {self.size(ladder.shipped)}"
         if not ladder.is_shown:
             return f"{gap[0].upper()}{gap[1:]}, is not shown to come from defaults{self._harmless()}."
-        shown = sorted((each for each in ladder.steps if each.is_shown), key=lambda step: -abs(step.part.value))
+        large = [each for each in ladder.steps if each.is_shown and not self.is_harmless(each)]
+        shown = sorted(large, key=lambda step: -abs(step.part.value))
         if not shown:
             return f"No default alone is shown to explain {gap}{self._harmless()}."
         told = " and ".join(f"{self.titles[each.word]} explains {percent(each)}" for each in shown[:MOST_NAMED])
-        rest = "" if len(shown) == len(ladder.steps) else "; the rest is not shown"
+        rest = "" if all(each.is_shown for each in ladder.steps) else "; the rest is not shown"
         return f"{told[0].upper()}{told[1:]} of {gap}{rest}{self._harmless()}."
+
+    def is_harmless(self, step: Step) -> bool:
+        """Whether a default is shown to matter less than the margin."""
+        return self.margin is not None and step.is_within(self.margin)
 
     def size(self, estimate: statistics.Estimate) -> str:
         """An estimate as it is read, with its interval."""
@@ -58,9 +63,7 @@ class MetricLadder:
         return "–" if value is None else f"{self.scale * value:+.{decimals}f}".replace("-", "−")
 
     def _harmless(self) -> str:
-        if self.margin is None:
-            return ""
-        small = [self.titles[each.word] for each in self.ladder.steps if each.is_within(self.margin)]
+        small = [self.titles[each.word] for each in self.ladder.steps if self.is_harmless(each)]
         return f"; less than the margin: {', '.join(small)}" if small else ""
 
 

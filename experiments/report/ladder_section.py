@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
 
 from experiments.report.figures.ladder import waterfall
 from experiments.report.ladder import MetricLadder, percent
@@ -10,6 +13,7 @@ from experiments.report.section import Drawn, Section
 from experiments.report.tables import Table, table_of
 from experiments.statistics.ladder import Step
 
+DEFAULTS = Path(__file__).parents[2] / "conf" / "defaults.yaml"
 CAPTION = (
     "What is left of the gap after each default has been aligned; line: interval of what that default adds, "
     "simultaneous over the defaults (95 %, t over seeds, Bonferroni); shaded: the margin. Coloured: shown."
@@ -34,7 +38,7 @@ def section(ladders: Sequence[MetricLadder]) -> Section | None:
     drawn = Drawn(
         name="ladder", title=title, caption=CAPTION, figure=figure, description=" ".join(sentences), how_to_read=HOW
     )
-    tables = [table(each) for each in ladders]
+    tables = [*(table(each) for each in ladders), defaults([step.word for step in ladders[0].ladder.steps])]
     return Section(
         name="defaults", title="What each default costs", texts=sentences, figures=[drawn], tables=tables, notes=[NOTE]
     )
@@ -54,7 +58,23 @@ def table(each: MetricLadder) -> Table:
     return table_of(f"What each default adds to the gap in {each.what}", head, rows, texts=(0, 3))
 
 
+def defaults(words: Sequence[str]) -> Table:
+    """What each framework does where a task leaves these words to it, as conf/defaults.yaml has it."""
+    text = DEFAULTS.read_text()
+    known = {word: items for word, items in yaml.safe_load(text).items() if word in words}
+    names = [name for item in next(iter(known.values()), {}).values() for name in item if name != "differs"]
+    names = list(dict.fromkeys(names))
+    rows = [
+        [word, item, *(str(sides[name]["value"]) for name in names), "yes" if sides["differs"] else ""]
+        for word, items in known.items()
+        for item, sides in items.items()
+    ]
+    versions = text.partition(":")[0].removeprefix("# Defaults of ")
+    title = f"What each framework does by itself ({versions})"
+    return table_of(title, ("word of alignment", "of", *names, "differs"), rows, texts=range(3 + len(names)))
+
+
 def _word(step: Step, each: MetricLadder) -> str:
-    if step.is_shown:
-        return "shown"
-    return "does not matter" if each.margin is not None and step.is_within(each.margin) else "not shown"
+    if each.is_harmless(step):
+        return "does not matter"
+    return "shown" if step.is_shown else "not shown"
