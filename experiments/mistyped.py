@@ -163,7 +163,9 @@ def refuse_repeats(words: Sequence[str], *, one_value: Collection[str]) -> None:
         whole, settings = f"{key}={','.join(values)}", f"{key}={{{','.join(values)}}}"
         if all(":" in value for value in values) and parse(settings) is not None:
             fix = f"together they are {shlex.quote(settings)}"
-        elif parse(whole) is not None and key.lstrip("+").partition(".")[0] not in one_value:
+        elif key.lstrip("+").partition(".")[0] in one_value:
+            continue  # it takes no list: the last one counts, as in Hydra
+        elif parse(whole) is not None:
             fix = f"a run of each is asked for by {shlex.quote(whole)}"
         else:
             fix = "leave the others out"

@@ -33,7 +33,6 @@ SAID = {
     "experiment=xor optimizer=sgd optimizer=adam": f"optimizer=sgd optimizer=adam: {TAKEN_APART}a run of each is asked "
     "for by optimizer=sgd,adam",
     "seed=0 seed=1,2 seed=0 framework=keras": f"seed=0 seed=1,2: {TAKEN_APART}a run of each is asked for by seed=0,1,2",
-    "output=a output=b": f"output=a output=b: {TAKEN_APART}leave the others out",
     "executor.environment=A:1 executor.environment=B:2": f"executor.environment=A:1 executor.environment=B:2: "
     f"{TAKEN_APART}together they are 'executor.environment={{A:1,B:2}}'",
     "--experiment=digits_mlp": f"--experiment=digits_mlp: {WITHOUT_DASHES}experiment=digits_mlp",

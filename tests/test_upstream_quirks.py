@@ -193,7 +193,9 @@ def unstated(source: str) -> list[str]:
 
 
 def test_no_number_is_left_to_a_frameworks_default():
-    sources = [path.read_text() for path in sorted(PROJECT.glob("frameworks/*/*.py"))]
+    # What leaves a default to the framework on purpose, and what reads those, is not looked at.
+    paths = [path for path in PROJECT.glob("frameworks/*/**/*.py") if path.stem not in ("defaults", "catalogue")]
+    sources = [path.read_text() for path in sorted(paths)]
     named = {name for source in sources for name, _, _ in calls(source)}
     assert set(STATED) <= named  # a row that matches no call would watch over nothing
     assert [line for source in sources for line in unstated(source)] == []
