@@ -14,9 +14,11 @@ from worker_calls import (
     n_parameters,
     optional_packages_imported,
     pages_and_draws,
+    refusal,
     refusal_of_another_backend,
     saved,
     stopped_after_first_epoch,
+    tells_device_memory,
     threads,
     traced_steps,
     trained,
@@ -161,6 +163,28 @@ def test_keras_draws_each_epoch_once_from_one_pipeline_into_memory_that_stays(in
 @both_frameworks
 def test_threads_are_pinned(in_worker, name):
     assert in_worker(threads, frameworks.load, name) == 1
+
+
+@both_frameworks
+def test_the_peak_of_a_devices_memory_can_be_asked_for(in_worker, name):
+    assert in_worker(tells_device_memory, frameworks.load, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("keras_torch", {"jit": True}, "compiles no step"),
+        ("keras_torch", {"precision": "mixed_float16"}, "has no mixed_float16"),
+        ("keras_jax", {"precision": "mixed_float16"}, "has no mixed_float16"),
+        ("keras_jax", {}, ""),
+    ],
+)
+def test_what_a_search_may_come_to_and_a_backend_cannot_is_refused_where_it_is_built(
+    in_worker, asked, name, changes, said
+):
+    told = in_worker(refusal, frameworks.load, name, change(asked, training=changes))
+    assert (said in told, bool(told)) == (True, bool(said))
 
 
 @each_framework

@@ -179,15 +179,33 @@ def pages_and_draws(load, task, path, emit):
 def threads(load, name, emit):
     """How many threads the framework's kernels use."""
     load(name)
-    if name == "lightning":
+    if name in ("lightning", "keras_torch"):
         import torch
 
         emit(torch.get_num_threads())
+    elif name == "keras_jax":
+        single = "--xla_cpu_multi_thread_eigen=false" in os.environ["XLA_FLAGS"]  # read when the first array is made
+        emit(int(os.environ["NPROC"]) if single else -1)
     else:
         import tensorflow as tf
 
         tf.matmul(np.ones((500, 500)), np.ones((500, 500)))
         emit(int(os.environ["TF_NUM_INTRAOP_THREADS"]))
+
+
+def tells_device_memory(load, name, emit):
+    """Whether the ledger of a run on a GPU can ask for its peak."""
+    emit(callable(getattr(load(name), "device_peak_bytes", None)))
+
+
+def refusal(load, name, task, emit):
+    """Why the framework does not build the task; "" where it does."""
+    try:
+        load(name).build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu")
+    except ValueError as error:
+        emit(str(error))
+    else:
+        emit("")
 
 
 def versions(load, name, emit):

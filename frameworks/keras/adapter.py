@@ -138,5 +138,8 @@ class KerasFramework:
     def versions(self) -> dict[str, str]:
         return {"keras": keras.__version__} | backend.versions()
 
+    def device_peak_bytes(self) -> int:
+        return backend.device_peak_bytes()
+
 
 FRAMEWORK = KerasFramework()

@@ -27,7 +27,9 @@ def fit(model: keras.Model, plan: BatchPlan, *, task: Task, on_epoch_end: Callab
     is_constant = bool((rates == rates[0]).all())
     rate = float(rates[0]) if is_constant else training.PlannedRate(rates)
     model.compile(
-        optimizer=optimizers.optimizer(task, model, rate), loss=training.loss(task), jit_compile=task.training.jit
+        optimizer=optimizers.optimizer(task, model, rate),
+        loss=training.loss(task),
+        jit_compile=backend.is_compiled(jit=task.training.jit),
     )
     model.fit(
         plan.inputs,

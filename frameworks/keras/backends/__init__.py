@@ -85,6 +85,9 @@ class Backend(Protocol):
     def trainer(self, model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
         """What `compile` and `fit` are called of to train the model, and the `jit_compile` of its `compile`."""
 
+    def is_compiled(self, *, jit: bool) -> bool:
+        """The `jit_compile` of who compiles the model by hand; a step that is a graph needs none."""
+
     def per_call(self, model: keras.Model, plan: Plan) -> int:
         """How many batches that `fit` takes at a time."""
 

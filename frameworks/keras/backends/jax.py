@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jaxlib
 import keras
 from keras import ops
 
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from frameworks.keras.backends import Batch, Batches
 
 
-def prepare(training: Training, *, device: str, devices: int) -> None:
-    _pin_threads()
-    if device == "gpu":
-        require_gpus(devices, seen=sum(each.platform == "gpu" for each in jax.devices()), by="JAX")
-    jax.config.update("jax_enable_x64", training.precision == "float64")
-    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
-    float64.keep(training.precision == "float64")
-
-
 def _pin_threads() -> None:
     """XLA counts its threads, and sees its flags, when the first array is made."""
     threads = os.environ.get("OMP_NUM_THREADS", "1")
@@ -42,12 +34,25 @@ def _pin_threads() -> None:
     os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys([*ours, *flags]))
 
 
+_pin_threads()
+
+
+def prepare(training: Training, *, device: str, devices: int) -> None:
+    if training.precision == "mixed_float16":
+        raise ValueError("`framework=keras_jax` has no mixed_float16; take float32, float64 or mixed_bfloat16")
+    if device == "gpu":
+        require_gpus(devices, seen=sum(each.platform == "gpu" for each in jax.devices()), by="JAX")
+    jax.config.update("jax_enable_x64", training.precision == "float64")
+    jax.config.update("jax_default_matmul_precision", "highest")  # no TF32
+    float64.keep(training.precision == "float64")
+
+
 def as_by_hand() -> None:
     """Nothing of `prepare` takes time on a CPU, and what XLA was told of a GPU stays."""
 
 
 def versions() -> dict[str, str]:
-    return {"jax": jax.__version__}
+    return {"jax": jax.__version__, "jaxlib": jaxlib.__version__}
 
 
 def devices() -> list[str]:
@@ -117,6 +122,10 @@ def write(losses: keras.Variable, step: keras.Variable, loss: Any) -> None:
 
 def trainer(model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
     return model, True
+
+
+def is_compiled(*, jit: bool) -> bool:
+    return True  # op by op it would be no program that anybody has
 
 
 def per_call(model: keras.Model, plan: Plan) -> int:

@@ -146,6 +146,10 @@ def trainer(model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
     return (model if _is_shared(model) else ChunkedModel(model)), False
 
 
+def is_compiled(*, jit: bool) -> bool:
+    return jit
+
+
 def per_call(model: keras.Model, plan: Plan) -> int:
     """What the limits allow; of a single epoch a quarter, as its first call, which compiles, says nothing of a step."""
     if _is_shared(model):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 
 def prepare(training: Training, *, device: str, devices: int) -> None:
+    if training.jit:
+        raise ValueError("`framework=keras_torch` compiles no step, but got training.jit=True; set training.jit=false")
+    if training.precision == "mixed_float16":
+        raise ValueError("`framework=keras_torch` has no mixed_float16; take float32, float64 or mixed_bfloat16")
     if device == "gpu":
         require_gpus(devices, seen=torch.cuda.device_count(), by="PyTorch")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -102,6 +106,10 @@ def write(losses: keras.Variable, step: keras.Variable, loss: Any) -> None:
 
 def trainer(model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
     return model, jit
+
+
+def is_compiled(*, jit: bool) -> bool:
+    return jit
 
 
 def per_call(model: keras.Model, plan: Plan) -> int:
