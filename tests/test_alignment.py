@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
+import cases
 import numpy as np
 import pytest
 from commands import command
-from worker_calls import shipped_steps
+from worker_calls import own_weights, shipped_steps
 
 import frameworks
 from experiments.contract.initialization import initial_weights, with_shipped
@@ -83,6 +84,17 @@ def test_only_the_weights_whose_word_is_named_are_the_frameworks_own():
     assert forget["rnn/bias"].tolist() == [0] * 3 + [7] * 3 + [0] * 6
     assert np.all(forget["words/embeddings"] == 7)
     assert np.all(forget["rnn/kernel"] == drawn["rnn/kernel"])
+
+
+def test_both_biases_of_a_recurrent_cell_are_drawn_as_pytorch_ships_it(in_worker):
+    """The sum of two draws from U(-b, b) is beyond b for a quarter of them; one draw never is."""
+    _, task = cases.with_network("lstm")
+    units = task.network.widths[0]
+    drawn = in_worker(own_weights, frameworks.load, "lightning", replace(task, alignment="as_shipped"))
+    beyond = np.mean(np.abs(drawn["rnn1/bias"]) > units**-0.5)
+    assert 0.15 < beyond < 0.35
+    one = in_worker(own_weights, frameworks.load, "lightning", task)
+    assert np.abs(one["rnn1/bias"]).max() <= units**-0.5
 
 
 @pytest.mark.parametrize("name", ["lightning", "keras"])

@@ -499,6 +499,11 @@ def pages_of_memory_used_again(emit):
     emit(pages)
 
 
+def own_weights(load, name, task, emit):
+    """What the framework draws for sequences of 12 numbers."""
+    emit(load(name).build(task, input_shape=(29, 12), n_outputs=9, seed=0, device="cpu").weights())
+
+
 def shipped_steps(load, name, task, path, emit):
     """How far each default that is as shipped alone moves the weights of a short training from the aligned ones."""
     dataset = data.read(path)

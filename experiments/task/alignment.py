@@ -14,15 +14,16 @@ from experiments.task.checks import require
 
 Task = Any  # experiments.task.Task, which has an alignment
 ALIGNED, AS_SHIPPED, AND = "aligned", "as_shipped", "+"
-# How each optimizer's own formula may differ from the task's, in words; what is not here has no formula of its own.
+# What is said of a framework's own class, where it differs from the task's formula: where epsilon stands, and in Keras
+# on TensorFlow that rows of an embedding are squared before they are summed. What is not here has no rule of its own.
 FORMULAS = {
-    "adam": "Adam's formula (where epsilon stands)",
-    "adamw": "AdamW's formula (where epsilon stands)",
-    "adamax": "Adamax's formula (where epsilon stands)",
-    "rmsprop": "RMSprop's formula (where epsilon stands)",
-    "adagrad": "Adagrad's formula (where epsilon stands)",
-    "adadelta": "Adadelta's formula",
-    "adafactor": "Adafactor's formula",
+    "adam": "Adam's own rule",
+    "adamw": "AdamW's own rule",
+    "adamax": "Adamax's own rule",
+    "rmsprop": "RMSprop's own rule",
+    "adagrad": "Adagrad's own rule",
+    "adadelta": "Adadelta's own rule",
+    "adafactor": "Adafactor's own rule",
 }
 MOMENTUM_FORMULAS = {"sgd": "momentum's formula", "nadam": "Nadam's decay of momentum"}
 

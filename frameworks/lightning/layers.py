@@ -72,9 +72,10 @@ class Recurrent(nn.Module):
                     parameter.requires_grad = False
 
     def train_both_biases(self) -> None:
-        """As PyTorch ships it: the second bias starts at 0 here, but moves."""
+        """As PyTorch ships it: both are drawn, and both move."""
         for parameter in self.cell.parameters():
             parameter.requires_grad = True
+        self.cell.reset_parameters()
 
     def forward(self, packed: PackedSequence) -> tuple[PackedSequence, torch.Tensor]:
         """Outputs of every step, (n, steps, directions * units) packed, and the last state, (n, directions * units)."""
