@@ -1,9 +1,12 @@
 """`action=doctor`: each check is seen to come out wrong on facts that are; the whole of it runs once."""
 
+import base64
 import dataclasses
 import json
 import os
 import sqlite3
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -168,6 +171,47 @@ def test_a_store_is_looked_at_and_not_made(tmp_path, empty_database):
 def test_a_store_that_does_not_answer_is_wrong(uri):
     (check,) = stores.checks(uri)
     assert (check.state, "secret" in check.told) == ("wrong", False)
+
+
+class AsksWhoItIs(BaseHTTPRequestHandler):
+    """A server behind Basic auth."""
+
+    def do_GET(self):
+        is_known = self.headers["Authorization"] == "Basic " + base64.b64encode(b"bob:se:cret@1").decode()
+        self.send_response((200 if self.path == "/under/health" else 404) if is_known else 401)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(("password", "status"), [("se:cret%401", 200), ("another", 401)])
+def test_a_server_is_told_who_asks(password, status):
+    with ThreadingHTTPServer(("127.0.0.1", 0), AsksWhoItIs) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        place = f"127.0.0.1:{server.server_port}/under"
+        (check,) = stores.checks(f"http://bob:{password}@{place}/")
+        server.shutdown()
+    assert check.told == f"http://bob:***@{place}/ answers with {status}"
+    assert check.state == ("ok" if status == 200 else "worth knowing")
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://bob:secret@",
+        "http://bob:secret@127.0.0.1:port",
+        "http://bob:secret/1@127.0.0.1:9",
+        "http://bob:secret@[127.0.0.1",
+        "http://bob:secret@\u210000.0.1:9",
+        "http://bob:secret\u20ac@127.0.0.1:9",
+        "postgresql://bob:secret@127.0.0.1:port/db",
+        "postgresql://bob:secret/1@127.0.0.1:9/db",
+    ],
+)
+def test_no_address_is_too_odd_to_be_judged_or_shows_its_password(uri):
+    (check,) = stores.checks(uri)
+    assert (check.state, "secret" in check.told + check.fix) == ("wrong", False)
 
 
 FOUND = {

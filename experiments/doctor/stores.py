@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import importlib.metadata
 import os
 import socket
@@ -9,7 +11,7 @@ import sqlite3
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from experiments.doctor.check import Check, judged
 from experiments.errors import TandemError
@@ -28,9 +30,12 @@ def checks(uri: str) -> list[Check]:
     file = sqlite_file(uri)
     if file is not None:
         return [_of_file(file)]
-    if urlsplit(uri).scheme in ("http", "https"):
-        return [_of_server(uri, shown)]
-    return [_of_database(uri, shown)]
+    try:
+        parts = urlsplit(uri)
+        return [_of_server(parts, shown) if parts.scheme in ("http", "https") else _of_database(parts, shown)]
+    except (ValueError, http.client.HTTPException) as error:  # its text, or the address, may hold the password
+        told = f"what tracking.uri names cannot be asked, or answers in no way that is known: {type(error).__name__}"
+        return [judged(PART, told, wrong=True, fix="write scheme://HOST:PORT; a sign in a password as %XX")]
 
 
 def _of_file(file: Path) -> Check:
@@ -61,20 +66,29 @@ def _reads(revision: str) -> tuple[str, bool]:
     return importlib.metadata.version("mlflow"), any(name.startswith(revision) for name in known)
 
 
-def _of_server(uri: str, shown: str) -> Check:
+def _of_server(parts: SplitResult, shown: str) -> Check:
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE_SECONDS) as answer:
-            told = f"{shown} answers with {answer.status}"
-            return judged(PART, told)
+        with urllib.request.urlopen(_health(parts), timeout=PATIENCE_SECONDS) as answer:
+            return judged(PART, f"{shown} answers with {answer.status}")
     except urllib.error.HTTPError as error:
         return judged(PART, f"{shown} answers with {error.code}", note=True, fix="look whether MLflow is what answers")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         reason = getattr(error, "reason", error)
         return judged(PART, f"{shown} does not answer: {reason}", wrong=True, fix="start it, or mend tracking.uri")
 
 
-def _of_database(uri: str, shown: str) -> Check:
-    parts = urlsplit(uri)
+def _health(parts: SplitResult) -> urllib.request.Request:
+    """Name and password become Basic auth, as requests does it for MLflow: urllib takes them for the host's name."""
+    account, _, place = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urlunsplit((parts.scheme, place, f"{parts.path.rstrip('/')}/health", "", "")))
+    if account:
+        name, _, password = account.partition(":")
+        told = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode("latin-1")).decode()
+        request.add_unredirected_header("Authorization", f"Basic {told}")
+    return request
+
+
+def _of_database(parts: SplitResult, shown: str) -> Check:
     if not parts.hostname:
         return judged(PART, f"{shown} is reached by a way that is not looked at here", note=True)
     port = parts.port or PORTS.get(parts.scheme.partition("+")[0], 0)
