@@ -15,11 +15,12 @@ from commands import command
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from experiments.doctor import action, findings, machine, packages, stores
+from experiments.doctor import action, check, findings, machine, packages, stores
 from experiments.doctor.check import has_wrong
 from experiments.doctor.packages import Installed, Pins
 from experiments.execution import environment
 from experiments.execution.worker_environment import worker_environment
+from experiments.fingerprint import plain
 from experiments.job import ExecutorSettings
 
 PINS = Pins(
@@ -293,6 +294,36 @@ def test_a_sweep_keeps_what_is_so_and_what_the_doctor_found_here(tmp_path):
         action.beside_report(tmp_path / "report", **place)
         kept = json.loads((tmp_path / "report" / "doctor.json").read_text())
         assert (kept["doctor"] != "action=doctor was not run here") is is_here
+
+
+def test_no_path_of_this_machine_is_kept_with_a_sweep(tmp_path, monkeypatch):
+    monkeypatch.setattr(action.packages, "versions", lambda _: {"optuna": "5.0.1"})
+    output, cache = tmp_path / "my outputs", tmp_path / "cache"
+    seen, where = machine.look(output=output, cache=cache), machine.places(output, cache)
+    told = machine.checks(seen, executor=EXECUTOR, where=where) + stores.checks(f"sqlite:///{tmp_path}/mlflow.db")
+    told += [
+        check.judged("Speed", "42 GFLOP/s and ../here"),
+        check.judged("Speed", "(/tmp/a b)"),
+        check.judged("Speed", "file:/a"),
+    ]
+    found = {"machine": environment.facts(), "frameworks": {"keras": {"failed": f"ImportError: {tmp_path}/x.so"}}}
+    assert action._keep({"found": found, "checks": plain(told)}, output=output).startswith("kept")
+    assert str(output) in (output / "doctor.json").read_text()  # here it is told
+    action.beside_report(tmp_path / "report", output=output, cache=cache, project=PROJECT / "pyproject.toml")
+    text = (tmp_path / "report" / "doctor.json").read_text()
+    assert [word for word in (str(tmp_path), "my outputs", "/tmp", "file:/") if word in text] == []
+    kept = json.loads(text)
+    assert kept["of_this_sweep"]["machine"]["free"].keys() == {"output", "TANDEM_CACHE", "TMPDIR"}
+    assert [each["part"] for each in kept["doctor"]["checks"]] == [each.part for each in told]
+    assert "42 GFLOP/s and ../here" in text
+
+
+def test_a_report_goes_without_what_cannot_be_written(tmp_path, monkeypatch, capsys):
+    place = {"output": tmp_path, "cache": tmp_path, "project": PROJECT / "pyproject.toml"}
+    monkeypatch.setattr(action.packages, "versions", lambda _: {})
+    (tmp_path / "report" / "doctor.json").mkdir(parents=True)
+    action.beside_report(tmp_path / "report", **place)
+    assert capsys.readouterr().err.startswith("The report goes without doctor.json, which cannot be made: Is a dir")
 
 
 def test_an_output_that_cannot_be_written_is_on_the_page(tmp_path):

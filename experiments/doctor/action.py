@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from experiments.contract import FrameworkSpec, Load
 from experiments.doctor import findings, machine, packages, probes, stores
 from experiments.doctor.check import Check, State, has_wrong, judged
 from experiments.doctor.probes import Brief
-from experiments.errors import SettingsError, StoreUnavailable
+from experiments.errors import SettingsError, StoreUnavailable, notice
 from experiments.execution import environment, own_process
 from experiments.execution.devices import choose_device, visible_gpus
 from experiments.execution.executor import Failed, LocalExecutor, WorkItem
@@ -31,6 +33,8 @@ from experiments.phases import phase
 
 FILE = "doctor.json"
 STYLES: dict[State, str] = {"ok": "green", "worth knowing": "yellow", "wrong": "bold red"}
+ABSOLUTE = re.compile(r"(?<![\w.])/+\w")  # /home/me, sqlite:////home/me, http://host; not GFLOP/s
+ELSEWHERE = f"outputs/{FILE} of that machine has it, with its paths"
 SECONDS = 60.0  # after which a worker hangs
 
 
@@ -82,7 +86,9 @@ def of_machine(job: Job, *, cache: Path, project: Path) -> list[Check]:
     stated = own_process.inherited().get("PYTHONPATH", "").split(os.pathsep)
     folders = [Path.cwd(), *(Path(folder) for folder in stated if folder)]
     checks += packages.shadows(modules, folders=[each.resolve() for each in folders], project=project.parent)
-    checks += machine.checks(machine.look(output=Path(job.output), cache=cache), executor=job.executor)
+    output = Path(job.output)
+    seen, where = machine.look(output=output, cache=cache), machine.places(output, cache)
+    checks += machine.checks(seen, executor=job.executor, where=where)
     checks += stores.checks(job.tracking.uri)
     try:
         require_folders(job, cache=cache)
@@ -169,7 +175,8 @@ def _keep(content: Mapping[str, Any], *, output: Path) -> str:
 def beside_report(folder: Path, *, output: Path, cache: Path, project: Path) -> None:
     """Leave doctor.json with a sweep's report: what an earlier doctor found on this machine, and what is so now.
 
-    Costs some hundredths of a second; nothing is started.
+    Costs some hundredths of a second; nothing is started. It goes where others read it: no path of this machine is in
+    it. Where it cannot be made, a line says so.
 
     Args:
         folder: Of the report.
@@ -177,15 +184,31 @@ def beside_report(folder: Path, *, output: Path, cache: Path, project: Path) -> 
         cache: Where data are kept.
         project: pyproject.toml.
     """
-    pins = packages.Pins.of(project)
-    now = {"versions": packages.versions(pins), "machine": plain(machine.look(output=output, cache=cache))}
-    earlier: Any = None
+    try:
+        pins = packages.Pins.of(project)
+        now = {"versions": packages.versions(pins), "machine": plain(machine.look(output=output, cache=cache))}
+        content = {"of_this_sweep": now, "doctor": _earlier(output) or "action=doctor was not run here"}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / FILE).write_text(json.dumps(without_paths(content), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        notice(f"The report goes without {FILE}, which cannot be made: {error.strerror or error}.")
+        with contextlib.suppress(OSError):
+            (folder / FILE).unlink(missing_ok=True)  # half of it, or an earlier sweep's
+
+
+def _earlier(output: Path) -> Any:
+    """What `action=doctor` left here, if it was on this machine."""
     try:
         earlier = json.loads((output / FILE).read_text(encoding="utf-8"))
-        if earlier["found"]["machine"]["host"] != environment.facts()["host"]:
-            earlier = None
+        return earlier if earlier["found"]["machine"]["host"] == environment.facts()["host"] else None
     except (OSError, ValueError, KeyError, TypeError):
-        earlier = None
-    folder.mkdir(parents=True, exist_ok=True)
-    content = {"of_this_sweep": now, "doctor": earlier or "action=doctor was not run here"}
-    (folder / FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return None
+
+
+def without_paths(content: Any) -> Any:
+    """The same, but for each text that holds an absolute path or an address, which name users and hosts."""
+    if isinstance(content, Mapping):
+        return {key: without_paths(each) for key, each in content.items()}
+    if isinstance(content, list | tuple):
+        return [without_paths(each) for each in content]
+    return ELSEWHERE if isinstance(content, str) and ABSOLUTE.search(content) else content

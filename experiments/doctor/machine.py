@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from experiments.doctor.check import Check, judged
 from experiments.execution import environment
@@ -21,6 +22,7 @@ MEMINFO = Path("/proc/meminfo")
 GIB = 2**30
 LITTLE_GIB = 3.0  # of memory or disk: two frameworks in a forkserver take 1 GiB, each worker some hundred MiB
 TOO_LITTLE_GIB = 1.0
+NOWHERE: Mapping[str, Path] = MappingProxyType({})
 BUSY = 0.5  # of the cores that others use
 
 
@@ -36,7 +38,7 @@ class Machine:
         quota: How many a container's limit lets it use at a time; None: no limit.
         load: How many processes want a core, averaged over a minute.
         memory: Bytes that are free for programs; None where nothing tells.
-        free: Place -> bytes free on its disk, or why that is unknown.
+        free: Label of a place -> bytes free on its disk, or why that is unknown.
         gpus: Those that the system lists and this process may see.
     """
 
@@ -62,12 +64,13 @@ def look(*, output: Path, cache: Path) -> Machine:
         quota=quota(GROUPS),
         load=float(facts["load_average"]),
         memory=free_memory(groups=GROUPS, meminfo=MEMINFO),
-        free={f"{what} ({place})": _free(place) for what, place in _places(output, cache).items()},
+        free={what: _free(place) for what, place in places(output, cache).items()},
         gpus=visible_gpus(),
     )
 
 
-def _places(output: Path, cache: Path) -> dict[str, Path]:
+def places(output: Path, cache: Path) -> dict[str, Path]:
+    """Label -> folder that a sweep writes to."""
     return {"output": output.resolve(), "TANDEM_CACHE": cache.resolve(), "TMPDIR": Path(tempfile.gettempdir())}
 
 
@@ -113,9 +116,9 @@ def free_memory(*, groups: Path, meminfo: Path) -> int | None:
     return free
 
 
-def checks(machine: Machine, *, executor: ExecutorSettings) -> list[Check]:
-    """How it came out."""
-    return [*_of_cores(machine, executor), *_of_speed(machine), *_of_memory(machine), *_of_disks(machine)]
+def checks(machine: Machine, *, executor: ExecutorSettings, where: Mapping[str, Path] = NOWHERE) -> list[Check]:
+    """How it came out; `where` the labels of its disks are, for the page."""
+    return [*_of_cores(machine, executor), *_of_speed(machine), *_of_memory(machine), *_of_disks(machine, where)]
 
 
 def _of_cores(machine: Machine, executor: ExecutorSettings) -> list[Check]:
@@ -151,9 +154,10 @@ def _of_memory(machine: Machine) -> list[Check]:
     return [judged("Memory and disk", told, wrong=free < TOO_LITTLE_GIB, note=free < LITTLE_GIB, fix=fix)]
 
 
-def _of_disks(machine: Machine) -> list[Check]:
+def _of_disks(machine: Machine, where: Mapping[str, Path]) -> list[Check]:
     found = []
-    for place, free in machine.free.items():
+    for label, free in machine.free.items():
+        place = f"{label} ({where[label]})" if label in where else label
         if isinstance(free, str):
             found.append(judged("Memory and disk", f"{place}: {free}", wrong=True, fix="name another folder"))
             continue
