@@ -52,8 +52,12 @@ def steps(folder: Path, device: str) -> dict[str, Any]:
         words = [sys.executable, str(PROJECT / "benchmarks" / "plain" / file), gpu if device == "gpu" else "cpu"]
         words += ["20"] if device == "cpu" else []
         done = subprocess.run(words, env=os.environ | small, capture_output=True, text=True, check=False)
-        found[name] = json.loads(done.stdout) if done.returncode == 0 else {"failed": done.stderr.strip()[-600:]}
+        found[name] = json.loads(done.stdout) if done.returncode == 0 else _failed(done)
     return found
+
+
+def _failed(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    return {"failed": done.stderr.strip()[-600:] or f"it left with {done.returncode}"}
 
 
 def doctor(folder: Path, device: str) -> dict[str, Any]:
@@ -219,10 +223,31 @@ PARTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
 }
 
 
+def failures(found: Any, *, within: str = "") -> list[str]:
+    """What failed of a part's results, and which certificates did not pass; a row may be over a bound that only tells.
+
+    Args:
+        found: The results, or some of them.
+        within: Their name.
+    """
+    if isinstance(found, list):
+        return [line for each in found for line in failures(each, within=within)]
+    if not isinstance(found, dict):
+        return []
+    if "failed" in found:
+        return [f"{within}: {found['failed']}"]
+    if "rows" in found:
+        return [f"{within}: not certified"] if found["passed"] is False else []
+    return [line for name, each in found.items() for line in failures(each, within=f"{within} {name}".strip())]
+
+
 def main() -> None:
-    """Do the part that was typed."""
+    """Do the part that was typed; leave with 1 where any of it failed, so that it counts as such and is done again."""
     _, part, place, where = sys.argv
     found = PARTS[part](Path(place), where)
     _write(Path(place), part, found)
+    failed = failures(found)
     if part != "doctor" and found.get("code"):
-        sys.exit(f"{found['said'][-1000:]}\nthe sweep left with {found['code']}")
+        failed += [f"{found['said'][-1000:]}\nthe sweep left with {found['code']}"]
+    if failed:
+        sys.exit("\n".join(failed))

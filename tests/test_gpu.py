@@ -105,6 +105,45 @@ def test_what_fails_and_what_hangs_is_recorded_and_done_again(tmp_path, monkeypa
     assert "| by hand | 100 |  |" in (tmp_path / "page.md").read_text()
 
 
+ROW = {"level": "C1", "precision": "float64", "what": "logits", "measured": 2e-9, "bound": 1e-9, "passed": False}
+
+
+@pytest.mark.parametrize(
+    ("part", "found", "said"),
+    [
+        (
+            "certificates",
+            {"mnist_cnn of all exact": {"failed": "a worker died"}},
+            "mnist_cnn of all exact: a worker died",
+        ),
+        ("certificates", {"a x b exact": {"passed": False, "rows": [ROW]}}, "a x b exact: not certified"),
+        ("certificates", {"a x b TF32": {"passed": None, "rows": [ROW]}}, None),
+        ("certificates", {"a x b exact": {"passed": True, "rows": [ROW]}}, None),
+        ("steps", {"by hand": {"seconds": 1e-4}, "JAX": {"failed": "no GPU"}}, "JAX: no GPU"),
+        ("doctor", {"code": 1, "checks": [], "found": {"frameworks": {"a": {"trained": ["abc", "abc"]}}}}, None),
+        (
+            "doctor",
+            {"code": 1, "checks": [], "found": {"frameworks": {"a": {"trained": [{"failed": "killed"}]}}}},
+            "found frameworks a trained: killed",
+        ),
+        ("mnist", {"code": 1, "said": "no", "command": "x", "runs": []}, "the sweep left with 1"),
+    ],
+)
+def test_a_part_of_which_something_failed_is_not_done(part, found, said, tmp_path, monkeypatch):
+    does = "import json, sys; from benchmarks import gpu_parts as it; "
+    does += f"it.PARTS = {{{part!r}: lambda *_: json.loads({json.dumps(found)!r})}}; it.main()"
+    monkeypatch.setattr(gpu, "PART", does)
+    monkeypatch.setattr(gpu, "LIMITS", {part: 60.0})
+    results = gpu.run(tmp_path, device="gpu", page=tmp_path / "page.md")["parts"][part]
+    assert results["status"] == ("failed with 1" if said else "done")
+    assert results["found"] == found
+    page = (tmp_path / "page.md").read_text()
+    assert ("\nFailed with 1, " in page, said is None or said in page) == (said is not None, True)
+    monkeypatch.setattr(gpu, "_part", lambda *_, **__: {"status": "again", "seconds": 0.0, "found": None})
+    again = gpu.run(tmp_path, device="gpu", page=tmp_path / "page.md")["parts"][part]
+    assert again["status"] == ("again" if said else "done")
+
+
 def test_no_part_starts_without_time(tmp_path):
     part = gpu._part("steps", folder=tmp_path, device="cpu", seconds=0.0)
     assert part["status"] == "not run: no time was left"
