@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import sys
@@ -34,6 +35,7 @@ def outlasting() -> Path:
     return own.parent if own.name.startswith(PREFIX) else own
 
 
+@functools.cache  # as multiprocessing, which asks for its folder once
 def make_folder_for_sockets() -> None:
     """Make the folder of the forkserver's socket elsewhere, where $TMPDIR is too long for the address of one.
 
