@@ -1,9 +1,12 @@
 """Keras with another library below it: a process of its own, an extra, and the same network and optimizer."""
 
 import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
+from cases import PROJECT
 from commands import command
 from conftest import EXECUTOR
 
@@ -59,6 +62,43 @@ def test_a_sweep_of_two_backends_gives_each_worker_its_own(local, tmp_path, meth
     ]
     told = dict((index, event) for index, event in both.run(works) if isinstance(event, tuple | Failed))
     assert told == {0: ("torch", "torch"), 1: ("tensorflow", "tensorflow"), 2: ("torch", "torch")}
+
+
+DIES = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from dataclasses import replace
+from pathlib import Path
+import frameworks
+from conftest import EXECUTOR
+from experiments.execution import forkservers
+from experiments.execution.executor import LocalExecutor, WorkItem
+from test_backends import variable
+folder = Path(sys.argv[1])
+one = replace(frameworks.FRAMEWORKS["numpy"], module="json")
+specs = {"plain": replace(one, environment={}), "needy": replace(one, environment={"KERAS_BACKEND": "jax"})}
+local = LocalExecutor(settings=EXECUTOR, device="cpu", frameworks=specs, folder=folder)
+local.warm_up()
+(server,) = forkservers._started
+pid = server.process._forkserver_pid
+os.kill(pid, signal.SIGKILL)
+os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+(folder / "preload.log").unlink(missing_ok=True)
+for name in ("plain", "needy"):
+    work = WorkItem(target=variable, arguments=("KERAS_BACKEND",), log=folder / "0.log", framework=name)
+    print(*local.run([work]))
+print((folder / "preload.log").exists(), server.process._forkserver_pid != pid)
+"""
+
+
+def variable(name, emit):
+    emit(os.environ.get(name))
+
+
+def test_a_server_that_died_is_started_again_with_all_its_variables(tmp_path):
+    """Whichever framework's item finds it dead."""
+    done = subprocess.run([sys.executable, "-c", DIES, str(tmp_path)], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["(0, 'jax') (0, Completed())"] * 2 + ["True True"], done.stderr
 
 
 def test_without_the_extra_jax_is_refused_before_data_are_read(tmp_path):

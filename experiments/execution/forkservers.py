@@ -50,21 +50,22 @@ def _contradict(some: Mapping[str, str], others: Mapping[str, str]) -> bool:
 
 
 def start(group: Group, *, preload: Iterable[str], in_force: Callable[..., AbstractContextManager[None]]) -> None:
-    """Start the server of a group, unless one runs that has its variables.
+    """Start the server of a group, unless one runs that has its variables; start it again where it has died.
 
     Args:
         group: Whose modules it imports.
         preload: What it imports before them.
         in_force: Makes this process's environment the workers', with the variables that it is given.
     """
-    if _with(group.variables) is not None:
-        return
-    # multiprocessing's own is the first, so that it is not left without work beside another.
-    server = forkserver.ForkServer() if _started else forkserver._forkserver
-    server.set_forkserver_preload([*preload, *group.modules])
-    with in_force(**group.variables):
-        server.ensure_running()
-    _started.append(_Server(variables=dict(group.variables), process=server))
+    server = _with(group.variables)
+    if server is None:
+        # multiprocessing's own is the first, so that it is not left without work beside another.
+        process = forkserver.ForkServer() if _started else forkserver._forkserver
+        process.set_forkserver_preload([*preload, *group.modules])
+        server = _Server(variables=dict(group.variables), process=process)
+        _started.append(server)
+    with in_force(**server.variables):  # all of the server's: whoever finds it dead next may need fewer
+        server.process.ensure_running()
 
 
 def _with(variables: Mapping[str, str]) -> _Server | None:
