@@ -90,13 +90,17 @@ def told(parts):
 def test_a_sentence_names_what_is_shown_and_no_more():
     noisy, wide, nothing = [0.1, 0.11, 0.1, 0.09], [1, -1.5, 2, -1.5], [0.001, -0.001, 0.001, -0.001]
     gap = "the gap in test loss, keras minus lightning as shipped, "
+    whole = "what the defaults make of the gap in test loss, keras minus lightning, as shipped less aligned: "
     one = told({"adam_epsilon": noisy, "shuffling": nothing})
-    assert one.startswith("Adam epsilon explains 100 % [98, 102] of " + gap + "+0.10 [")
+    assert one.startswith("Adam epsilon explains 100 % [98, 102] of " + whole + "+0.10 [")
     assert one.endswith("]; the rest is not shown; less than the margin: shuffling.")
     small = told({"adam_epsilon": noisy, "shuffling": [0.0010, 0.0011, 0.0010, 0.0011]})  # shown, and no cause
-    assert small.startswith("Adam epsilon explains 99 % [99, 99] of " + gap)
+    assert small.startswith("Adam epsilon explains 99 % [99, 99] of " + whole)
     assert small.endswith("]; less than the margin: shuffling.")
     assert told({"adam_epsilon": noisy, "shuffling": wide}).endswith("], is not shown to come from defaults.")
+    five = told({**dict.fromkeys("abcde", noisy), "shuffling": nothing})
+    assert five.count(" explains ") == 3
+    assert five.endswith("]; 2 more shown; the rest is not shown; less than the margin: shuffling.")
     apart = told({"a": [0.1, 0.5, 0.1, 0.5], "b": [0.5, 0.1, 0.5, 0.1]})
     assert apart == "No default alone is shown to explain " + gap + "+0.60 [+0.60, +0.60]."
 

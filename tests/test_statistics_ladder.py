@@ -23,6 +23,7 @@ def test_parts_that_do_not_interact_are_what_each_default_adds():
     worth = {"epsilon": 0.8, "initializers": 0.2, "shuffling": 0.0}
     found = ladder(*paths(lambda chosen, seed: sum(worth[word] for word in chosen) + noise(seed)), words=WORDS)
     assert [step.part.value for step in found.steps] == pytest.approx([0.8, 0.2, 0.0], abs=1e-12)
+    assert found.whole.value == pytest.approx(1.0, abs=1e-12)
     assert [round(step.share.value, 9) for step in found.steps] == [0.8, 0.2, 0.0]
     assert [step.is_shown for step in found.steps] == [True, True, False]
 

@@ -48,7 +48,9 @@ class MetricLadder:
             return f"No default alone is shown to explain {gap}{self._harmless()}."
         told = " and ".join(f"{self.titles[each.word]} explains {percent(each)}" for each in shown[:MOST_NAMED])
         rest = "" if all(each.is_shown for each in ladder.steps) else "; the rest is not shown"
-        return f"{told[0].upper()}{told[1:]} of {gap}{rest}{self._harmless()}."
+        more = f"; {len(shown) - MOST_NAMED} more shown" if len(shown) > MOST_NAMED else ""
+        whole = f"what the defaults make of the gap in {self.what}, {first} minus {second}, as shipped less aligned: "
+        return f"{told[0].upper()}{told[1:]} of {whole}{self.size(ladder.whole)}{more}{rest}{self._harmless()}."
 
     def is_harmless(self, step: Step) -> bool:
         """Whether a default is shown to matter less than the margin."""

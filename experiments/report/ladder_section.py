@@ -54,7 +54,7 @@ def table(each: MetricLadder) -> Table:
         ),
         ["aligned", each.size(each.ladder.aligned), "", ""],
     ]
-    head = ("default", f"{each.what}, {each.names[0]} minus {each.names[1]}", "share of the gap", "")
+    head = ("default", f"{each.what}, {each.names[0]} minus {each.names[1]}", "share of as shipped less aligned", "")
     return table_of(f"What each default adds to the gap in {each.what}", head, rows, texts=(0, 3))
 
 

@@ -37,9 +37,13 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Ladder:
-    """A gap as shipped, its parts, and what is left when all is aligned: `shipped` = sum of parts + `aligned`."""
+    """A gap as shipped, its parts, and what is left when all is aligned: `shipped` = sum of parts + `aligned`.
+
+    `whole` is the gap as shipped less the gap aligned, which the shares are of.
+    """
 
     shipped: Estimate
+    whole: Estimate
     steps: tuple[Step, ...]
     aligned: Estimate
     n: int
@@ -82,6 +86,7 @@ def ladder(down: Array, up: Array, *, words: Sequence[str]) -> Ladder:
     whole, level = down[0] - down[-1], 1 - ALPHA / len(words)
     return Ladder(
         shipped=mean_interval(down[0]),
+        whole=mean_interval(whole),
         steps=tuple(
             Step(word=word, part=mean_interval(part, level=level), share=share_of(part, whole, level=1 - ALPHA))
             for word, part in zip(words, parts, strict=True)
