@@ -15,6 +15,7 @@ from commands import command
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from experiments.contract import FrameworkSpec
 from experiments.doctor import action, check, findings, machine, packages, stores
 from experiments.doctor.check import has_wrong
 from experiments.doctor.packages import Installed, Pins
@@ -230,9 +231,15 @@ FOUND = {
 }
 
 
+SPECS = {
+    "first": FrameworkSpec(module="first", colour="#000000"),
+    "second": FrameworkSpec(module="second", colour="#000000", extra="jax"),
+}
+
+
 def judged(**changed):
     found = FOUND | {"frameworks": FOUND["frameworks"] | {"second": FOUND["frameworks"]["second"] | changed}}
-    return findings.judge(found, n_gpus=1, device="cpu") + findings.of_trainings(found)
+    return findings.judge(found, frameworks=SPECS, n_gpus=1, device="cpu") + findings.of_trainings(found)
 
 
 @pytest.mark.parametrize(
@@ -251,15 +258,25 @@ def test_what_a_framework_lacks_is_told(changed, state, told):
     assert (check.state, told in check.told, bool(check.fix)) == (state, True, True)
 
 
+def test_the_fix_names_the_extra_that_a_framework_needs():
+    fixes = [check.fix for check in judged(failed="ModuleNotFoundError: No module named 'jax'") if check.fix]
+    assert fixes == ['in the project\'s folder: pip install -e ".[jax]"']
+    found = FOUND | {"frameworks": {"first": {"failed": "ImportError: none", "trained": []}}}
+    (check, *_) = findings.judge(found, frameworks=SPECS, n_gpus=0, device="cpu")
+    assert check.fix == "in the project's folder: pip install -e ."
+
+
 def test_a_gpu_that_a_framework_does_not_see_is_wrong():
-    (first, second) = [each for each in findings.judge(FOUND, n_gpus=1, device="gpu") if each.state == "wrong"]
+    of_gpu = findings.judge(FOUND, frameworks=SPECS, n_gpus=1, device="gpu")
+    (first, second) = [each for each in of_gpu if each.state == "wrong"]
     assert "first" in first.told
     assert "second" in second.told
     assert "the system lists 1 GPU(s)" in second.told
 
 
 def test_no_worker_at_all_is_wrong():
-    assert has_wrong(findings.judge(FOUND | {"fetch": {"failed": "killed"}}, n_gpus=0, device="cpu"))
+    found = FOUND | {"fetch": {"failed": "killed"}}
+    assert has_wrong(findings.judge(found, frameworks=SPECS, n_gpus=0, device="cpu"))
 
 
 def test_the_whole_page(tmp_path, cache, local, monkeypatch):

@@ -67,7 +67,9 @@ def carry_out(
             checks += machine.variables(executor.environment)
             checks += machine.cached(cache)
         found = _asked(job, executor, frameworks={name: frameworks[name] for name in names}, load=load, console=console)
-        checks += findings.judge(found, n_gpus=len(visible_gpus()), device=executor.device)
+        checks += findings.judge(
+            found, frameworks=executor.frameworks, n_gpus=len(visible_gpus()), device=executor.device
+        )
         checks += findings.of_trainings(found)
     show(checks, console=console)
     content = {"found": found, "checks": plain(checks), "seconds": round(time.monotonic() - began, 1)}

@@ -50,11 +50,12 @@ def brief(job: Job, name: str, *, spec: FrameworkSpec, device: str) -> Brief | s
     return Brief(task=task, spec=source.spec(job.task.data), framework=name, seed=job.seed, device=device)
 
 
-def judge(found: Found, *, n_gpus: int, device: str) -> list[Check]:
+def judge(found: Found, *, frameworks: Mapping[str, FrameworkSpec], n_gpus: int, device: str) -> list[Check]:
     """Devices, settings and speed.
 
     Args:
         found: What the workers emitted.
+        frameworks: Name -> what is known of it.
         n_gpus: That the system lists and this command may see.
         device: Where runs go, "cpu" or "gpu".
     """
@@ -62,7 +63,8 @@ def judge(found: Found, *, n_gpus: int, device: str) -> list[Check]:
     for name, each in found["frameworks"].items():
         if "failed" in each:
             told = f"{name} cannot be imported or does not answer: {each['failed']}"
-            fix = "pip install -e . in the project's folder, with the extra that it names"
+            extra = frameworks[name].extra
+            fix = "in the project's folder: pip install -e " + (f'".[{extra}]"' if extra else ".")
             checks.append(judged("Frameworks", told, wrong=True, fix=fix))
         elif "devices" in each:
             checks.append(_of_devices(name, each, n_gpus=n_gpus, device=device))
