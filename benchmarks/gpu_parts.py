@@ -123,7 +123,7 @@ def _certified(
     cache = _cache(folder)
     dataset = data.load(task.data, cache=cache)
     try:
-        certificates = certify.certify_pairs(
+        pairs = certify.certify_pairs(
             task,
             frameworks=NAMES,
             precisions=dict.fromkeys(NAMES, precisions),
@@ -135,6 +135,7 @@ def _certified(
             load=loads,
             device=device,
         )
+        certificates = list(pairs)
     except (TandemError, ValueError) as error:
         return {"of all": {"failed": str(error)}}
     found = {" x ".join(each.frameworks): each.as_dict() for each in certificates}

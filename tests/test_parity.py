@@ -305,6 +305,27 @@ def test_a_worker_that_raises_is_no_certificate(certify):
         certify(data_kind, task, broken_load, precisions=("float64",))
 
 
+def test_a_framework_that_fails_costs_no_other_pair_its_certificate(local, tmp_path, data_paths):
+    """It is the first, whose weights along the way the others' gradients are taken at."""
+    data_kind, task = cases.with_network("mlp")
+    names = ("keras", "lightning", "numpy")
+    made = []
+    pairs = parity.certify_pairs(
+        task,
+        frameworks=names,
+        precisions=dict.fromkeys(names, ("float64",)),
+        seed=0,
+        data_path=data_paths[data_kind],
+        data_fingerprint="d",
+        folder=tmp_path,
+        executor=local,
+        load=broken_load,
+    )
+    with pytest.raises(errors.ProbeFailed, match=r"^No certificate: keras: KeyError[^\n]*$"):
+        made.extend(pairs)
+    assert [(one.frameworks, one.passed) for one in made] == [(("lightning", "numpy"), True)]
+
+
 @pytest.mark.slow
 def test_data_that_the_two_read_otherwise_are_not_certified(certify, data_paths, tmp_path):
     """Written past the checks of `data.load`, which refuse them: TensorFlow takes a step of 1e-40 for padding."""

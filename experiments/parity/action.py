@@ -34,7 +34,7 @@ def carry_out(
 
     Raises:
         SettingsError: If the sweep has fewer than two frameworks.
-        ProbeFailed: If a worker does not bring its result.
+        ProbeFailed: If a worker does not bring its result, once the other frameworks' certificates are kept.
     """
     names = tuple(dict.fromkeys(run.framework for run in sweep.runs))
     if len(names) < 2:
@@ -44,7 +44,7 @@ def carry_out(
     certificates = []
     for run in _one_run_per_task(sweep.runs):
         began = time.monotonic()
-        made = certify.certify_pairs(
+        for certificate in certify.certify_pairs(
             run.task,
             frameworks=names,
             precisions=precisions,
@@ -55,8 +55,8 @@ def carry_out(
             executor=on_all_cores(sweep.executor),
             load=load,
             console=console,
-        )
-        for certificate in made:
+        ):
+            certificates.append(certificate)
             store.log_certificate(
                 experiment_id,
                 name=f"certificate · {' · '.join(certificate.frameworks)}",
@@ -68,7 +68,6 @@ def carry_out(
             show(certificate, console=console)
             console.print(f"Kept in MLflow under {certificate.fingerprint}", style="dim")
         console.print(f"{time.monotonic() - began:.0f} s", style="dim")
-        certificates += made
     return certificates
 
 

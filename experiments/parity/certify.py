@@ -7,9 +7,10 @@ alike in float32; for a task in mixed precision also that both frameworks round,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -67,8 +68,10 @@ def certify_pairs(
     with_floors: bool = False,
     device: str = "cpu",
     console: Console | None = None,
-) -> list[Certificate]:
+) -> Iterator[Certificate]:
     """Compare each two of the frameworks on a task; each is probed once, whatever the number of its pairs.
+
+    A framework whose worker dies or raises, or whose training diverges, is left out as long as a pair remains.
 
     Args:
         task: What is compared; its precision is replaced by each of `precisions`.
@@ -85,10 +88,15 @@ def certify_pairs(
         console: Where it is said which levels are looked at; None: nowhere.
 
     Raises:
-        ProbeFailed: If a worker dies or raises; the reason names the framework.
+        ProbeFailed: After the last of them if a framework was left out, at once if no pair remains; with the reason.
     """
     runner = _ProbeRunner(
-        executor=executor, load=load, folder=folder, console=console or Console(quiet=True), task_name=task.name
+        executor=executor,
+        load=load,
+        folder=folder,
+        console=console or Console(quiet=True),
+        task_name=task.name,
+        frameworks=frameworks,
     )
     wanted = dict.fromkeys((*PRECISIONS, task.training.precision))
     subjects = {
@@ -105,14 +113,17 @@ def certify_pairs(
         if precision in precisions[framework]
     }
     results = runner.run(_first_round(subjects), what="C0 to C6")
+    results |= runner.run(_checkpoints_again(subjects, without=runner.failures), what="C2")
     gradients = {(key, "gradients"): (probes.gradients, subject) for key, subject in subjects.items()}
     results |= runner.run(gradients, what="C2")
-    certificates = []
     for pair in itertools.combinations(frameworks, 2):
         both = [(subjects[pair[0], each], subjects[pair[1], each]) for each in wanted if _have(subjects, pair, each)]
-        rows = [row for two in both for row in _rows(*two, results, runner=runner, with_floors=with_floors)]
-        certificates.append(_certificate(task, pair, rows, results, runner=runner, data_fingerprint=data_fingerprint))
-    return certificates
+        with contextlib.suppress(ProbeFailed):  # it is among the failures
+            runner.require(*pair)
+            rows = [row for two in both for row in _rows(*two, results, runner=runner, with_floors=with_floors)]
+        if runner.failures.keys().isdisjoint(pair):
+            yield _certificate(task, pair, rows, results, runner=runner, data_fingerprint=data_fingerprint)
+    runner.require(*frameworks)
 
 
 def _have(subjects: Mapping[Any, Subject], pair: tuple[str, str], precision: Precision) -> bool:
@@ -164,13 +175,28 @@ def _in_precision(task: Task, precision: Precision) -> Task:
 def _first_round(subjects: Mapping[Any, Subject]) -> dict[Any, tuple[Any, ...]]:
     """Every probe that waits for no other; in each precision the first framework leaves its weights along the way."""
     calls: dict[Any, tuple[Any, ...]] = {}
-    first = {subject.precision: subject for subject in reversed(list(subjects.values()))}
+    first = _first_by_precision(subjects.values())
     for key, subject in subjects.items():
         options = FreeRun(keeps_checkpoints=subject is first[subject.precision])
         calls[key, "free_run"] = (probes.free_run, subject, options)
         calls[key, "again"] = (probes.free_run, subject, FreeRun(n_steps=probes.EARLY_STEPS))
         calls[key, "untrained"] = (probes.untrained, subject)
     return calls
+
+
+def _first_by_precision(subjects: Iterable[Subject]) -> dict[str, Subject]:
+    return {subject.precision: subject for subject in reversed(list(subjects))}
+
+
+def _checkpoints_again(subjects: Mapping[Any, Subject], *, without: Collection[str]) -> dict[Any, tuple[Any, ...]]:
+    """In each precision whose first framework failed, the free run of the next one, which leaves its weights."""
+    first = _first_by_precision(subjects.values())
+    left = _first_by_precision(subject for subject in subjects.values() if subject.framework not in without)
+    return {
+        ((subject.framework, precision), "free_run"): (probes.free_run, subject, FreeRun(keeps_checkpoints=True))
+        for precision, subject in left.items()
+        if subject is not first[precision]
+    }
 
 
 def _rows(
@@ -262,14 +288,16 @@ def divergence_of(free_run: Result) -> str:
     return divergence.of_weights({**free_run["weights"], "(outputs)": logits}, when=when)
 
 
-def _require_result(probe: Any, subject: Subject, event: Any, *, log: Path) -> None:
+def _failure(probe: Any, subject: Subject, event: Any, *, log: Path) -> str:
+    """Why there is no result, in a sentence; empty where there is one."""
     if isinstance(event, Failed):
-        raise ProbeFailed(f"No certificate: {subject.framework}: {event.reason} (log: {log})")
+        return f"No certificate: {subject.framework}: {event.reason} (log: {log})"
     if probe is probes.free_run and (reason := divergence_of(event)):
-        raise ProbeFailed(
+        return (
             f"No certificate: the training diverges in {subject.framework} ({subject.precision}): {reason}; "
             "certify a recipe that trains, such as one with a smaller optimizer.learning_rate"
         )
+    return ""
 
 
 def _in_words(key: Any, subject: Subject) -> str:
@@ -279,53 +307,73 @@ def _in_words(key: Any, subject: Subject) -> str:
 
 @dataclass(kw_only=True)
 class _ProbeRunner:
-    """Runs probes in workers and brings their results."""
+    """Runs probes in workers and brings their results; `failures` says which frameworks brought none, and why."""
 
     executor: LocalExecutor
     load: Load
     folder: Path
     console: Console
     task_name: str
+    frameworks: Sequence[str]
     floors: dict[tuple[str, str, int], float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def require(self, *frameworks: str) -> None:
+        """Raise ProbeFailed if one of them failed."""
+        if not self.failures.keys().isdisjoint(frameworks):
+            raise ProbeFailed("\n".join(self.failures.values()))
 
     def run(self, calls: Mapping[Any, tuple[Any, ...]], *, what: str) -> dict[Any, Result]:
-        """Key -> what its probe emitted.
+        """Key -> what its probe emitted, but for those of frameworks that failed.
 
         Args:
             calls: Key -> a probe, its subject and whatever else it takes.
             what: The levels that need them, for the screen.
 
         Raises:
-            ProbeFailed: If one of them emitted nothing, or a training that diverged: NaN is like nothing.
+            ProbeFailed: If a framework emitted nothing, or diverged (NaN is like nothing), with no two others left.
         """
-        keys = list(calls)
-        at_work: dict[int, str] = {}
-        items = [
-            WorkItem(
+        at_work: dict[int, Any] = {}
+        items = {
+            key: WorkItem(
                 target=target,
                 arguments=(subject, self.load, *others),
                 log=self.folder / f"{subject.framework}-{subject.precision}-{target.__name__}.log",
                 framework=subject.framework,
             )
-            for target, subject, *others in calls.values()
-        ]
+            for key, (target, subject, *others) in calls.items()
+            if subject.framework not in self.failures
+        }
 
         def handed_out() -> Iterator[WorkItem]:
-            for index, item in enumerate(items):
-                at_work[index] = _in_words(keys[index], calls[keys[index]][1])
-                tell(f"{index + 1} of {len(items)}, {', '.join(dict.fromkeys(at_work.values()))}")
-                yield item
+            indices = itertools.count()
+            for number, (key, item) in enumerate(items.items(), start=1):
+                if item.framework not in self.failures:
+                    at_work[next(indices)] = key
+                    words = dict.fromkeys(_in_words(each, calls[each][1]) for each in at_work.values())
+                    tell(f"{number} of {len(items)}, {', '.join(words)}")
+                    yield item
 
         results: dict[Any, Result] = {}
+        if not items:
+            return results
         with phase(f"Certifying {self.task_name}, {what}", console=self.console) as tell:
             for index, event in self.executor.run(handed_out()):
-                if isinstance(event, Completed):
+                key = at_work[index]
+                if isinstance(event, Completed | Failed):
                     del at_work[index]
-                    continue
-                probe, subject, *_ = calls[keys[index]]
-                _require_result(probe, subject, event, log=items[index].log)
-                results[keys[index]] = event
+                if not isinstance(event, Completed):
+                    self._take_note(calls[key], event, log=items[key].log)
+                    results[key] = event
         return results
+
+    def _take_note(self, call: tuple[Any, ...], event: Any, *, log: Path) -> None:
+        """Of a failure; the first of a framework is told."""
+        probe, subject, *_ = call
+        if reason := _failure(probe, subject, event, log=log):
+            self.failures.setdefault(subject.framework, reason)
+        if len(self.failures) > len(self.frameworks) - 2:
+            self.require(subject.framework)
 
     def floor(self, subject: Subject, reference: Result, n_starts: int, *, enough: float | None = None) -> Array:
         """Largest loss distance up to each step, shape (n_steps,), of runs that begin one ulp away.
@@ -342,6 +390,7 @@ class _ProbeRunner:
             seeds = range(begin, min(begin + at_once, n_starts + 1))
             calls = {seed: (probes.free_run, subject, FreeRun(perturbation_seed=seed)) for seed in seeds}
             starts = self.run(calls, what=f"noise of {'C4' if subject.precision == 'float64' else 'C5'}")
+            self.require(subject.framework)
             distances = [levels.loss_distance(reference["losses"], run["losses"]) for run in starts.values()]
             floor = np.maximum(floor, np.maximum.accumulate(np.max(distances, axis=0)))
             if enough is not None and floor[-1] >= enough:
