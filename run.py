@@ -146,8 +146,6 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
         sweep = preparation.prepare(
             jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command=command, console=console
         )
-    if ladder.is_asked_for(sweep.comparison):
-        sweep = ladder.expanded(sweep, load=frameworks.load, console=console)
     uri = jobs[0].tracking.uri
     if jobs[0].action == "parity":
         sweep.executor.warm_up()
@@ -160,6 +158,8 @@ def carry_out(jobs: list[Job], *, command: str) -> ExitCode:
         )
         all_passed = all(certificate.passed for certificate in certificates)
         return ExitCode.ALL_GOOD if all_passed else ExitCode.SOME_FAILED
+    if ladder.is_asked_for(sweep.comparison):
+        sweep = ladder.expanded(sweep, load=frameworks.load, console=console)
     if not training.seems_done(sweep, uri=uri):
         sweep.executor.warm_up()
     with phase("Opening the store", console=console):
