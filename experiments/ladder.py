@@ -24,11 +24,11 @@ from experiments.job import ComparisonSettings
 from experiments.phases import phase
 from experiments.sweep import Sweep
 from experiments.task import Task
-from experiments.task.alignment import DEFAULTS, alignment_of
+from experiments.task.alignment import DEFAULTS, OTHERS, alignment_of
 from experiments.words import count
 
 N_STEPS, N_EXAMPLES = 10, 200  # of the short pass that tells which defaults can matter
-SAME = 1e-6  # relative; below it lies what a number's way through float32 does
+SAME = 1e-9  # relative; the short pass is in float64
 FACTOR = "alignment"
 
 
@@ -118,14 +118,16 @@ def expanded(sweep: Sweep, *, load: Load, console: Console) -> Sweep:
     runs: dict[str, Run] = {run.fingerprint: run for run in sweep.runs}
     for run in shipped:
         for words in rungs(found):
-            step = _at(run, words & set(found[run.framework]), whole=frozenset(found[run.framework]))
+            step = _at(run, words & set(found[run.framework]), whole=run.task.as_shipped)
             runs.setdefault(step.fingerprint, step)
     wide = not console.is_terminal
     for name, known in found.items():
         console.print(f"Can matter for {name}: {', '.join(known) or 'nothing'}.", highlight=False, soft_wrap=wide)
     epochs = count(shipped[0].task.training.epochs, "epoch")
     console.print(f"The ladder takes {count(len(runs), 'run')} of {epochs}.", highlight=False, soft_wrap=wide)
-    comparison = dataclasses.replace(sweep.comparison, ladder=found)
+    dropped = {name: next(run for run in shipped if run.framework == name).task.as_shipped for name in found}
+    ladder = {name: (*known, *([OTHERS] if dropped[name] - set(known) else [])) for name, known in found.items()}
+    comparison = dataclasses.replace(sweep.comparison, ladder=ladder)
     ordered = tuple(sorted(runs.values(), key=lambda run: run.seed))
     return dataclasses.replace(sweep, runs=ordered, comparison=comparison)
 

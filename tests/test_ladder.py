@@ -15,6 +15,7 @@ import frameworks
 from experiments import ladder, preparation, report, statistics, training
 from experiments.errors import SettingsError
 from experiments.job import ComparisonSettings
+from experiments.report import ladder as of_report
 from experiments.report import ladder_section
 from experiments.report.ladder import MetricLadder
 
@@ -72,6 +73,19 @@ def test_the_report_says_what_each_framework_does_by_itself():
     assert ("optimizer_epsilon", "Adam", "1e-08", "1e-07", "yes") in shown.rows
     assert {row[0] for row in shown.rows} == {"optimizer_epsilon", "leaky_relu_slope"}
     assert "torch 2." in shown.title
+
+
+def test_what_no_first_step_shows_is_booked_to_the_others():
+    """By hand, keras minus lightning, two seeds: as shipped 5 and 6, found words alone 2, all aligned 1."""
+    known = {"keras": ("initializers", "others"), "lightning": ("initializers",)}
+    none, found, every = frozenset(), frozenset({"initializers"}), frozenset(known["keras"])
+    scores = {
+        ("keras", every): {0: 5.0, 1: 6.0}, ("keras", found): {0: 2.0, 1: 2.0}, ("keras", none): {0: 1.0, 1: 1.0},
+        ("lightning", found): {0: 0.0, 1: 0.0}, ("lightning", none): {0: 0.0, 1: 0.0},
+    }  # fmt: skip
+    made = of_report._ladder(scores, known, names=("keras", "lightning"), words=known["keras"])
+    assert [(step.word, step.part.value) for step in made.steps] == [("initializers", 1.0), ("others", 3.5)]
+    assert (made.shipped.value, made.aligned.value) == (5.5, 1.0)
 
 
 def told(parts):

@@ -73,3 +73,16 @@ def test_paths_that_do_not_meet_are_refused():
         ladder(down, up + 1, words=WORDS)
     with pytest.raises(ValueError, match=r"gaps must have shape \(n_words \+ 1, n_seeds\) = \(3, 6\), but got"):
         ladder(down, up, words=WORDS[:2])
+
+
+def test_what_no_first_step_shows_is_a_step_of_its_own():
+    """By hand: 0.5 come with all else as shipped, 0.25 with each of two words."""
+    down, up = np.repeat([[0.75], [0.5], [0.25]], 3, axis=1), np.repeat([[0.25], [0.5], [0.75]], 3, axis=1)
+    found = ladder(down, up, words=("epsilon", "shuffling"), top=np.array([1.0, 1.25, 1.5]), others="others")
+    assert [(step.word, step.part.value) for step in found.steps] == [
+        ("epsilon", 0.25),
+        ("shuffling", 0.25),
+        ("others", 0.5),
+    ]
+    assert (found.shipped.value, found.whole.value, found.aligned.value) == (1.25, 1.0, 0.25)
+    assert {step.part.level for step in found.steps} == {1 - 0.05 / 3}

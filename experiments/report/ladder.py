@@ -14,7 +14,7 @@ from experiments.report import formatting
 from experiments.report.arms import Arm
 from experiments.statistics import Ladder
 from experiments.statistics.ladder import Step
-from experiments.task.alignment import ALIGNED, AND, AS_SHIPPED, title_of
+from experiments.task.alignment import ALIGNED, AND, AS_SHIPPED, OTHERS, title_of
 
 FACTOR = "alignment"
 STEPS = "steps to the target"
@@ -93,7 +93,7 @@ def ladders_of(arms: Sequence[Arm], record: SweepRecord) -> tuple[MetricLadder, 
     """A ladder for accuracy, loss and steps to a target, where every run of a seed is there."""
     effective = record.comparison.get("ladder") or {}
     names = sorted(effective)
-    words = tuple(dict.fromkeys(word for name in names for word in effective[name]))
+    words = tuple(dict.fromkeys(word for name in names for word in effective[name]))  # with the others
     if len(names) != 2 or not words or not arms:
         return ()
     ours = sorted((arm for arm in arms if arm.framework in names), key=lambda arm: FACTOR not in arm.settings)
@@ -125,8 +125,10 @@ def ladders_of(arms: Sequence[Arm], record: SweepRecord) -> tuple[MetricLadder, 
 def _key(arm: Arm, effective: Mapping[str, Sequence[str]]) -> Key:
     alignment = str(arm.settings.get(FACTOR, ALIGNED))
     known = effective[arm.framework]
-    words = {ALIGNED: (), AS_SHIPPED: tuple(known)}.get(alignment, tuple(alignment.split(AND)))
-    return arm.framework, frozenset(words) & frozenset(known)
+    if alignment == ALIGNED:
+        return arm.framework, frozenset()
+    words = frozenset(alignment.split(AND))
+    return arm.framework, words if words <= set(known) else frozenset(known)  # else all, with what no step shows
 
 
 def _scores(by_key: Mapping[Key, Arm], metric: str) -> dict[Key, dict[int, float]]:
@@ -154,9 +156,10 @@ def _ladder(
     words: Sequence[str],
 ) -> Ladder | None:
     """The ladder over the seeds of which every run came to its end; None without one."""
+    every, words = frozenset(words), [word for word in words if word != OTHERS]
     points = [frozenset(words[k:]) for k in range(len(words) + 1)]  # as shipped ... aligned
     back = [frozenset(words[:k]) for k in range(len(words) + 1)]
-    needed = {(name, chosen & set(effective[name])) for name in names for chosen in (*points, *back)}
+    needed = {(name, chosen & set(effective[name])) for name in names for chosen in (every, *points, *back)}
     if not all(key in scores for key in needed):
         return None
     shared = set.intersection(*(set(scores[key]) for key in needed))
@@ -173,4 +176,5 @@ def _ladder(
         lambda seed: [gap(chosen, seed) for chosen in back],
     ]
     down, up = (np.array([path(seed) for seed in seeds]).T for path in paths)
-    return statistics.ladder(down, up, words=words)
+    top = np.array([gap(every, seed) for seed in seeds]) if OTHERS in every else None
+    return statistics.ladder(down, up, words=words, top=top, others=OTHERS)

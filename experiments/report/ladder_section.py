@@ -24,7 +24,7 @@ NOTE = (
     "gap as shipped less the gap aligned (Shapley 1953; Mitchell et al. 2022). Shares: Fieller 1954, each alone. The "
     "target is the "
     "lowest validation loss that every run reaches. Defaults that do not change the first steps of a framework in "
-    "float64 are left out; docs/defaults.md lists them all."
+    "float64 are one step together; docs/defaults.md lists them all."
 )
 
 

@@ -54,7 +54,7 @@ class Ladder:
         return any(step.share is not None for step in self.steps)
 
 
-def ladder(down: Array, up: Array, *, words: Sequence[str]) -> Ladder:
+def ladder(down: Array, up: Array, *, words: Sequence[str], top: Array | None = None, others: str = "") -> Ladder:
     """Take a gap apart, paired by seed.
 
     The part of word k is the mean of what it takes away where words 1 ... k - 1 are aligned already, and of what it
@@ -65,6 +65,8 @@ def ladder(down: Array, up: Array, *, words: Sequence[str]) -> Ladder:
         down: Gaps of each seed, from all as shipped to all aligned by words 1, 2, ...; shape (n_words + 1, n_seeds).
         up: The same from all aligned to all as shipped, by words 1, 2, ...; same shape.
         words: Their names, in that order.
+        top: Gaps of each seed with all else as shipped too, shape (n_seeds,): one more step, first down and last up.
+        others: The name of that step.
 
     Returns:
         Intervals of parts by t over seeds, simultaneous over the words (Bonferroni); of shares by Fieller, each alone,
@@ -77,15 +79,19 @@ def ladder(down: Array, up: Array, *, words: Sequence[str]) -> Ladder:
         Shapley 1953; Mitchell et al. 2022, J. Mach. Learn. Res. 23(43), 3.1 (an order and its reverse); Fieller 1954.
     """
     shape = (len(words) + 1, down.shape[-1])
-    if not words or down.shape != shape or up.shape != shape:
+    if (not words and top is None) or down.shape != shape or up.shape != shape:
         raise ValueError(f"gaps must have shape (n_words + 1, n_seeds) = {shape}, but got {down.shape} and {up.shape}")
     require_finite(down=down, up=up)
     if not (np.array_equal(down[0], up[-1]) and np.array_equal(down[-1], up[0])):
         raise ValueError("both paths must have the same gaps as shipped and aligned; they are the same runs")
     parts = ((down[:-1] - down[1:]) + (up[1:] - up[:-1])) / 2  # (n_words, n_seeds)
-    whole, level = down[0] - down[-1], 1 - ALPHA / len(words)
+    if top is not None:
+        require_finite(top=top)
+        parts, words = np.vstack([parts, top - down[0]]), (*words, others)
+    shipped = down[0] if top is None else top
+    whole, level = shipped - down[-1], 1 - ALPHA / len(words)
     return Ladder(
-        shipped=mean_interval(down[0]),
+        shipped=mean_interval(shipped),
         whole=mean_interval(whole),
         steps=tuple(
             Step(word=word, part=mean_interval(part, level=level), share=share_of(part, whole, level=1 - ALPHA))

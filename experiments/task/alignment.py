@@ -14,6 +14,7 @@ from experiments.task.checks import require
 
 Task = Any  # experiments.task.Task, which has an alignment
 ALIGNED, AS_SHIPPED, AND = "aligned", "as_shipped", "+"
+OTHERS = "others"  # in a ladder: what was left to the framework and changed no first step
 # What is said of a framework's own class, where it differs from the task's formula: where epsilon stands, and in Keras
 # on TensorFlow that rows of an embedding are squared before they are summed. What is not here has no rule of its own.
 FORMULAS = {
@@ -107,6 +108,8 @@ def alignment_of(words: frozenset[str], task: Task) -> str:
 
 def title_of(word: str, *, optimizer: str) -> str:
     """A word as a person says it; `optimizer` is the task's kind."""
+    if word == OTHERS:
+        return "the defaults that no first step shows"
     if word == "optimizer_formula":
         return FORMULAS[optimizer]
     if word == "momentum_formula":
