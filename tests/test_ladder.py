@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import cases
 import numpy as np
@@ -86,6 +87,17 @@ def test_what_no_first_step_shows_is_booked_to_the_others():
     made = of_report._ladder(scores, known, names=("keras", "lightning"), words=known["keras"])
     assert [(step.word, step.part.value) for step in made.steps] == [("initializers", 1.0), ("others", 3.5)]
     assert (made.shipped.value, made.aligned.value) == (5.5, 1.0)
+
+
+def test_a_stuck_run_sets_the_target_of_its_own_seed_alone():
+    """By hand: in seed 0 a run stays at 9, so that both are there at once; in seed 1 the target is 2."""
+
+    def arm(*losses):
+        curves = [{"val/loss": list(enumerate(each)), "step": [(0, 10), (1, 20)]} for each in losses]
+        return SimpleNamespace(finished=[SimpleNamespace(seed=k, curves=each) for k, each in enumerate(curves)])
+
+    scores = of_report._scores({"a": arm([3, 1], [3, 2]), "b": arm([9, 9], [2, 1])}, of_report.STEPS)
+    assert scores == {"a": {0: 10, 1: 20}, "b": {0: 10, 1: 10}}
 
 
 def told(parts):

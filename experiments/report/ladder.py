@@ -135,11 +135,13 @@ def _scores(by_key: Mapping[Key, Arm], metric: str) -> dict[Key, dict[int, float
     if metric != STEPS:
         return {key: arm.scores(metric) for key, arm in by_key.items()}
     runs = [run for arm in by_key.values() for run in arm.finished]
-    best = [min(losses) for run in runs if (losses := [loss for _, loss in run.curves.get("val/loss", [])])]
-    if not best or len(best) < len(runs):
+    if not all(run.curves.get("val/loss") for run in runs):
         return {}
-    target = max(best)  # the lowest validation loss that every run reaches
-    return {key: {run.seed: _steps_to(run, target) for run in arm.finished} for key, arm in by_key.items()}
+    targets: dict[int, float] = {}  # of each seed, the lowest validation loss that all its runs reach
+    for run in runs:
+        best = min(loss for _, loss in run.curves["val/loss"])
+        targets[run.seed] = max(best, targets.get(run.seed, best))
+    return {key: {run.seed: _steps_to(run, targets[run.seed]) for run in arm.finished} for key, arm in by_key.items()}
 
 
 def _steps_to(run: RunRecord, target: float) -> float:

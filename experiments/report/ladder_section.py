@@ -22,8 +22,8 @@ HOW = "The bar of a default begins at the gap before it is aligned and ends at t
 NOTE = (
     "A part is the mean over an order of the defaults and its reverse, so that the parts of each seed add up to the "
     "gap as shipped less the gap aligned (Shapley 1953; Mitchell et al. 2022). Shares: Fieller 1954, each alone. The "
-    "target is the "
-    "lowest validation loss that every run reaches. Defaults that do not change the first steps of a framework in "
+    "target is the lowest validation loss that all runs of a seed reach. "
+    "Defaults that do not change the first steps of a framework in "
     "float64 are one step together; docs/defaults.md lists them all."
 )
 
