@@ -6,7 +6,7 @@ import cases
 import numpy as np
 import pytest
 from cases import change
-from conftest import named
+from conftest import OTHER_BACKENDS, named
 from worker_calls import (
     gpu,
     load_incomplete,
@@ -30,7 +30,7 @@ import frameworks
 
 each_framework = pytest.mark.parametrize("name", named(frameworks.FRAMEWORKS))
 # The referee computes in float64 only, without dropout.
-both_frameworks = pytest.mark.parametrize("name", named(name for name in frameworks.FRAMEWORKS if name != "numpy"))
+both_frameworks = pytest.mark.parametrize("name", named(["lightning", "keras", *sorted(OTHER_BACKENDS)]))
 
 
 @pytest.fixture

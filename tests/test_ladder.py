@@ -27,7 +27,7 @@ PLANTED = {
     "batch_norm_epsilon": (
         NETWORK,
         "batch_norm_epsilon+batch_norm_variance",
-        {"layers.BatchNormalization": {"epsilon": 1e-3}},
+        {"layers.BatchNormalization": {"epsilon": 0.1}},  # 1e-3 moves the loss of this network by less than seeds do
     ),
     "batch_norm_momentum": (
         NETWORK,
