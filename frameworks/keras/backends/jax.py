@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import jax
 import jaxlib
@@ -15,12 +13,19 @@ from keras import ops
 
 from experiments.contract import require_gpus
 from experiments.contract.arrays import Array
-from experiments.contract.plan import Plan
 from experiments.task import Training
 from frameworks.keras.backends import float64
-
-if TYPE_CHECKING:
-    from frameworks.keras.backends import Batch, Batches
+from frameworks.keras.backends.one_device import (  # noqa: F401  # names of `Backend`, as all that stand here are
+    feed,
+    loss_scaled,
+    per_call,
+    predictor,
+    replicas,
+    scope,
+    scope_of,
+    summed,
+    updated,
+)
 
 
 def _pin_threads() -> None:
@@ -64,22 +69,6 @@ def device_peak_bytes() -> int:
     return max(each.memory_stats()["peak_bytes_in_use"] for each in jax.devices() if each.platform == "gpu")
 
 
-def scope(*, device: str, devices: int) -> AbstractContextManager[Any]:
-    return contextlib.nullcontext()
-
-
-def scope_of(model: keras.Model) -> AbstractContextManager[Any]:
-    return contextlib.nullcontext()
-
-
-def replicas() -> tuple[int, float]:
-    return 1, 1.0
-
-
-def predictor(model: keras.Model) -> Callable[[Array], Array]:
-    return model.predict_on_batch
-
-
 def take_steps(
     optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable], gradients: Iterable[Sequence[Array]]
 ) -> None:
@@ -95,24 +84,12 @@ def synchronize(model: keras.Model, *, device: str) -> None:
     jax.block_until_ready([variable.value for variable in model.variables])
 
 
-def summed(optimizer: keras.optimizers.Optimizer, gradients: list[Any]) -> list[Any]:
-    return gradients
-
-
-def updated(variable: keras.Variable) -> keras.Variable:
-    return variable
-
-
 def only_if(condition: Any, update: Callable[[], None], *, changes: Sequence[keras.Variable]) -> None:
     """A branch of JAX's may not assign: both are computed, and one is taken."""
     before = [variable.value for variable in changes]
     update()
     for variable, value in zip(changes, before, strict=True):
         variable.assign(ops.where(condition, variable.value, value))
-
-
-def loss_scaled(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    return keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0**15, dynamic_growth_steps=2000)
 
 
 def write(losses: keras.Variable, step: keras.Variable, loss: Any) -> None:
@@ -126,11 +103,3 @@ def trainer(model: keras.Model, *, jit: bool) -> tuple[keras.Model, bool]:
 
 def is_compiled(*, jit: bool) -> bool:
     return True  # op by op it would be no program that anybody has
-
-
-def per_call(model: keras.Model, plan: Plan) -> int:
-    return 1
-
-
-def feed(model: keras.Model, batches: Batches) -> Iterator[Batch]:
-    return batches.all()
