@@ -100,7 +100,7 @@ def test_a_stuck_run_sets_the_target_of_its_own_seed_alone():
     assert scores == {"a": {0: 10, 1: 20}, "b": {0: 10, 1: 10}}
 
 
-def told(parts):
+def told(parts, n_seeds=4):
     """The sentence on gaps of four seeds whose defaults add these parts; the margin is 0.02."""
     words = tuple(parts)
     at = [sum(np.array(parts[word]) for word in words[k:]) + np.zeros(4) for k in range(len(words) + 1)]
@@ -109,7 +109,7 @@ def told(parts):
     titles = {word: word.replace("_", " ") for word in words}
     return MetricLadder(
         what="test loss", unit="", scale=1, decimals=2, margin=0.02, names=("keras", "lightning"), titles=titles,
-        ladder=found,
+        ladder=found, n_seeds=n_seeds,
     ).sentence  # fmt: skip
 
 
@@ -120,6 +120,8 @@ def test_a_sentence_names_what_is_shown_and_no_more():
     one = told({"adam_epsilon": noisy, "shuffling": nothing})
     assert one.startswith("Adam epsilon explains 100 % [98, 102] of " + whole + "+0.10 [")
     assert one.endswith("]; the rest is not shown; less than the margin: shuffling.")
+    lost = told({"adam_epsilon": noisy, "shuffling": nothing}, n_seeds=6)
+    assert lost == one + " On 4 of 6 seeds: of 2 a run failed or diverged."
     small = told({"adam_epsilon": noisy, "shuffling": [0.0010, 0.0011, 0.0010, 0.0011]})  # shown, and no cause
     assert small.startswith("Adam epsilon explains 99 % [99, 99] of " + whole)
     assert small.endswith("]; less than the margin: shuffling.")

@@ -194,6 +194,9 @@ def analyse(record: SweepRecord) -> Analysis:
     warnings += baselines.better_than_all(arms, record, metric=metric)
     if n_repeated := len(record.runs) - sum(len(arm.runs) for arm in every):
         warnings.append(f"{n_repeated} run(s) repeat a seed of their arm: of each seed the first one counts")
+    ladders = ladders_of(every, record)
+    if record.comparison.get("ladder") and not ladders:
+        warnings.append("no default was taken apart: none changes a step, or no seed has every run of both paths")
     factor, baseline = _factor_and_baseline(record, arms, warnings)
     axes = axes_of(arms, record, metric=metric) if is_grid(arms, record) else ()
     if axes:
@@ -228,7 +231,7 @@ def analyse(record: SweepRecord) -> Analysis:
         shown=_shown(arms, members, metric=metric) if axes else next(iter(members), None),
         axes=with_pairs(axes, pairs),
         loops=loops,
-        ladders=ladders_of(every, record),
+        ladders=ladders,
         bare_speeds=bare_speeds([(pair.first, pair.second) for pair in pairs], loops, record),
     )
 

@@ -24,7 +24,10 @@ Key = tuple[str, frozenset[str]]  # framework, words that are as shipped
 
 @dataclass(frozen=True, kw_only=True)
 class MetricLadder:
-    """A ladder in one metric; `scale` and `unit` are for reading, `titles` name the words."""
+    """A ladder in one metric; `scale` and `unit` are for reading, `titles` name the words.
+
+    Of the `n_seeds` that were trained it is over those of which every run came to its end.
+    """
 
     what: str
     unit: str
@@ -34,10 +37,17 @@ class MetricLadder:
     names: tuple[str, str]
     titles: Mapping[str, str]
     ladder: Ladder
+    n_seeds: int
 
     @property
     def sentence(self) -> str:
-        """What may be said of this gap."""
+        """What may be said of this gap, and of how many seeds it is said."""
+        lost = self.n_seeds - self.ladder.n
+        if not lost:
+            return self._finding()
+        return f"{self._finding()} On {self.ladder.n} of {self.n_seeds} seeds: of {lost} a run failed or diverged."
+
+    def _finding(self) -> str:
         ladder, (first, second) = self.ladder, self.names
         gap = f"the gap in {self.what}, {first} minus {second} as shipped, {self.size(ladder.shipped)}"
         if not ladder.is_shown:
@@ -117,6 +127,7 @@ def ladders_of(arms: Sequence[Arm], record: SweepRecord) -> tuple[MetricLadder, 
                 names=(names[0], names[1]),
                 titles=titles,
                 ladder=taken,
+                n_seeds=len({run.seed for arm in ours for run in arm.runs}),
             )
         )
     return tuple(found)
