@@ -128,8 +128,13 @@ def expanded(sweep: Sweep, *, load: Load, console: Console) -> Sweep:
     dropped = {name: next(run for run in shipped if run.framework == name).task.as_shipped for name in found}
     ladder = {name: (*known, *([OTHERS] if dropped[name] - set(known) else [])) for name, known in found.items()}
     comparison = dataclasses.replace(sweep.comparison, ladder=ladder)
-    ordered = tuple(sorted(runs.values(), key=lambda run: run.seed))
+    ordered = tuple(alone(run) for run in sorted(runs.values(), key=lambda run: run.seed))
     return dataclasses.replace(sweep, runs=ordered, comparison=comparison)
+
+
+def alone(run: Run) -> Run:
+    """The run with the words that train it by itself: a ladder would ask for its others."""
+    return dataclasses.replace(run, overrides=tuple(w for w in run.overrides if not w.startswith("comparison=")))
 
 
 def rungs(effective_words: Mapping[str, Sequence[str]]) -> Iterator[frozenset[str]]:

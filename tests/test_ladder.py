@@ -60,6 +60,17 @@ def test_both_paths_are_walked_and_what_cannot_matter_is_no_step():
     }
 
 
+def test_the_words_that_train_a_step_alone_ask_for_no_ladder(task, tmp_path, cache):
+    """With comparison=defaults the command that a report prints for one run would be refused."""
+    jobs = [
+        replace(job, overrides=("experiment=e", "alignment=as_shipped", "comparison=defaults"))
+        for job in asked(task, tmp_path, alignment="as_shipped", seeds=(0,))
+    ]
+    run = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="c", console=QUIET).runs[0]
+    assert ladder.alone(run).overrides == ("experiment=e", "alignment=as_shipped")
+    assert ladder.alone(run).fingerprint == run.fingerprint
+
+
 def test_a_ladder_of_one_framework_is_refused(task, tmp_path, cache):
     jobs = asked(task, tmp_path, alignment="as_shipped", seeds=(0,), names=("keras",))
     sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="c", console=QUIET)
