@@ -146,7 +146,7 @@ ONE_LAYER = "network.depth=1"  # of each kind: that several are stacked alike is
 # Keras' other backends run the same lines, and JAX compiles each task for seconds: all optimizers on one network, those
 # by matrix and axis on the others; what a backend's own lines or generator have a part in; a layer of each kind.
 OF_BACKENDS = ("weight_decay", "class_weights", "averaged_accumulation", "clip_global_norm", "spatial_dropout")
-SEEN_BY_OTHERS = ("tanh", "sigmoid", "leaky_relu", "cnn", "lstm", "gru")
+OF_EACH_KIND = ("mlp", "cnn_bn", "resnet", "simple", "embedding")
 BY_AXIS = ("adam", "adafactor", "muon")
 
 
@@ -179,7 +179,7 @@ def test_every_regularization_and_loss_is_alike(emitted, subject, pair):
 @pytest.mark.parametrize("pair", [PAIR, *OTHER_PAIRS], ids=lambda pair: pair[1])
 def test_every_layer_is_alike_forward_and_backward(emitted, subject, pair):
     known = cases.NETWORKS | cases.MORE_NETWORKS
-    names = known if pair == PAIR else [name for name in known if name not in SEEN_BY_OTHERS]
+    names = known if pair == PAIR else OF_EACH_KIND
     settled = {name: cases.with_network(name) for name in names}
     assert failures(compared(emitted, subject, settled, pair=pair, n_steps=20, reference_keeps=True)) == {}
     told = each_of(emitted, subject, settled, gradients_of_each, pair=pair)
