@@ -50,7 +50,7 @@ def _normalizes(task: Task) -> bool:
 
 
 DEFAULTS: dict[str, Default] = {
-    "initializers": Default(title="initial kernels and biases", touches=lambda task: True),
+    "initializers": Default(title="the initialization of kernels and biases", touches=lambda task: True),
     "lstm_forget_bias": Default(title="the LSTM's initial forget bias", touches=lambda task: _cell(task) == "lstm"),
     "embedding_range": Default(
         title="the embedding's initial range", touches=lambda task: getattr(task.network, "embedding", None) is not None
@@ -109,7 +109,7 @@ def alignment_of(words: frozenset[str], task: Task) -> str:
 def title_of(word: str, *, optimizer: str) -> str:
     """A word as a person says it; `optimizer` is the task's kind."""
     if word == OTHERS:
-        return "the defaults that no first step shows"
+        return "what no first step shows"
     if word == "optimizer_formula":
         return FORMULAS[optimizer]
     if word == "momentum_formula":
