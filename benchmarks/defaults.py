@@ -18,9 +18,10 @@ from typing import Any
 
 import yaml
 
+from experiments.contract.catalogue import Catalogue
+
 FILE = Path(__file__).parents[1] / "conf" / "defaults.yaml"
 NAMES = ("lightning", "keras")
-Catalogue = Mapping[str, Mapping[str, tuple[Any, str]]]
 HEAD = """# Defaults of {versions}: made by `python -m benchmarks.defaults`, held to the classes by a test.
 # word of `alignment` -> what it is of -> each framework's value and where it was read. No run reads this file.
 """

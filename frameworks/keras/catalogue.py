@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from experiments.contract.catalogue import Catalogue, Row, gathered, stated
 from frameworks.keras.defaults import own_orders
 
 # word -> what it is of -> the class and its argument
@@ -27,16 +28,9 @@ STATED: dict[str, dict[str, tuple[Any, str]]] = {
 EPSILON = 1e-4
 
 
-def catalogue() -> dict[str, dict[str, tuple[Any, str]]]:
-    """Word of a default -> what it is of -> its value and where that was read: the same names in each framework."""
-    found: dict[str, dict[str, tuple[Any, str]]] = {}
-    for word, items in STATED.items():
-        for item, (kind, argument) in items.items():
-            value = inspect.signature(kind).parameters[argument].default
-            found.setdefault(word, {})[item] = (value, f"{_place(kind)}({argument})")
-    for word, item, value, source in [*_weights(), *_rules()]:
-        found.setdefault(word, {})[item] = (value, source)
-    return found
+def catalogue() -> Catalogue:
+    """Every default, under the same names as in the other frameworks."""
+    return gathered([*stated(STATED, name=_place), *_weights(), *_rules()])
 
 
 def _place(kind: Any) -> str:
@@ -50,7 +44,7 @@ def _said(initializer: Any) -> str:
     return " ".join([type(initializer).__name__, *numbers])
 
 
-def _weights() -> list[tuple[str, str, Any, str]]:
+def _weights() -> list[Row]:
     dense, lstm, embedding = layers.Dense(1), layers.LSTM(2), layers.Embedding(2, 2)
     lstm.build((None, None, 1))
     forget = keras.ops.convert_to_numpy(lstm.cell.bias)[2:4]
@@ -79,7 +73,7 @@ def moved(kind: Any, gradients: tuple[float, ...], *, rates: tuple[float, ...], 
     return round(1 - float(keras.ops.convert_to_numpy(weight)[0]), 4)
 
 
-def _rules() -> list[tuple[str, str, Any, str]]:
+def _rules() -> list[Row]:
     """What is no argument, by what it does to numbers for which the rules differ."""
     norm = layers.BatchNormalization(momentum=0.0)
     norm(np.array([0.0, 2.0], "float32").reshape(2, 1, 1, 1), training=True)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
 from torch import nn
 
+from experiments.contract.catalogue import Catalogue, Row, gathered, stated
 from frameworks.lightning.defaults import clip_as_shipped, own_orders
 
 # word -> what it is of -> the class and its argument
@@ -31,27 +31,26 @@ STATED: dict[str, dict[str, tuple[Any, str]]] = {
 EPSILON = 1e-4
 
 
-def catalogue() -> dict[str, dict[str, tuple[Any, str]]]:
-    """Word of a default -> what it is of -> its value and where that was read: the same names in each framework."""
-    found: dict[str, dict[str, tuple[Any, str]]] = {}
-    for word, items in STATED.items():
-        for item, (kind, argument) in items.items():
-            value = inspect.signature(kind).parameters[argument].default
-            if item.endswith("weight of the old mean"):
-                value = round(1 - value, 12)
-            elif argument == "approximate":
-                value = value != "none"
-            found.setdefault(word, {})[item] = (value, f"{kind.__module__}.{kind.__qualname__}({argument})")
-    for word, item, value, source in [*_weights(), *_rules()]:
-        found.setdefault(word, {})[item] = (value, source)
-    return found
+def catalogue() -> Catalogue:
+    """Every default, under the same names as in the other frameworks."""
+    arguments = stated(STATED, name=lambda kind: f"{kind.__module__}.{kind.__qualname__}")
+    return gathered([*map(_in_common_terms, arguments), *_weights(), *_rules()])
+
+
+def _in_common_terms(row: Row) -> Row:
+    word, item, value, source = row
+    if word == "batch_norm_momentum":  # PyTorch states the weight of the new mean
+        value = round(1 - value, 12)
+    elif word == "gelu":
+        value = value != "none"
+    return word, item, value, source
 
 
 def _uniform(weight: Any, fan: int) -> str:
     return f"uniform, ± {weight.abs().max().item() * fan**0.5:.1f} / sqrt({'units' if fan == 90 else 'fan_in'})"
 
 
-def _weights() -> list[tuple[str, str, Any, str]]:
+def _weights() -> list[Row]:
     """What layers of 800 inputs begin with, as far as a sample of their weights tells."""
     torch.manual_seed(0)
     dense, lstm, embedding = nn.Linear(800, 800), nn.LSTM(800, 90), nn.Embedding(800, 80)
@@ -85,7 +84,7 @@ def moved(kind: Any, gradients: tuple[float, ...], *, rates: tuple[float, ...], 
     return round(1 - weight.item(), 4)
 
 
-def _rules() -> list[tuple[str, str, Any, str]]:
+def _rules() -> list[Row]:
     """What is no argument, by what it does to numbers for which the rules differ."""
     norm = nn.BatchNorm2d(1, momentum=1.0)
     norm(torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1))
