@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 
+from experiments import contract
 from experiments.contract import Framework, FrameworkSpec
 from experiments.task import Task
 
@@ -70,8 +71,7 @@ FRAMEWORKS = {
 
 def refuse_compiled_steps(task: Task) -> None:
     """Raise ValueError on a task whose steps are to be compiled: Keras on PyTorch takes them one by one."""
-    if task.training.jit:
-        raise ValueError("`framework=keras_torch` compiles no step, but got training.jit=True; set training.jit=false")
+    contract.refuse_compiled_steps(task.training, by="keras_torch")
 
 
 def load(name: str) -> Framework:

@@ -9,6 +9,7 @@ import pytest
 from cases import PROJECT
 from commands import command
 from conftest import EXECUTOR
+from worker_calls import devices_on_a_mac
 
 import frameworks
 from experiments.contract import optional_packages
@@ -62,6 +63,10 @@ def test_a_sweep_of_two_backends_gives_each_worker_its_own(local, tmp_path, meth
     ]
     told = dict((index, event) for index, event in both.run(works) if isinstance(event, tuple | Failed))
     assert told == {0: ("torch", "torch"), 1: ("tensorflow", "tensorflow"), 2: ("torch", "torch")}
+
+
+def test_keras_on_pytorch_stays_on_the_cpu_that_it_was_told_where_it_would_take_a_macs_gpu(in_worker, task):
+    assert in_worker(devices_on_a_mac, frameworks.load, "keras_torch", task) == {"cpu"}
 
 
 DIES = """

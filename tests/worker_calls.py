@@ -226,6 +226,16 @@ def gpu(load, name, task, emit):
         emit(str(error))
 
 
+def devices_on_a_mac(load, name, task, emit):
+    """Where Keras on PyTorch has a network for the CPU, and computes, on a machine whose GPU it takes of its own."""
+    framework = load(name)
+    keras = importlib.import_module("keras")
+    importlib.import_module("keras.src.backend.torch.core").DEFAULT_DEVICE = "mps"
+    model = framework.build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu")
+    variables = [each.value for each in model.model.variables]
+    emit({str(each.device) for each in [*variables, model.model(np.zeros((1, 8, 8, 1), "float32")), keras.ops.ones(1)]})
+
+
 def refusal_of_another_backend(load, name, task, emit):
     """What a process that has computed with one backend of Keras says when it is asked for JAX."""
     load(name).build(task, input_shape=(8, 8, 1), n_outputs=10, seed=0, device="cpu")

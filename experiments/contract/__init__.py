@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, get_args
 
-from experiments.task import Precision, Task
+from experiments.task import Precision, Task, Training
 
 if TYPE_CHECKING:  # what NumPy is imported for
     from experiments.contract.arrays import Array, Weights
@@ -219,3 +219,13 @@ def require_gpus(devices: int, *, seen: int, by: str) -> None:
             f"`executor.device=gpu` needs a GPU that {by} sees for each of {devices} device(s), but it sees {seen}; "
             "use executor.device=cpu"
         )
+
+
+def refuse_compiled_steps(training: Training, *, by: str) -> None:
+    """For a framework that takes its steps one by one.
+
+    Raises:
+        ValueError: If the steps are to be compiled; says that `by`, a name of FRAMEWORKS, cannot.
+    """
+    if training.jit:
+        raise ValueError(f"`framework={by}` compiles no step, but got training.jit=True; set training.jit=false")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import keras
 import torch
 from keras import ops
 
-from experiments.contract import require_gpus
+from experiments.contract import refuse_compiled_steps, require_gpus
 from experiments.contract.arrays import Array
 from experiments.task import Training
 from frameworks.keras.backends import float64
@@ -26,14 +27,19 @@ from frameworks.keras.backends.one_device import (  # noqa: F401  # names of `Ba
     updated,
 )
 
+_told = (
+    contextlib.ExitStack()
+)  # in which Keras computes on the device that the run was told; left when there is another
+
 
 def prepare(training: Training, *, device: str, devices: int) -> None:
-    if training.jit:
-        raise ValueError("`framework=keras_torch` compiles no step, but got training.jit=True; set training.jit=false")
+    refuse_compiled_steps(training, by="keras_torch")
     if training.precision == "mixed_float16":
         raise ValueError("`framework=keras_torch` has no mixed_float16; take float32, float64 or mixed_bfloat16")
     if device == "gpu":
         require_gpus(devices, seen=torch.cuda.device_count(), by="PyTorch")
+    _told.close()
+    _told.enter_context(keras.device(device))  # of its own it takes the GPU of a Mac
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.utils.deterministic.fill_uninitialized_memory = False
