@@ -1,7 +1,7 @@
 """The first run on a GPU, in under 8 minutes and without a network; writes docs/gpu.md.
 
     python -m benchmarks.gpu pack FOLDER [--python 3.12]    beforehand, with a network: wheels, Fashion-MNIST's files
-    pip install --no-index --find-links FOLDER/wheels FOLDER/wheels/*.whl    there, beside PyTorch, JAX and Lightning
+    pip install --no-index --no-deps FOLDER/wheels/*.whl    there, beside PyTorch, JAX and Lightning
     python -m benchmarks.gpu run FOLDER [--device cpu]      doctor, certificates, trainings, times; again: goes on
 
 Each part has its time limit, and is a process; what fails is recorded. --device cpu tries all of it, small.

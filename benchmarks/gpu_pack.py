@@ -6,10 +6,12 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from experiments.data.images import DEBIAN_FASHION_MNIST, IDX_FILES
 from experiments.execution.environment import PROJECT
 
 # There already, in versions of that machine's: what brings CUDA, and what it was built against.
@@ -18,7 +20,7 @@ SOURCE_ONLY = "antlr4-python3-runtime==4.9.3"  # of hydra-core and omegaconf: pu
 ALONE = ("mlflow", "mlflow-tracing", "mlxtend")  # without what they require: servers, models, scikit-learn
 BESIDE = ("mlflow-skinny", "alembic", "sqlalchemy", "pandas", "packaging")  # what MLflow's client for SQLite imports
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-FASHION = "fashion_mnist"
+FASHION = "fashion-mnist"  # as the cache has it
 
 
 def wanted() -> tuple[list[str], list[str]]:
@@ -38,7 +40,7 @@ def pack(folder: Path, *, python: str, cache: Path) -> str:
     Args:
         folder: Where the wheels go, and Fashion-MNIST's files where the cache has them.
         python: The version of Python that they are for, such as "3.12"; Linux on x86-64.
-        cache: Where data are kept.
+        cache: Where data are kept; Debian's package is another place for Fashion-MNIST.
     """
     wheels = folder / "wheels"
     wheels.mkdir(parents=True, exist_ok=True)
@@ -51,13 +53,24 @@ def pack(folder: Path, *, python: str, cache: Path) -> str:
     for path in wheels.iterdir():
         if path.name.partition("-")[0].replace("_", "-").lower() in PRESENT:
             path.unlink()
-    data = cache / FASHION
-    if data.is_dir():
-        shutil.copytree(data, folder / FASHION, dirs_exist_ok=True)
     found = list(wheels.glob("*.whl"))
-    size = sum(path.stat().st_size for path in found) / 2**20
-    also = "Fashion-MNIST's files" if data.is_dir() else "no file of Fashion-MNIST, which the cache lacks"
-    return f"{len(found)} wheels for Python {python}, {size:.0f} MiB, and {also}"
+    return f"{len(found)} wheels for Python {python}, {_mib(found)}, and {_fashion(folder / FASHION, cache=cache)}"
+
+
+def _fashion(into: Path, *, cache: Path) -> str:
+    """Copy Fashion-MNIST's four files; say how large they are, or that they are nowhere."""
+    for place in (cache / FASHION, DEBIAN_FASHION_MNIST):
+        found = [path for path in place.glob("*") if path.name.removesuffix(".gz") + ".gz" in IDX_FILES.values()]
+        if len(found) == len(IDX_FILES):
+            into.mkdir(exist_ok=True)
+            for path in found:
+                shutil.copy(path, into)
+            return f"Fashion-MNIST's files, {_mib(found)}"
+    return "no file of Fashion-MNIST, which neither the cache nor Debian's package has: MNIST is tiled instead"
+
+
+def _mib(paths: Sequence[Path]) -> str:
+    return f"{sum(path.stat().st_size for path in paths) / 2**20:.0f} MiB"
 
 
 def _pip(*words: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import gpu_pack
 from benchmarks.gpu_workers import WarmExecutor, load_with_tf32
 from benchmarks.programs import RUN, task_of
 from experiments import data
@@ -149,7 +150,7 @@ def mnist(folder: Path, device: str) -> dict[str, Any]:
 
 def fashion(folder: Path, device: str) -> dict[str, Any]:
     """2c2d on Fashion-MNIST where its files are at hand, else on MNIST's 5,000 images tiled, as its name says."""
-    files = folder / "fashion_mnist"
+    files = folder / gpu_pack.FASHION
     words = ["experiment=fashion_mnist_2c2d"]
     if not files.is_dir():
         files = _tiled(folder / "tiled", times=TILES if device == "gpu" else 1, cache=_cache(folder))
