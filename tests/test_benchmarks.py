@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import epoch, page, programs, start
+from benchmarks import epoch, page, parity_table, programs, start
 from benchmarks.measuring import Figure, Kept, Part, Row, in_turn, interval, ratios
 from experiments.execution.environment import PROJECT
 
@@ -198,3 +198,15 @@ def test_the_real_parts_measure(tmp_path):
         assert all(value > 0 for arm in line["pair"].values() for value in arm.values())
     lines = (tmp_path / "page.md").read_text().splitlines()
     assert sum("not measured" not in line for line in lines if line.startswith("| ")) >= 8
+
+
+def test_the_parity_page_is_what_its_command_writes_of_its_rows():
+    """By a hand that changes a row's key, a heading or a column, the command would take rows for missing."""
+    page = parity_table.PAGE.read_text(encoding="utf-8")
+    rows = {name: parity_table.kept(page, part) for name, part in parity_table.PARTS.items()}
+    assert list(rows["keras"]) == parity_table.KEYS
+    written = parity_table.written(rows, {"cpu": "", "python": ""})
+    assert written.partition("\n## ")[2] == page.partition("\n## ")[2]
+    del rows["keras"]["lstm", "adam"]
+    again = parity_table.written(rows, {"cpu": "", "python": ""})
+    assert parity_table.kept(again, parity_table.PARTS["keras"]) == rows["keras"]
