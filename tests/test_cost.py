@@ -99,13 +99,14 @@ def test_each_run_costs_as_many_statements_and_commits_as_the_one_before(lab):
     assert one.statements <= 70
 
 
-def test_epochs_that_are_shorter_than_their_writing_are_written_together(lab, config, tmp_path):
+def test_epochs_that_are_shorter_than_their_writing_are_written_together(lab, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "WRITE_SECONDS", 600.0)  # of a machine however slow
     store = lab.store
     run_id = started(store, lab.experiment_id, lab.sweep_id, "f", config)
     with counted() as meanwhile:
         for epoch in range(1, 501):
             store.log_epoch(run_id, {"val/loss": 1 / epoch, "train/loss": 0.5}, epoch=epoch, step=3 * epoch)
-    assert meanwhile.commits <= 22  # two writes, should the machine be so slow that seconds pass
+    assert meanwhile.commits <= 2
     ended(store, run_id, tmp_path / "run")
     store.write_sweep(lab.sweep_id, manifest(run_id))
     (run,) = store.reader.read_sweep(lab.sweep_id).runs

@@ -13,6 +13,7 @@ from cases import change
 from conftest import EXECUTOR
 from rich.console import Console
 from worker_calls import (
+    bereft_on,
     dropped_on_two,
     environment,
     hung_on,
@@ -132,7 +133,7 @@ def test_no_replica_outlives_a_worker_that_is_killed(local, exact, even_path, tm
     assert all(map(is_alive, [worker, *others]))
     os.kill(worker, signal.SIGKILL)
     assert isinstance(list(events)[-1][1], executor.Failed)
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 120
     while any(map(is_alive, others)):
         assert time.monotonic() < give_up, "a replica lives on"
         time.sleep(0.05)
@@ -141,14 +142,14 @@ def test_no_replica_outlives_a_worker_that_is_killed(local, exact, even_path, tm
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_a_replica_that_is_killed_fails_the_run(local, exact, even_path, tmp_path):
     work = executor.WorkItem(
-        target=hung_on, arguments=(2, frameworks.load, "lightning", exact, even_path, 2.0), log=tmp_path / "worker.log"
+        target=bereft_on, arguments=(2, frameworks.load, "lightning", exact, even_path), log=tmp_path / "worker.log"
     )
     events = local.run([work])
     _, (_, others) = next(events)
     os.kill(others[0], signal.SIGKILL)
-    began = time.monotonic()
-    assert isinstance(list(events)[-1][1], executor.Failed)
-    assert time.monotonic() - began < 60
+    failed = list(events)[-1][1]
+    assert isinstance(failed, executor.Failed)
+    assert "time_limit" not in failed.reason
 
 
 REFUSED = {

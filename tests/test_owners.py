@@ -78,7 +78,7 @@ def test_an_owner_in_another_container_is_known_by_its_lock(uri):
 
 
 def wait_until(is_so):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not is_so():
         assert time.monotonic() < deadline, "too late"
         time.sleep(0.05)
@@ -135,11 +135,11 @@ def test_a_lease_is_watched_and_no_clock_believed(monkeypatch, capsys):
     beats = iter(range(100))
     assert is_renewed(lambda: str(time.time() + next(beats)), what="it is open")
     for minutes in (-600, 0, 600):  # its clock goes wrong, it is dead
-        assert not is_renewed(lambda minutes=minutes: str(time.time() // 1000 * 1000 + 60 * minutes), what="it is open")
+        last = str(time.time() + 60 * minutes)
+        assert not is_renewed(lambda last=last: last, what="it is open")
     assert "Waiting for a sign of life, for 0 s at most: it is open." in capsys.readouterr().err
-    began = time.monotonic()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waited"))
     assert not is_renewed(lambda: "0.0", what="it is open")  # half a century ago
-    assert time.monotonic() - began < 0.1
     assert capsys.readouterr().err == ""
 
 

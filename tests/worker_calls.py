@@ -351,19 +351,32 @@ def weights_replaced_on(devices, load, name, task, path, emit):
     emit(losses)
 
 
-def hung_on(devices, load, name, task, path, *seconds_and_emit):
-    """Emits its own and its replicas' process numbers after an epoch, waits there (600 s, if not stated), goes on."""
-    *seconds, emit = seconds_and_emit
+def hung_on(devices, load, name, task, path, emit, *, until=lambda replicas: time.sleep(3600)):
+    """Emits its own and its replicas' process numbers after an epoch, waits there, goes on."""
     model, dataset = _model(load, name, task, path, devices=devices)
 
     def on_epoch_end(epoch, step_losses):
         me = os.getpid()
         children = Path(f"/proc/{me}/task/{me}/children").read_text().split()
         emit((me, [int(child) for child in children]))
-        time.sleep(*seconds or [600])
+        until(children)
         return False
 
     model.fit(plan_for(task, dataset, seed=0), on_step_end=lambda _: None, on_epoch_end=on_epoch_end)
+
+
+def bereft_on(devices, load, name, task, path, emit):
+    """As `hung_on`, until the first replica is dead."""
+
+    def is_dead(pid):
+        stat = Path(f"/proc/{pid}/stat")
+        return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    def wait(replicas):
+        while not is_dead(replicas[0]):
+            time.sleep(0.01)
+
+    hung_on(devices, load, name, task, path, emit, until=wait)
 
 
 def overflowed_on(devices, load, task, emit):
