@@ -56,6 +56,15 @@ def test_the_pins_are_those_of_the_project():
     assert states(checks) == []  # the suite runs on what the project asks for
 
 
+def test_compiled_files_of_single_modules_are_no_module_that_two_packages_bring(monkeypatch):
+    """Python 3.12 lists their folder as one."""
+    monkeypatch.setattr(
+        "importlib.metadata.packages_distributions", lambda: {"__pycache__": ["keras", "rich"], "keras": ["keras"]}
+    )
+    brought = {each.name: each.modules for each in packages.installed()}
+    assert (brought["keras"], brought["rich"]) == ({"keras"}, set())
+
+
 @pytest.mark.parametrize(
     ("found", "python", "told"),
     [

@@ -64,7 +64,7 @@ def installed() -> list[Installed]:
     """All that is installed; some tenths of a second."""
     modules: dict[str, set[str]] = {}
     for module, names in importlib.metadata.packages_distributions().items():
-        for name in names:
+        for name in names if module != "__pycache__" else ():  # compiled files of single modules, since Python 3.12
             modules.setdefault(canonicalize_name(name), set()).add(module)
     found: dict[str, Installed] = {}
     for each in importlib.metadata.distributions():
