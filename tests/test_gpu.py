@@ -2,18 +2,23 @@
 
 import json
 import re
+import signal
 import sys
 from types import SimpleNamespace
 
 import cases
+import numpy as np
 import pytest
 from cases import PROJECT
+from worker_calls import die
 
 import frameworks
-from benchmarks import gpu, gpu_pack, gpu_page, gpu_workers
+from benchmarks import gpu, gpu_pack, gpu_page, gpu_parts, gpu_workers
 from experiments import job
+from experiments.data import images
 from experiments.doctor import probes
-from experiments.execution import worker
+from experiments.errors import ExitCode
+from experiments.execution import devices, worker
 from experiments.execution.executor import Completed, Failed, LocalExecutor, WorkItem
 from experiments.execution.run import Finished, Run
 
@@ -59,13 +64,122 @@ def test_a_warm_process_does_one_item_after_the_other(tmp_path):
     warm = gpu_workers.WarmExecutor(local)
     try:
         good, bad = (probes.fetch, (64,)), (probes.fetch, (0,))
-        items = [WorkItem(target=t, arguments=a, log=tmp_path, framework="numpy") for t, a in (good, bad, good)]
+        killed = (die, (signal.SIGKILL,))
+        items = [WorkItem(target=t, arguments=a, log=tmp_path, framework="numpy") for t, a in (good, bad, killed, good)]
         events = list(warm.run(items))
     finally:
         warm.close()
-    assert [index for index, _ in events] == [0, 0, 1, 1, 2, 2]
-    assert [type(event) for _, event in events] == [float, Completed, Failed, Completed, float, Completed]
-    assert not any(process.is_alive() for process in warm._processes)
+    assert [(index, type(event)) for index, event in events] == [
+        (0, float), (0, Completed), (1, Failed), (2, Failed), (3, float), (3, Completed)
+    ]  # fmt: skip
+    assert "exit code -9" in events[3][1].reason
+    assert not any(process.is_alive() for process in warm._processes.values())
+
+
+def test_a_probe_that_fails_is_a_certificate_that_is_not_there(monkeypatch, tmp_path, cache):
+    """The executor's events are those that certificates go by; what was certified before stays."""
+    monkeypatch.setattr(gpu_parts, "NAMES", ("numpy", "keras_numpy"))
+    specs = dict.fromkeys(gpu_parts.NAMES, NUMPY["numpy"])
+    settings = job.ExecutorSettings(workers=1, threads=1, device="cpu", start_method="spawn", time_limit_seconds=60)
+    warm = gpu_workers.WarmExecutor(LocalExecutor(settings=settings, device="cpu", frameworks=specs, folder=tmp_path))
+    monkeypatch.setattr(gpu_parts, "_cache", lambda folder: cache)
+    task = cases.task("experiment=digits_mlp", precision="mixed_bfloat16")
+    try:
+        found = gpu_parts._certified(
+            task, warm, loads=frameworks.load, precisions=("float64",), folder=tmp_path, device="cpu"
+        )
+    finally:
+        warm.close()
+    assert found == {"of all": {"failed": found["of all"]["failed"]}}
+    assert "keras_numpy" in found["of all"]["failed"]
+
+
+def test_certificates_go_on_where_an_earlier_try_was_stopped(monkeypatch, tmp_path):
+    had = {f"{task} a x b float64": {"passed": True} for task in gpu_parts.TASKS}
+    bad = {"mnist_cnn of all TF32": {"failed": "a worker died"}}
+    (tmp_path / "gpu.json").write_text(json.dumps({"parts": {"certificates": {"found": had | bad}}}))
+    asked = []
+    monkeypatch.setattr(gpu_parts, "WarmExecutor", lambda _: SimpleNamespace(close=lambda: asked.append("closed")))
+
+    def certified(task, executor, *, precisions, **others):
+        asked.append((task.network.kind, precisions))
+        return {"a x b": {"passed": None}}
+
+    monkeypatch.setattr(gpu_parts, "_certified", certified)
+    found = gpu_parts.certificates(tmp_path, "cpu")
+    assert asked == [("cnn", ("float32", "mixed_bfloat16")), ("cnn", ("float32",)), "closed"]
+    assert json.loads((tmp_path / "certificates.json").read_text()) == found
+    assert set(found) == {*had, "mnist_cnn a x b float32 and bfloat16", "mnist_cnn a x b TF32"}
+
+
+def test_what_a_part_has_found_stays_while_others_are_done_again(monkeypatch, tmp_path):
+    """Doctor comes first, and writes the file that certificates go on from; for mnist no time is left."""
+    stopped = {"status": "stopped after 9 s", "seconds": 9.0, "found": {"a x b": {"passed": None}}, "said": []}
+    parts = dict.fromkeys(("doctor", "certificates", "mnist"), stopped)
+    (tmp_path / "gpu.json").write_text(json.dumps({"device": "gpu", "parts": parts}))
+    monkeypatch.setattr(gpu_page, "page", lambda _: "")
+    monkeypatch.setattr(gpu_page, "LIMITS", {"doctor": 9.0, "certificates": 9.0, "mnist": 1.0})
+    seen = {}
+
+    def part(name, *, folder, **others):
+        seen[name] = json.loads((folder / "gpu.json").read_text())["parts"]
+        return {"status": "done", "seconds": 0.0, "found": {}}
+
+    monkeypatch.setattr(gpu, "_part", part)
+    results = gpu.run(tmp_path, device="gpu", page=tmp_path / "page.md")["parts"]
+    assert seen["certificates"] == parts | {"doctor": results["doctor"]}
+    assert results["mnist"] == stopped
+    assert list(seen) == ["doctor", "certificates"]
+
+
+def test_workers_at_the_same_time_are_told_one_gpu_each(monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "visible_gpus", lambda: ["4", "7"])
+    found = gpu_parts.seen_at_once("numpy", workers=2, folder=tmp_path)
+    assert "'told': ['4', '7']" in found["failed"], found  # which numpy sees nothing of
+    assert "each was to see the CPU and a GPU of its own" in found["failed"]
+
+
+@pytest.mark.parametrize(("device", "visible", "n"), [("cpu", ["0", "1"], "none"), ("gpu", ["0"], "1")])
+def test_one_run_per_gpu_is_skipped_by_name_where_there_are_not_two(monkeypatch, tmp_path, device, visible, n):
+    monkeypatch.setattr(devices, "visible_gpus", lambda: visible)
+    assert gpu_parts.gpus(tmp_path, device) == {"skipped": f"one run per GPU needs two GPUs, and {n} is used here"}
+
+
+def test_a_part_that_is_skipped_is_not_done_again_and_nothing_failed(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu_page, "LIMITS", {"gpus": 60.0})
+    typed = ["run", str(tmp_path), "--device", "cpu"]
+    assert gpu.main(typed) == ExitCode.ALL_GOOD
+    assert "Skipped: one run per gpu needs two gpus, and none is used here, " in (tmp_path / "gpu.md").read_text()
+    monkeypatch.setattr(gpu, "_part", lambda *_, **__: pytest.fail("again"))
+    assert gpu.main(typed) == ExitCode.ALL_GOOD
+
+
+def test_the_gpus_page_tells_what_each_worker_saw():
+    good = {"told": ["0", "1"], "sees": [["cpu", "cuda:0 H200"], ["cpu", "cuda:0 H200"]]}
+    told = {"lightning": good, "keras_jax": {"failed": "a | b"}}
+    lines = gpu_page.TABLES["gpus"]({"told": told, "command": "x", "code": 0, "runs": []})
+    assert "| lightning | 0; 1 | cpu, cuda:0 H200; cpu, cuda:0 H200 |" in lines
+    assert "| keras_jax |  | a \\| b |" in lines
+
+
+def test_images_are_written_as_they_are_read(tmp_path):
+    x, y = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.array([3, 9], np.uint8)
+    arrays = {name: x if name.startswith("x") else y for name in images.IDX_FILES}
+    read = images.read_idx_folder(gpu_parts._idx(tmp_path / "images", arrays, times=2))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(read[name], np.concatenate([array] * (2 if name.endswith("train") else 1)))
+
+
+@pytest.mark.parametrize("suffix", [".gz", ""])
+def test_fashion_mnist_travels_along_from_cache_or_package(monkeypatch, tmp_path, suffix):
+    monkeypatch.setattr(gpu_pack, "DEBIAN_FASHION_MNIST", tmp_path / "package")
+    assert "no file of Fashion-MNIST" in gpu_pack._fashion(tmp_path / "to", cache=tmp_path / "cache")
+    (tmp_path / "cache" / "fashion-mnist").mkdir(parents=True)
+    (tmp_path / "package").mkdir()
+    for file in images.IDX_FILES.values():
+        (tmp_path / "package" / file.replace(".gz", suffix)).write_bytes(b"x")
+    assert gpu_pack._fashion(tmp_path / "to", cache=tmp_path / "cache") == "Fashion-MNIST's files, 0 MiB"
+    assert len(list((tmp_path / "to").iterdir())) == 4
 
 
 def test_tf32_is_put_back_on_after_a_network_is_built(monkeypatch):
@@ -82,7 +196,7 @@ def test_tf32_is_put_back_on_after_a_network_is_built(monkeypatch):
 
 
 def test_what_fails_and_what_hangs_is_recorded_and_done_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "LIMITS", {"no_part": 30.0, "steps": 1.0})
+    monkeypatch.setattr(gpu_page, "LIMITS", {"no_part": 30.0, "steps": 1.0})
     monkeypatch.setattr(gpu, "LEAST_SECONDS", 0.5)
     slow = tmp_path / "slow"
     slow.write_text(f'#!/bin/sh\n[ "$3" = steps ] && sleep 60\nexec {sys.executable} "$@"\n')
@@ -133,7 +247,7 @@ def test_a_part_of_which_something_failed_is_not_done(part, found, said, tmp_pat
     does = "import json, sys; from benchmarks import gpu_parts as it; "
     does += f"it.PARTS = {{{part!r}: lambda *_: json.loads({json.dumps(found)!r})}}; it.main()"
     monkeypatch.setattr(gpu, "PART", does)
-    monkeypatch.setattr(gpu, "LIMITS", {part: 60.0})
+    monkeypatch.setattr(gpu_page, "LIMITS", {part: 60.0})
     results = gpu.run(tmp_path, device="gpu", page=tmp_path / "page.md")["parts"][part]
     assert results["status"] == ("failed with 1" if said else "done")
     assert results["found"] == found

@@ -48,7 +48,7 @@ def step(w, m, v, t, key):
 
 zeros = jax.tree.map(jnp.zeros_like, weights)
 state = (weights, zeros, zeros, jnp.float32(1), keys[7])
-for _ in range(20):
+for _ in range(min(20, steps)):
     state = step(*state)
 jax.block_until_ready(state)
 started = time.perf_counter()
