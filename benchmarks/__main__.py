@@ -31,7 +31,8 @@ PARTS: dict[str, Part] = {
 }
 OTHERS = {
     "tasks": "every offline experiment, certified, as docs/tasks.md",
-    "parity_table": "every network with every optimizer, as docs/parity.md",
+    "task_certificates": "every offline experiment, certified for Keras' other backends, as docs/backends.md",
+    "parity_table": "every network with every optimizer, as docs/parity.md: `keras` or `backends`",
     "tuning": "what pruning saves, and what a second worker brings to a search",
     "timed_command": "what the parts of one command take, as `cost` measures them",
     "report_time": "the report of 200 runs",

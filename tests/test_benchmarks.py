@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import epoch, page, parity_table, programs, start
+from benchmarks import epoch, page, parity_table, programs, start, task_certificates
 from benchmarks.measuring import Figure, Kept, Part, Row, in_turn, interval, ratios
 from experiments.execution.environment import PROJECT
 
@@ -210,3 +210,18 @@ def test_the_parity_page_is_what_its_command_writes_of_its_rows():
     del rows["keras"]["lstm", "adam"]
     again = parity_table.written(rows, {"cpu": "", "python": ""})
     assert parity_table.kept(again, parity_table.PARTS["keras"]) == rows["keras"]
+
+
+def test_a_line_of_task_certificates_tells_each_pair_and_what_was_not_made():
+    def certificate(*, passed):
+        row = {"level": "C1", "precision": "float64", "what": "logits", "bound": 1e-12, "gates": True, "where": ""}
+        rows = [row | {"measured": 2e-16}, row | {"measured": 1.0, "precision": "float32", "gates": False}]
+        rows += [row | {"level": level, "measured": 3e-15} for level in ("C2", "C3", "C4")]
+        rows += [row | {"level": "C4", "what": "predictions flipped after it, 3 of 9 left open", "measured": 0.0}]
+        return {"passed": passed, "rows": [each | {"passed": True} for each in rows]}
+
+    pairs = task_certificates.PAIRS
+    made = {pairs[0]: certificate(passed=True), pairs[2]: certificate(passed=False)}
+    first, second = "2e-16 | 3e-15 | 3e-15 | 3e-15 | 0 * | certified", " |  |  |  |  | not made"
+    line = task_certificates.line("xor", made, commit="abc")
+    assert line == f"| `xor` | {first} | {second} | **not certified** | abc |"
