@@ -6,7 +6,8 @@ import cases
 import numpy as np
 import pytest
 from commands import command
-from worker_calls import own_weights, shipped_steps
+from conftest import OTHER_BACKENDS, named
+from worker_calls import own_weights, shipped_steps, shipped_weights
 
 import frameworks
 from experiments.contract.initialization import initial_weights, with_shipped
@@ -97,11 +98,42 @@ def test_both_biases_of_a_recurrent_cell_are_drawn_as_pytorch_ships_it(in_worker
     assert np.abs(one["rnn1/bias"]).max() <= units**-0.5
 
 
-@pytest.mark.parametrize("name", ["lightning", "keras"])
+@pytest.mark.parametrize("name", named(["lightning", "keras", *sorted(OTHER_BACKENDS)]))
 def test_each_word_is_what_the_installed_class_does(name, in_worker, task, digits_path):
     """Weights after a few steps with every word alone: those that a framework shares with the task move nothing."""
     found = in_worker(shipped_steps, frameworks.load, name, task, digits_path)
     assert found["aligned"] == 0
     moved = {word for word, distance in found.items() if distance > 1e-7}
-    shared = {"lightning": {"optimizer_epsilon", "optimizer_formula"}, "keras": set()}[name]
+    shared = {"lightning": {"optimizer_epsilon", "optimizer_formula"}}.get(name, set())
     assert moved == {*alignment.touched(task), "as_shipped"} - shared
+
+
+DRAWN = {"initializers", "shuffling"}  # by each library's own generator
+CLIPPED = ("regularization.clip.kind=global_norm", "regularization.clip.limit=0.1")
+ON_ANOTHER_LIBRARY = {  # network, overrides
+    "adam": ("mlp", ()),
+    "rmsprop": ("cnn_bn", ("network.activation=leaky_relu", "optimizer=rmsprop", *CLIPPED)),
+    "momentum": ("mlp", ("optimizer=momentum", "schedule=cosine")),
+    "lstm": ("lstm", ()),
+}
+
+
+QUICK = "adam"
+
+
+@pytest.mark.parametrize(
+    "case", [case if case == QUICK else pytest.param(case, marks=pytest.mark.slow) for case in ON_ANOTHER_LIBRARY]
+)
+def test_what_is_not_drawn_is_as_shipped_alike_on_every_library(case, in_worker, tmp_path):
+    """All words at once, weights after an epoch; Keras on TensorFlow takes some numbers of an optimizer as float32."""
+    network, words = ON_ANOTHER_LIBRARY[case]
+    kind, task = cases.with_network(network, "network.depth=1", *words)
+    path = cases.write_all(tmp_path / "data")[kind]
+    shipped = "+".join(word for word in alignment.touched(task) if word not in DRAWN)
+    aligned, expected = in_worker(shipped_weights, frameworks.load, "keras_torch", task, path, ("aligned", shipped))
+    moved = max(np.abs(expected[key] - aligned[key]).max() for key in aligned)
+    assert moved > 1e-4  # and the least of the words 5e-5; the libraries are within 3e-7
+    for name in ("keras_jax",) if case == QUICK else ("keras_jax", "keras"):
+        (found,) = in_worker(shipped_weights, frameworks.load, name, task, path, (shipped,))
+        for key, weight in expected.items():
+            np.testing.assert_allclose(found[key], weight, rtol=0, atol=1e-6, err_msg=f"{name} {key}")

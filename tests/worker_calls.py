@@ -529,20 +529,26 @@ def own_weights(load, name, task, emit):
 
 def shipped_steps(load, name, task, path, emit):
     """How far each default that is as shipped alone moves the weights of a short training from the aligned ones."""
+    others = ("aligned", *touched(task), "as_shipped")
+    aligned, *found = _weights_as_shipped(load, name, task, path, ("aligned", *others))
+    distances = [max(np.abs(each[key] - aligned[key]).max() for key in aligned) for each in found]
+    emit(dict(zip(others, distances, strict=True)))
+
+
+def shipped_weights(load, name, task, path, alignments, emit):
+    """Weights after an epoch with each of the alignments, in float64."""
+    emit(list(_weights_as_shipped(load, name, task, path, alignments)))
+
+
+def _weights_as_shipped(load, name, task, path, alignments):
     dataset = data.read(path)
     task = dataclasses.replace(task, training=dataclasses.replace(task.training, epochs=1, precision="float64"))
-
-    def weights(alignment):
+    for alignment in alignments:
         chosen = dataclasses.replace(task, alignment=alignment)
         model = build(chosen, dataset, framework=load(name), seed=0, device="cpu")
         plan = plan_of(chosen, model, dataset, seed=0)
         model.fit(plan, on_step_end=lambda n: None, on_epoch_end=lambda epoch, losses: False)
-        return model.weights()
-
-    aligned = weights("aligned")
-    others = ("aligned", *touched(task), "as_shipped")
-    found = {each: weights(each) for each in others}
-    emit({each: max(np.abs(found[each][key] - aligned[key]).max() for key in aligned) for each in others})
+        yield model.weights()
 
 
 def catalogue_of(name, changed, emit):
