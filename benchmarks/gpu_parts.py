@@ -220,6 +220,7 @@ def seen_at_once(name: str, *, workers: int, folder: Path) -> dict[str, Any]:
     events = [event for _, event in executor.run([item] * workers) if not isinstance(event, Completed)]
     if failed := [event.reason for event in events if isinstance(event, Failed)]:
         return {"failed": failed[0]}
+    events.sort(key=lambda event: str(event["told"]))  # they come as they end
     found = {"told": [event["told"] for event in events], "sees": [event["sees"] for event in events]}
     each_has_its_own = len(set(found["told"])) == workers and all(len(sees) == 2 for sees in found["sees"])
     return found if each_has_its_own else {"failed": f"each was to see the CPU and a GPU of its own, but {found}"}

@@ -1,5 +1,6 @@
 """`benchmarks.gpu`, as far as no GPU is needed: parts end in time, failures are recorded."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -132,11 +133,17 @@ def test_what_a_part_has_found_stays_while_others_are_done_again(monkeypatch, tm
     assert list(seen) == ["doctor", "certificates"]
 
 
-def test_workers_at_the_same_time_are_told_one_gpu_each(monkeypatch, tmp_path):
-    monkeypatch.setattr(devices, "visible_gpus", lambda: ["4", "7"])
+@pytest.mark.parametrize(
+    ("visible", "probe", "is_well"),
+    [(["4", "7"], "worker_calls", True), (["4", "4"], "worker_calls", False), (["4", "7"], "", False)],
+)
+def test_workers_at_the_same_time_are_to_have_a_gpu_each(monkeypatch, tmp_path, visible, probe, is_well):
+    monkeypatch.setattr(devices, "visible_gpus", lambda: visible)
+    spec = dataclasses.replace(NUMPY["numpy"], probe=probe)
+    monkeypatch.setattr(gpu_parts, "FRAMEWORKS", {"numpy": spec})
     found = gpu_parts.seen_at_once("numpy", workers=2, folder=tmp_path)
-    assert "'told': ['4', '7']" in found["failed"], found  # which numpy sees nothing of
-    assert "each was to see the CPU and a GPU of its own" in found["failed"]
+    seen = {"told": visible, "sees": [["cpu", "gpu"] if probe else []] * 2}
+    assert found == (seen if is_well else {"failed": f"each was to see the CPU and a GPU of its own, but {seen}"})
 
 
 @pytest.mark.parametrize(("device", "visible", "n"), [("cpu", ["0", "1"], "none"), ("gpu", ["0"], "1")])

@@ -281,6 +281,11 @@ def sleep(seconds, emit):
     time.sleep(seconds)
 
 
+def devices():
+    """As a framework's probe that sees a GPU beside the CPU."""
+    return ["cpu", "gpu"]
+
+
 def die(signal_number, emit):
     emit("alive")
     os.kill(os.getpid(), signal_number)
