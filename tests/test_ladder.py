@@ -16,8 +16,8 @@ import frameworks
 from experiments import ladder, preparation, report, statistics, training
 from experiments.errors import SettingsError
 from experiments.job import ComparisonSettings
+from experiments.report import answers, ladder_section
 from experiments.report import ladder as of_report
-from experiments.report import ladder_section
 from experiments.report.ladder import MetricLadder
 
 QUIET = Console(quiet=True)
@@ -112,7 +112,12 @@ def test_a_stuck_run_sets_the_target_of_its_own_seed_alone():
 
 
 def told(parts, n_seeds=4):
-    """The sentence on gaps of four seeds whose defaults add these parts; the margin is 0.02."""
+    """The sentence on `ladder_of` these parts."""
+    return ladder_of(parts, n_seeds).sentence
+
+
+def ladder_of(parts, n_seeds=4):
+    """Of gaps of four seeds whose defaults add these parts; the margin is 0.02."""
     words = tuple(parts)
     at = [sum(np.array(parts[word]) for word in words[k:]) + np.zeros(4) for k in range(len(words) + 1)]
     back = [at[0] - point for point in at]
@@ -121,7 +126,7 @@ def told(parts, n_seeds=4):
     return MetricLadder(
         what="test loss", unit="", scale=1, decimals=2, margin=0.02, names=("keras", "lightning"), titles=titles,
         ladder=found, n_seeds=n_seeds,
-    ).sentence  # fmt: skip
+    )  # fmt: skip
 
 
 def test_a_sentence_names_what_is_shown_and_no_more():
@@ -144,6 +149,17 @@ def test_a_sentence_names_what_is_shown_and_no_more():
     assert apart == "No default alone is shown to explain " + gap + "+0.60 [+0.60, +0.60]."
 
 
+def test_a_headline_names_the_cause_or_that_there_is_none():
+    noisy, wide = [0.1, 0.11, 0.1, 0.09], [1, -1.5, 2, -1.5]
+    cause = ladder_of({"adam_epsilon": noisy, "shuffling": [0.001, -0.001, 0.001, -0.001]})
+    assert cause.headline == "Adam epsilon explains 100 % [98, 102] of the gap in test loss"
+    nobody = ladder_of({"a": [0.1, 0.5, 0.1, 0.5], "b": [0.5, 0.1, 0.5, 0.1]})
+    assert nobody.headline == "No default alone is shown to explain the gap in test loss"
+    unclear = ladder_of({"adam_epsilon": noisy, "shuffling": wide})
+    assert unclear.headline == "The gap in test loss is not shown to come from defaults"
+    assert [each.names_a_cause for each in (cause, nobody, unclear)] == [True, False, False]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("word", PLANTED)
 def test_a_planted_default_is_named_as_the_cause(word, local, tmp_path, memory_store, cache):
@@ -158,6 +174,7 @@ def test_a_planted_default_is_named_as_the_cause(word, local, tmp_path, memory_s
     largest = max(loss.ladder.steps, key=lambda step: abs(step.part.value))
     assert (largest.word, largest.is_shown) == (word, True)
     assert loss.sentence.startswith(f"{loss.titles[word][0].upper()}{loss.titles[word][1:]} explains ")
+    assert loss.headline in [claim.headline for claim in answers.claims_of(analysis)[: len(analysis.ladders)]]
     whole = loss.ladder.shipped.value - loss.ladder.aligned.value
     assert sum(step.part.value for step in loss.ladder.steps) == pytest.approx(whole, abs=1e-12)
     assert {arm.factors["alignment"] for arm in analysis.arms} == {alignment, "aligned"}  # no step between

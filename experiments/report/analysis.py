@@ -119,8 +119,8 @@ class Analysis:
 
     @property
     def headline(self) -> str:
-        """All claims in one line, where there are several and no grid that is answered axis by axis."""
-        if len(self.pairs) < 2 or self.axes:
+        """All claims in one line, where there are several and neither a grid answered axis by axis nor a ladder."""
+        if len(self.pairs) < 2 or self.axes or self.ladders:
             return ""
         outcomes = Counter(_outcome(pair) for pair in self.pairs)
         counts = ", ".join(f"{count} {what}" for what, count in sorted(outcomes.items(), key=lambda item: -item[1]))

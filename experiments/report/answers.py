@@ -12,6 +12,8 @@ from experiments.report.analysis import VERDICT_WORDS, Analysis
 from experiments.report.arms import Arm, choice, pooled
 from experiments.report.axes import FRAMEWORK, Axis, best_first
 from experiments.report.effects import best_and_plausible
+from experiments.report.ladder import FACTOR as ALIGNMENT
+from experiments.report.ladder import MetricLadder
 from experiments.report.loops import LOOP, LoopPair
 from experiments.report.pairs import MOST_WITH_LOSSES, Pair
 from experiments.statistics import Verdict
@@ -37,6 +39,7 @@ QUESTIONS = {
     "framework": "does the framework change the result?",
     LOOP: "what does the harness cost?",
     "seed": "does a framework differ from itself?",
+    ALIGNMENT: "what do the frameworks' own defaults cost?",
 }
 
 
@@ -62,10 +65,11 @@ class Claim:
 def claims_of(analysis: Analysis) -> list[Claim]:
     """All claims of page one: what was asked for first, what could not be assessed last.
 
-    First what the harness costs where bare loops were timed. With few pairs also losses and times, and what beats a
-    reference forecast.
+    First what the harness costs where bare loops were timed, and which default explains a gap where there is a ladder.
+    With few pairs also losses and times, and what beats a reference forecast.
     """
     claims = [_of_loops(each) for each in analysis.loops]
+    claims += [_of_ladder(each) for each in analysis.ladders]
     claims += [_of_axis(axis, analysis) for axis in analysis.axes]
     for pair in analysis.pairs:
         if not analysis.axes:
@@ -83,6 +87,11 @@ def claims_of(analysis: Analysis) -> list[Claim]:
 def _of_loops(pair: LoopPair) -> Claim:
     outcome = "not_assessed" if pair.share is None else pair.share.comparison.id
     return Claim(word=VERDICT_WORDS[outcome], texts=(pair.sentence,))
+
+
+def _of_ladder(ladder: MetricLadder) -> Claim:
+    word = "difference" if ladder.names_a_cause else "inconclusive"
+    return Claim(word=word, headline=ladder.headline, texts=(ladder.sentence,))
 
 
 def _of_score(pair: Pair, verdict: Verdict) -> Claim:
@@ -213,8 +222,9 @@ def _unit(metric: str) -> str:
 
 def question(analysis: Analysis) -> str:
     """What the report answers."""
-    if analysis.record.comparison["factor"] == LOOP:
-        return QUESTIONS[LOOP]
+    asked = str(analysis.record.comparison["factor"])
+    if asked in (LOOP, ALIGNMENT):  # whose pairs are frameworks
+        return QUESTIONS[asked]
     if analysis.axes:
         return (
             f"what do {listed([axis.name for axis in analysis.axes])} change?"

@@ -47,20 +47,40 @@ class MetricLadder:
             return self._finding()
         return f"{self._finding()} On {self.ladder.n} of {self.n_seeds} seeds: of {lost} a run failed or diverged."
 
+    @property
+    def headline(self) -> str:
+        """The same in a few words."""
+        if not self.ladder.is_shown:
+            return f"The gap in {self.what} is not shown to come from defaults"
+        if not self._causes():
+            return f"No default alone is shown to explain the gap in {self.what}"
+        return f"{self._explained(self._causes())} of the gap in {self.what}"
+
+    @property
+    def names_a_cause(self) -> bool:
+        """Whether a default is shown to explain a part that matters."""
+        return self.ladder.is_shown and bool(self._causes())
+
+    def _causes(self) -> list[Step]:
+        large = [each for each in self.ladder.steps if each.is_shown and not self.is_harmless(each)]
+        return sorted(large, key=lambda step: -abs(step.part.value))
+
+    def _explained(self, causes: Sequence[Step]) -> str:
+        told = " and ".join(f"{self.titles[each.word]} explains {percent(each)}" for each in causes[:MOST_NAMED])
+        return f"{told[0].upper()}{told[1:]}"
+
     def _finding(self) -> str:
         ladder, (first, second) = self.ladder, self.names
         gap = f"the gap in {self.what}, {first} minus {second} as shipped, {self.size(ladder.shipped)}"
         if not ladder.is_shown:
             return f"{gap[0].upper()}{gap[1:]}, is not shown to come from defaults{self._harmless()}."
-        large = [each for each in ladder.steps if each.is_shown and not self.is_harmless(each)]
-        shown = sorted(large, key=lambda step: -abs(step.part.value))
+        shown = self._causes()
         if not shown:
             return f"No default alone is shown to explain {gap}{self._harmless()}."
-        told = " and ".join(f"{self.titles[each.word]} explains {percent(each)}" for each in shown[:MOST_NAMED])
         rest = "" if all(each.is_shown for each in ladder.steps) else "; the rest is not shown"
         more = f"; {len(shown) - MOST_NAMED} more shown" if len(shown) > MOST_NAMED else ""
         whole = f"what the defaults make of the gap in {self.what}, {first} minus {second}, as shipped less aligned: "
-        return f"{told[0].upper()}{told[1:]} of {whole}{self.size(ladder.whole)}{more}{rest}{self._harmless()}."
+        return f"{self._explained(shown)} of {whole}{self.size(ladder.whole)}{more}{rest}{self._harmless()}."
 
     def is_harmless(self, step: Step) -> bool:
         """Whether a default is shown to matter less than the margin."""

@@ -49,8 +49,6 @@ def show(analysis: Analysis, *, console: Console, report: Path, store_uri: str, 
             say.line(f"{claim.icon} {claim.text}", indent=INDENT)
     if not claims:
         say.line(answers.nothing(analysis))
-    for each in analysis.ladders:
-        say.line(each.sentence, style="bold")
     if best := answers.best_of(analysis):
         say.line(best, style="bold")
     for sentence in page.certified_of(analysis):
