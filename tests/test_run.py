@@ -9,7 +9,10 @@ import yaml
 from cases import PROJECT
 from commands import command, refuse_to_start
 
+import run
 from experiments import composition
+from experiments.execution.executor import LocalExecutor
+from experiments.parity import action
 
 TINY = """\
 # @package _global_
@@ -53,6 +56,22 @@ def test_settings_of_this_machine_win(own, tmp_path, cache):
         for arguments in ((), ("--config-dir", str(own)))
     ]
     assert [config["executor"]["workers"] for config in printed] == [1, 2]
+
+
+def test_the_certificate_of_a_ladders_task_is_made_without_its_steps(tmp_path, cache, monkeypatch):
+    """A ladder of what is aligned is refused, and action=parity refuses what is not."""
+    certified = []
+    monkeypatch.setattr(action, "carry_out", lambda sweep, **_: certified.extend(sweep.runs) or [])
+    monkeypatch.setattr(LocalExecutor, "warm_up", lambda self: None)
+    monkeypatch.setattr(run, "open_store", lambda *_, **__: None)
+    typed = ("experiment=digits_mlp", "comparison=defaults", "seed=0", "alignment=aligned")
+    done = command(*typed, "action=parity", cwd=tmp_path, cache=cache)
+    assert done.returncode == 0, done.stderr
+    assert {(each.framework, each.task.alignment) for each in certified} == {
+        ("lightning", "aligned"),
+        ("keras", "aligned"),
+    }
+    assert command(*typed, cwd=tmp_path, cache=cache).returncode == 2
 
 
 def test_git_ignores_the_settings_of_this_machine():
