@@ -47,6 +47,7 @@ def browser():
 def page(browser, report):
     """The report, open; requests that leave the page and errors are kept."""
     opened = browser.new_page(viewport={"width": 1400, "height": 1000})
+    opened.set_default_timeout(300_000)  # milliseconds; Playwright's own 30 s are few on a busy machine
     opened.requested, opened.errors = [], []
     opened.on("request", lambda request: opened.requested.append(request.url))
     opened.on("console", lambda message: opened.errors.append(message.text) if message.type == "error" else None)
@@ -264,14 +265,14 @@ def test_the_dashboard_shows_sweep_note_report_and_grouped_runs(address, browser
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
     runs = f"{address}/#/experiments/{experiment.experiment_id}/runs"
     page.goto(runs)
-    page.get_by_text("sweep of 18 runs").first.wait_for(timeout=60_000)
+    page.get_by_text("sweep of 18 runs").first.wait_for(timeout=300_000)
     page.goto(f"{address}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}")
-    page.get_by_text("Best of 3").first.wait_for(timeout=60_000)  # the note, with the verdicts
+    page.get_by_text("Best of 3").first.wait_for(timeout=300_000)  # the note, with the verdicts
     page.goto(
         f"{address}/#/experiments/{experiment.experiment_id}/runs/{sweep.info.run_id}/artifacts/report/report.html"
     )
     frame = page.frame_locator("iframe").first
-    frame.locator(".verdicts").wait_for(timeout=60_000)
+    frame.locator(".verdicts").wait_for(timeout=300_000)
     assert frame.locator("figure svg").count() >= 5
     assert frame.locator("table").count() >= 5
     page.close()
