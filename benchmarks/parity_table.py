@@ -118,6 +118,8 @@ def written(rows: Mapping[str, Mapping[Key, str]], machine: Mapping[str, str]) -
         lines += ["", f"## {part.heading}", "", part.text, ""]
         lines += [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
         lines += [rows[name][key] for key in KEYS if key in rows[name]]
+        if len(rows[name]) < len(KEYS):
+            lines += ["", f"{len(rows[name])} of {len(KEYS)} rows: the same command makes the others."]
     return "\n".join(lines) + "\n"
 
 
