@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -97,6 +98,12 @@ sys.exit(run.main())
 """
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def serving(folder, port):
     """A real MLflow server that answers."""
     started = subprocess.Popen(
@@ -104,7 +111,7 @@ def serving(folder, port):
          "--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd=folder,
     )  # fmt: skip
-    for _ in range(600):
+    for _ in range(3000):
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
             return started
@@ -114,7 +121,7 @@ def serving(folder, port):
 
 
 def test_a_server_that_is_killed_in_mid_sweep_ends_with_3_and_the_same_command_goes_on(tmp_path, cache):
-    kept, here, port = tmp_path / "server", tmp_path / "here", 5979
+    kept, here, port = tmp_path / "server", tmp_path / "here", free_port()
     kept.mkdir()
     here.mkdir()
     typed = (*TYPED, f"tracking.uri=http://127.0.0.1:{port}")
@@ -126,7 +133,7 @@ def test_a_server_that_is_killed_in_mid_sweep_ends_with_3_and_the_same_command_g
         while running.poll() is None and not list(here.glob("outputs/*/*/runs/002-*/worker.log")):
             time.sleep(0.05)
         os.killpg(server.pid, signal.SIGKILL)
-        out, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=600)
     assert running.returncode == 3, out + err
     assert "does not answer any more (tried for 3 s): [Errno 111] Connection refused" in err
     assert err.endswith("the same command goes on where it stopped.\n")

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import time
+from pathlib import Path
 
 import cases
 import mlflow
@@ -464,6 +465,9 @@ COMMAND = (
 )
 
 
+AT_WORK = "select * from trials where state = 'RUNNING'"
+
+
 def query(folder, text):
     """Rows of optuna.db as it is now; none while it is being made."""
     with (
@@ -479,6 +483,15 @@ def wait_until(condition, running, *, seconds=600):
     while not (found := condition()) and time.monotonic() < deadline and running.poll() is None:
         time.sleep(0.05)
     assert found, "the command ended before its time" if running.poll() is not None else "too late"
+    return found
+
+
+def stopped(running, *, when):
+    """What `when()` finds in the command's stores, the command stopped there; it goes on where that is nothing."""
+    running.send_signal(signal.SIGSTOP)
+    found = when()
+    if not found:
+        running.send_signal(signal.SIGCONT)
     return found
 
 
@@ -501,15 +514,15 @@ def assert_whole_and_right(folder, cache, client):
 def test_a_search_that_is_killed_at_half_goes_on_where_it_stopped(local, tmp_path, cache, empty_database):
     (tmp_path / "mlflow.db").write_bytes(empty_database.read_bytes())
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    finished = "select trial_id from trials where state in ('COMPLETE', 'PRUNED')"
+    finished = "select * from trials where state in ('COMPLETE', 'PRUNED')"
     with started(*COMMAND, cwd=tmp_path, cache=cache) as running:
         wait_until(lambda: len(query(tmp_path, finished)) >= N_TRIALS, running)
+        wait_until(lambda: stopped(running, when=lambda: query(tmp_path, AT_WORK)), running)
         running.kill()
         running.communicate(timeout=300)
     assert running.returncode == -signal.SIGKILL
     before = {study.study_name: [trial.params for trial in study.trials] for study in optuna_studies(tmp_path)}
-    n_running = len(query(tmp_path, "select * from trials where state = 'RUNNING'"))
-    assert n_running > 0  # it was killed in mid-trial
+    assert query(tmp_path, AT_WORK)  # it was killed in mid-trial
     assert_whole_and_right(tmp_path, cache, client)
     for study in optuna_studies(tmp_path):
         for trial, asked in zip(study.trials, before[study.study_name], strict=False):
@@ -526,17 +539,20 @@ def test_a_search_whose_worker_is_killed_in_mid_trial_needs_no_second_command(lo
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
 
     def victim():
-        """A trial that has begun, as its epochs are too short to be told one by one: number, study, process."""
+        """A trial at work, whose worker waits for the command's reply: number, study, process."""
         open_ones = all_runs(client, "tags.`tandem.kind` = 'trial' and attributes.status = 'RUNNING'")
         for run in open_ones:
             tags = run.data.tags
             if "tandem.worker_pid" in tags and int(tags.get("tandem.trial_number", 0)) >= 1:
-                return tags["tandem.study_name"], tags["tandem.trial_number"], int(tags["tandem.worker_pid"])
+                pid = int(tags["tandem.worker_pid"])
+                if Path(f"/proc/{pid}").exists():
+                    return tags["tandem.study_name"], tags["tandem.trial_number"], pid
         return None
 
     with started(*COMMAND, cwd=tmp_path, cache=cache) as running:
-        study_name, number, pid = wait_until(victim, running)
+        study_name, number, pid = wait_until(lambda: stopped(running, when=victim), running)
         os.kill(pid, signal.SIGKILL)
+        running.send_signal(signal.SIGCONT)
         _, complained = running.communicate(timeout=300)
     assert running.returncode == 0, complained
     states = assert_whole_and_right(tmp_path, cache, client)
