@@ -129,8 +129,11 @@ def followed(title, tmp_path):
 
 @pytest.fixture(scope="module")
 def mypy_cache(tmp_path_factory):
-    """For all copies: most of what mypy reads is the same in each."""
-    return tmp_path_factory.mktemp("mypy")
+    """For all copies, begun with what mypy kept here, if it ran: most of what it reads is the same in each."""
+    folder = tmp_path_factory.mktemp("mypy")
+    if (kept := PROJECT / ".mypy_cache").is_dir():
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+    return folder
 
 
 def test_no_block_of_the_guide_is_passed_over():

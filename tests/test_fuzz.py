@@ -226,7 +226,8 @@ def a_broken_store_is_told(searched, damage, pick, *, again, cache):
             for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
                 moved = f"UPDATE {table} SET {column} = replace({column}, '{kept}', '{folder}')"
                 assert database.execute(moved).rowcount > 0
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and "outputs" not in path.parts)
+        kept_files = (path for path in folder.rglob("*") if path.is_file() and "outputs" not in path.parts)
+        files = sorted(kept_files, key=lambda path: (path.name, path.stat().st_mtime_ns))  # identifiers are drawn
         path = files[pick % len(files)] if pick % 3 else folder / ("mlflow.db" if pick % 2 else "optuna.db")
         damage(path)
         words = [word.replace(str(kept), str(folder)) for word in typed]
