@@ -27,9 +27,8 @@ from frameworks.keras.backends.one_device import (  # noqa: F401  # names of `Ba
     updated,
 )
 
-_told = (
-    contextlib.ExitStack()
-)  # in which Keras computes on the device that the run was told; left when there is another
+# In it Keras computes on the device that the run was told; it is left when there is another.
+_told = contextlib.ExitStack()
 
 
 def prepare(training: Training, *, device: str, devices: int) -> None:
