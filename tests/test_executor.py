@@ -146,7 +146,7 @@ def test_a_hanging_worker_is_stopped_at_its_time_limit(local, tmp_path, monkeypa
         frameworks=local.frameworks,
         folder=tmp_path,
     )
-    events = hasty.run(items(tmp_path, (sleep, 3600), (say, ["fine"])))
+    events = hasty.run(items(tmp_path, (sleep, 60), (say, ["fine"])))
     hung = next(events)
     passed.append(900.5)
     stopped = Failed(reason="stopped at executor.time_limit_seconds=900.5", killed=False)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import cases
 import numpy as np
 import pytest
+from any_records import plain_run, plain_sweep
 from conftest import EXECUTOR
 from rich.console import Console
 from sklearn.datasets import load_digits
@@ -15,6 +16,7 @@ from worker_calls import load_with_defaults
 import frameworks
 from experiments import ladder, preparation, report, statistics, training
 from experiments.errors import SettingsError
+from experiments.execution.executor import LocalExecutor
 from experiments.job import ComparisonSettings
 from experiments.report import answers, ladder_section
 from experiments.report import ladder as of_report
@@ -72,6 +74,22 @@ def test_both_paths_are_walked_and_what_cannot_matter_is_no_step():
     assert ladder.union_of(found) == ("initializers", "optimizer_epsilon")
     assert set(ladder.rungs(found)) == {
         frozenset(words) for words in ((), ("initializers",), ("optimizer_epsilon",), found["keras"])
+    }
+
+
+def test_every_seed_has_every_step(task, tmp_path, cache, monkeypatch):
+    """Keras: as shipped, aligned, both words, each alone; lightning: as shipped, aligned, its one word."""
+    found = {"keras": ("initializers", "optimizer_epsilon"), "lightning": ("initializers",)}
+    monkeypatch.setattr(ladder, "_screened", lambda *_, **__: found)
+    monkeypatch.setattr(LocalExecutor, "warm_up", lambda self: None)
+    jobs = asked(task, tmp_path, alignment="as_shipped", seeds=range(3))
+    sweep = preparation.prepare(jobs, frameworks=frameworks.FRAMEWORKS, cache=cache, command="c", console=QUIET)
+    runs = ladder.expanded(sweep, load=frameworks.load, console=QUIET).runs
+    steps = {(run.framework, run.task.alignment) for run in runs}
+    assert sorted(name for name, _ in steps) == ["keras"] * 5 + ["lightning"] * 3
+    assert len(runs) == 24
+    assert {(run.framework, run.task.alignment, run.seed) for run in runs} == {
+        (*step, seed) for step in steps for seed in range(3)
     }
 
 
@@ -173,6 +191,23 @@ def test_a_headline_names_the_cause_or_that_there_is_none():
     unclear = ladder_of({"adam_epsilon": noisy, "shuffling": wide})
     assert unclear.headline == "The gap in test loss is not shown to come from defaults"
     assert [each.names_a_cause for each in (cause, nobody, unclear)] == [True, False, False]
+
+
+def test_a_report_on_defaults_answers_what_they_cost_first():
+    """Its pairs are of frameworks; without a ladder their outcomes are counted first."""
+    runs = [
+        plain_run(name, seed, labels={"alignment": word}, accuracy=0.9 + 0.01 * seed * (name == "keras"))
+        for seed in range(3)
+        for name in ("keras", "lightning")
+        for word in ("as_shipped", "aligned")
+    ]
+    without = report.analyse(plain_sweep(runs, factor="alignment"))
+    assert without.headline.startswith("2 comparisons of ")
+    ladders = (ladder_of({"adam_epsilon": [0.1, 0.11, 0.1, 0.09]}),)
+    analysis = replace(without, ladders=ladders)
+    assert answers.question(analysis) == "what do the frameworks' own defaults cost?"
+    assert answers.claims_of(analysis)[0].headline == ladders[0].headline
+    assert not analysis.headline
 
 
 @pytest.mark.slow
